@@ -1,0 +1,36 @@
+/*
+ * Copyright (C) 2026 The dmabufio authors
+ *
+ * Licensed under the Apache License, Version 2.0 (the "License");
+ * you may not use this file except in compliance with the License.
+ * You may obtain a copy of the License at
+ *
+ *      http://www.apache.org/licenses/LICENSE-2.0
+ *
+ * Unless required by applicable law or agreed to in writing, software
+ * distributed under the License is distributed on an "AS IS" BASIS,
+ * WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+ * See the License for the specific language governing permissions and
+ * limitations under the License.
+ */
+
+package vendor.dmabufio;
+
+/**
+ * One contiguous range of a transfer: where it lies in the file and where it lies in the buffer.
+ *
+ * All three fields are bytes. Any alignment is legal: the page-aligned body of an extent is moved
+ * by direct I/O where the file and the buffer allow it, and at most one page at each edge by a
+ * copy. A body can only be direct if fileOffset and bufferOffset are equal modulo the page size.
+ */
+@VintfStability
+@FixedSize
+@RustDerive(Clone=true, Copy=true, PartialEq=true, Eq=true)
+parcelable Extent {
+    /** Offset in the file, in bytes. Not negative. */
+    long fileOffset;
+    /** Offset in the buffer, in bytes. Not negative. */
+    long bufferOffset;
+    /** Length in bytes. Greater than zero; bufferOffset + length is at most the buffer's size. */
+    long length;
+}

@@ -1,0 +1,32 @@
+/*
+ * Copyright (C) 2026 The dmabufio authors
+ *
+ * Licensed under the Apache License, Version 2.0 (the "License");
+ * you may not use this file except in compliance with the License.
+ * You may obtain a copy of the License at
+ *
+ *      http://www.apache.org/licenses/LICENSE-2.0
+ *
+ * Unless required by applicable law or agreed to in writing, software
+ * distributed under the License is distributed on an "AS IS" BASIS,
+ * WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+ * See the License for the specific language governing permissions and
+ * limitations under the License.
+ */
+
+package vendor.dmabufio;
+
+/** Where the buffers of allocate() come from. */
+@VintfStability
+@Backing(type="int")
+enum Heap {
+    /** The system heap, /dev/dma_heap/system. */
+    SYSTEM = 1,
+    /** A memfd wrapped by /dev/udmabuf. */
+    UDMABUF = 2,
+    /**
+     * A plain memfd, which is not a dma-buf and which no device can use. For hosts without device
+     * nodes; never chosen unless the service was told to.
+     */
+    MEMFD = 3,
+}
