@@ -1,0 +1,424 @@
+//! Runs other programs as named steps: quiet while they work, precise when they fail.
+//!
+//! A step's output goes to a log in the cache; a terminal shows a spinner with the time and, where the program reports
+//! progress, how far it is; a pipe gets plain lines. The log of a failed step is kept and named in the error.
+//! No child outlives this process: each is in a process group of its own, which an interrupt ends, and asks the kernel
+//! for a signal should we be killed outright.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, IsTerminal, Write};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{self, Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{anyhow, bail, Context, Error, Result};
+use indicatif::{ProgressBar, ProgressStyle};
+use rustix::process::{kill_process_group, Pid, Signal};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::cache;
+
+/// How many lines of a failed step's log the error repeats.
+const TAIL_LINES: usize = 25;
+/// How often a step that writes to a pipe says that it is still at work: CI systems end silent jobs.
+const PLAIN_EVERY: Duration = Duration::from_secs(60);
+/// What a child gets to clean up after an interrupt before it is killed.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// The process groups to end on an interrupt. A static, because signals come to the process and not to a value.
+static GROUPS: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+/// The signal that interrupted this run, 0 before there is one.
+static INTERRUPTED: AtomicI32 = AtomicI32::new(0);
+
+/// From here on SIGINT, SIGTERM and SIGHUP end the children and make the running step fail, so that callers
+/// unwind and clean up. A second signal exits at once.
+pub fn handle_interrupts() -> Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("installing signal handlers")?;
+    thread::spawn(move || {
+        for signal in signals.forever() {
+            if INTERRUPTED.swap(signal, Ordering::SeqCst) != 0 {
+                end_groups(Signal::KILL);
+                process::exit(128 + signal);
+            }
+            end_groups(Signal::TERM);
+            thread::spawn(|| {
+                thread::sleep(GRACE);
+                end_groups(Signal::KILL);
+            });
+        }
+    });
+    Ok(())
+}
+
+/// The signal that interrupted this run, if one did.
+pub fn interrupted() -> Option<i32> {
+    match INTERRUPTED.load(Ordering::SeqCst) {
+        0 => None,
+        signal => Some(signal),
+    }
+}
+
+fn end_groups(signal: Signal) {
+    for pid in GROUPS.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        if let Some(pid) = Pid::from_raw(*pid) {
+            // It may have ended by itself in between, which is as good.
+            let _ = kill_process_group(pid, signal);
+        }
+    }
+}
+
+/// A child in a process group of its own that an interrupt, or dropping this, ends.
+#[derive(Debug)]
+pub struct Guarded {
+    child: Child,
+    group: i32,
+}
+
+impl Guarded {
+    /// Starts `command`. The thread that calls this must live as long as the child: the kernel's parent-death
+    /// signal is tied to the thread.
+    pub fn spawn(command: &mut Command) -> Result<Self> {
+        if let Some(signal) = interrupted() {
+            bail!("interrupted by signal {signal}");
+        }
+        let shown = show(command);
+        let child = command.process_group(0).spawn().map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => anyhow!("starting `{shown}`: there is no such program"),
+            _ => Error::from(error).context(format!("starting `{shown}`")),
+        })?;
+        let group = i32::try_from(child.id()).context("process id")?;
+        GROUPS.lock().unwrap_or_else(PoisonError::into_inner).insert(group);
+        Ok(Guarded { child, group })
+    }
+
+    /// The child, to take its pipes from.
+    pub fn child(&mut self) -> &mut Child {
+        &mut self.child
+    }
+
+    /// Waits for its end; `None` when `timeout` passed first.
+    pub fn wait(&mut self, timeout: Option<Duration>) -> Result<Option<ExitStatus>> {
+        let start = Instant::now();
+        let mut pause = Duration::from_millis(2);
+        loop {
+            if let Some(status) = self.child.try_wait().context("waiting for a child")? {
+                return Ok(Some(status));
+            }
+            if timeout.is_some_and(|limit| start.elapsed() >= limit) {
+                return Ok(None);
+            }
+            thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(50));
+        }
+    }
+
+    /// Ends the whole group: asks first, then kills.
+    pub fn end(&mut self) {
+        for (signal, wait) in [(Signal::TERM, GRACE), (Signal::KILL, GRACE)] {
+            if let Some(pid) = Pid::from_raw(self.group) {
+                let _ = kill_process_group(pid, signal);
+            }
+            if matches!(self.wait(Some(wait)), Ok(Some(_))) {
+                break;
+            }
+        }
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        if !matches!(self.child.try_wait(), Ok(Some(_))) {
+            self.end();
+        }
+        GROUPS.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.group);
+    }
+}
+
+/// A command for `program` whose process dies with us even if we are killed.
+pub fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+    command
+}
+
+/// Reads a step's progress from one line of its output: what to show, if the line says anything about it.
+pub type Progress = Box<dyn FnMut(&str) -> Option<String>>;
+
+/// One named step.
+pub struct Step {
+    what: String,
+    hint: Option<String>,
+    progress: Option<Progress>,
+}
+
+impl fmt::Debug for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Step").field("what", &self.what).finish_non_exhaustive()
+    }
+}
+
+impl Step {
+    /// A step that is doing `what`, said with its object: "building the patched kernel 6.12.117".
+    pub fn new(what: impl Into<String>) -> Self {
+        Step { what: what.into(), hint: None, progress: None }
+    }
+
+    /// What to do next should it fail.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Shows what `progress` finds in the output.
+    pub fn progress(mut self, progress: impl FnMut(&str) -> Option<String> + 'static) -> Self {
+        self.progress = Some(Box::new(progress));
+        self
+    }
+
+    /// Runs `command` to its end with its output in the log; an error unless it succeeds.
+    pub fn run(self, command: &mut Command) -> Result<()> {
+        self.capture(command).map(drop)
+    }
+
+    /// As [`Step::run`], and returns what it wrote, standard output and error in one.
+    pub fn capture(mut self, command: &mut Command) -> Result<String> {
+        let log = self.log_path()?;
+        let mut sink = File::create(&log).with_context(|| format!("creating the log {}", log.display()))?;
+        writeln!(sink, "$ {}", show(command))?;
+        let (reader, writer) = io::pipe().context("making a pipe")?;
+        command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
+        let start = Instant::now();
+        let view = View::new(&self.what);
+        let mut child = Guarded::spawn(command).with_context(|| format!("while {}", self.what))?;
+        // The command still holds the writing ends; the reader sees no end of file until they are closed.
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+
+        let (lines, incoming) = mpsc::channel();
+        thread::spawn(move || {
+            for line in BufReader::new(reader).split(b'\n').map_while(io::Result::ok) {
+                if lines.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
+                    break;
+                }
+            }
+        });
+        let mut output = String::new();
+        let mut said = Instant::now();
+        let mut state = String::new();
+        loop {
+            match incoming.recv_timeout(Duration::from_millis(250)) {
+                Ok(line) => {
+                    writeln!(sink, "{line}")?;
+                    output.push_str(&line);
+                    output.push('\n');
+                    if let Some(text) = self.progress.as_mut().and_then(|progress| progress(&line)) {
+                        state = text;
+                        view.update(&self.what, &state);
+                    }
+                }
+                // A grandchild may hold the pipe for ever; the child's own end is what counts.
+                Err(RecvTimeoutError::Timeout) if matches!(child.child().try_wait(), Ok(Some(_))) => break,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if said.elapsed() >= PLAIN_EVERY {
+                said = Instant::now();
+                view.still(&state, start.elapsed());
+            }
+        }
+        let status = child.wait(None)?.context("a child that never ends")?;
+        if let Some(signal) = interrupted() {
+            view.end(&format!("{}: interrupted", self.what));
+            bail!("interrupted by signal {signal} while {}", self.what);
+        }
+        if !status.success() {
+            view.end(&format!("{}: failed", self.what));
+            return Err(self.failure(&status, command, &output, &log));
+        }
+        view.end(&format!("{} ({})", self.what, elapsed(start.elapsed())));
+        let _ = fs::remove_file(&log);
+        Ok(output)
+    }
+
+    /// Runs `command` with our own standard input, output and error; an error unless it succeeds.
+    pub fn stream(self, command: &mut Command) -> Result<()> {
+        say(&self.what);
+        let mut child = Guarded::spawn(command).with_context(|| format!("while {}", self.what))?;
+        let status = child.wait(None)?.context("a child that never ends")?;
+        if let Some(signal) = interrupted() {
+            bail!("interrupted by signal {signal} while {}", self.what);
+        }
+        if !status.success() {
+            bail!("{}", self.report(&status, command));
+        }
+        Ok(())
+    }
+
+    fn log_path(&self) -> Result<PathBuf> {
+        Ok(cache::subdir("logs")?.join(format!("{}-{}.log", slug(&self.what), process::id())))
+    }
+
+    fn report(&self, status: &ExitStatus, command: &Command) -> String {
+        let mut text = format!("{} failed: `{}` {}", self.what, show(command), describe(status));
+        if let Some(hint) = &self.hint {
+            text.push_str(&format!("\nnext: {hint}"));
+        }
+        text
+    }
+
+    fn failure(&self, status: &ExitStatus, command: &Command, output: &str, log: &Path) -> Error {
+        anyhow!("{}\nfull log: {}\nits last lines:\n{}", self.report(status, command), log.display(), tail(output))
+    }
+}
+
+/// The last lines of `text`, indented.
+pub fn tail(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    let first = lines.len().saturating_sub(TAIL_LINES);
+    lines[first..].iter().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
+}
+
+/// Prints one line about what is being done, to standard error: standard output belongs to what is run.
+pub fn say(text: &str) {
+    eprintln!("==> {text}");
+}
+
+/// A duration for people: `0.4 s`, `12 s`, `3 min 05 s`.
+pub fn elapsed(time: Duration) -> String {
+    let secs = time.as_secs();
+    match secs {
+        0..=9 => format!("{:.1} s", time.as_secs_f64()),
+        10..=59 => format!("{secs} s"),
+        _ => format!("{} min {:02} s", secs / 60, secs % 60),
+    }
+}
+
+/// How a program ended, in words.
+pub fn describe(status: &ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exited with status {code}"),
+        (None, Some(signal)) => format!("was killed by signal {signal}"),
+        (None, None) => "ended in an unknown way".into(),
+    }
+}
+
+/// The program and its arguments as a shell would take them, without the wrapper of [`command`].
+fn show(command: &Command) -> String {
+    let mut words: Vec<_> = [command.get_program()].into_iter().chain(command.get_args()).collect();
+    if words.len() > 4 && words[0] == "setpriv" && words[3] == "--" {
+        words.drain(..4);
+    }
+    words.iter().map(|word| quote(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
+}
+
+/// `word` quoted for a shell where it needs to be.
+pub fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=/.,:+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.into()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+fn slug(what: &str) -> String {
+    let words: Vec<String> = what
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '.')
+        .filter(|word| !word.is_empty())
+        .map(str::to_lowercase)
+        .collect();
+    words.join("-").chars().take(60).collect()
+}
+
+/// What a running step shows.
+enum View {
+    Terminal(ProgressBar),
+    Plain,
+}
+
+impl View {
+    fn new(what: &str) -> Self {
+        if !io::stderr().is_terminal() {
+            say(what);
+            return View::Plain;
+        }
+        let bar = ProgressBar::new_spinner();
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} [{elapsed}]") {
+            bar.set_style(style);
+        }
+        bar.set_message(what.to_owned());
+        bar.enable_steady_tick(Duration::from_millis(120));
+        View::Terminal(bar)
+    }
+
+    fn update(&self, what: &str, state: &str) {
+        if let View::Terminal(bar) = self {
+            bar.set_message(format!("{what}: {state}"));
+        }
+    }
+
+    fn still(&self, state: &str, time: Duration) {
+        if let View::Plain = self {
+            let separator = if state.is_empty() { "" } else { ": " };
+            eprintln!("    still at it after {}{separator}{state}", elapsed(time));
+        }
+    }
+
+    fn end(&self, text: &str) {
+        match self {
+            View::Terminal(bar) => {
+                bar.finish_and_clear();
+                say(text);
+            }
+            View::Plain => eprintln!("    {text}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrapper_is_not_shown() {
+        assert_eq!(show(command("make").args(["-j2", "a b"])), "make -j2 'a b'");
+        assert_eq!(show(Command::new("true").arg("")), "true ''");
+    }
+
+    #[test]
+    fn slug_is_a_file_name() {
+        assert_eq!(slug("building the kernel 6.12.117 (stock)"), "building-the-kernel-6.12.117-stock");
+        assert_eq!(slug(&"x".repeat(100)).len(), 60);
+    }
+
+    #[test]
+    fn tail_keeps_the_last_lines() {
+        let text: String = (0..100).map(|n| format!("{n}\n")).collect();
+        let kept = tail(&text);
+        assert_eq!(kept.lines().count(), TAIL_LINES);
+        assert!(kept.ends_with("99"));
+    }
+
+    #[test]
+    fn times_are_readable() {
+        assert_eq!(elapsed(Duration::from_millis(420)), "0.4 s");
+        assert_eq!(elapsed(Duration::from_secs(185)), "3 min 05 s");
+    }
+
+    #[test]
+    fn dropped_child_is_gone() -> Result<()> {
+        let child = Guarded::spawn(Command::new("sleep").arg("1000"))?;
+        let pid = child.group;
+        drop(child);
+        assert!(!Path::new(&format!("/proc/{pid}")).exists());
+        Ok(())
+    }
+}
