@@ -1,0 +1,222 @@
+//! The stack of Android: AOSP's libbinder_rs, as vendor code may use it.
+
+use crate::{BinderResult, Caller};
+use binder::{is_declared, wait_for_service, DeathRecipient, IBinder, ProcessState, ThreadState};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+pub use binder::{
+    ExceptionCode, FromIBinder, Interface, ParcelFileDescriptor, SpIBinder, Status, StatusCode,
+    Strong, Weak,
+};
+
+/// The exceptions that an AIDL method can throw, by their AIDL names.
+#[allow(missing_docs, reason = "the names are AIDL's own")]
+pub mod ex {
+    use binder::ExceptionCode;
+
+    pub const ILLEGAL_ARGUMENT: ExceptionCode = ExceptionCode::ILLEGAL_ARGUMENT;
+    pub const ILLEGAL_STATE: ExceptionCode = ExceptionCode::ILLEGAL_STATE;
+    pub const NULL_POINTER: ExceptionCode = ExceptionCode::NULL_POINTER;
+    pub const SECURITY: ExceptionCode = ExceptionCode::SECURITY;
+    pub const SERVICE_SPECIFIC: ExceptionCode = ExceptionCode::SERVICE_SPECIFIC;
+    pub const TRANSACTION_FAILED: ExceptionCode = ExceptionCode::TRANSACTION_FAILED;
+    pub const UNSUPPORTED_OPERATION: ExceptionCode = ExceptionCode::UNSUPPORTED_OPERATION;
+}
+
+/// The transport errors that callers tell apart, by libbinder's names.
+#[allow(missing_docs, reason = "the names are libbinder's own")]
+pub mod st {
+    use binder::StatusCode;
+
+    pub const BAD_VALUE: StatusCode = StatusCode::BAD_VALUE;
+    pub const DEAD_OBJECT: StatusCode = StatusCode::DEAD_OBJECT;
+    pub const FAILED_TRANSACTION: StatusCode = StatusCode::FAILED_TRANSACTION;
+    pub const INVALID_OPERATION: StatusCode = StatusCode::INVALID_OPERATION;
+    pub const NAME_NOT_FOUND: StatusCode = StatusCode::NAME_NOT_FOUND;
+    pub const PERMISSION_DENIED: StatusCode = StatusCode::PERMISSION_DENIED;
+    pub const UNKNOWN_TRANSACTION: StatusCode = StatusCode::UNKNOWN_TRANSACTION;
+}
+
+/// How long a declared service may take to come up before a look-up gives up.
+const LOOKUP_PATIENCE: Duration = Duration::from_secs(5);
+
+const NO_SOCKET: &str = "binder over a Unix socket is not supported on Android: use kernel binder";
+
+/// An error of the service's own: `code` is a value of its AIDL error enum.
+pub fn service_error(code: i32, message: &str) -> Status {
+    Status::new_service_specific_error_str(code, Some(message))
+}
+
+/// An AIDL exception, one of [`ex`].
+pub fn exception(code: ExceptionCode, message: &str) -> Status {
+    Status::new_exception_str(code, Some(message))
+}
+
+/// The status in words, with the message that the service sent.
+pub fn describe(status: &Status) -> String {
+    status.get_description()
+}
+
+/// Who made the call that this thread is handling.
+pub fn caller() -> Caller {
+    Caller {
+        uid: ThreadState::get_calling_uid(),
+        pid: ThreadState::get_calling_pid(),
+        sid: calling_sid(),
+    }
+}
+
+/// Vendor code is not given the symbols behind the SELinux context of a caller.
+#[cfg(android_vndk)]
+fn calling_sid() -> Option<String> {
+    None
+}
+
+#[cfg(not(android_vndk))]
+fn calling_sid() -> Option<String> {
+    ThreadState::with_calling_sid(|sid| sid.map(|sid| sid.to_string_lossy().into_owned()))
+}
+
+/// Starts the thread pool, which may grow by `max_threads`.
+///
+/// A client needs it only to receive callbacks and death notices. A second call does nothing.
+pub fn start(max_threads: u32) -> Result<(), String> {
+    ProcessState::set_thread_pool_max_thread_count(max_threads);
+    ProcessState::start_thread_pool();
+    Ok(())
+}
+
+/// Registers `binder` under `name`, calls `on_ready`, and serves until the process ends.
+///
+/// `max_threads` + 2 calls run at a time. Returns only to say why it cannot serve.
+pub fn serve(
+    name: &str,
+    binder: SpIBinder,
+    max_threads: u32,
+    on_ready: impl FnOnce(),
+) -> Result<(), String> {
+    start(max_threads)?;
+    binder::add_service(name, binder)
+        .map_err(|error| format!("cannot register {name}: {error:?}"))?;
+    on_ready();
+    ProcessState::join_thread_pool();
+    Err("the binder thread pool ended".to_owned())
+}
+
+/// Always fails: Android has kernel binder.
+pub fn serve_socket(
+    _path: &Path,
+    _binder: SpIBinder,
+    _max_threads: u32,
+    _on_ready: impl FnOnce(),
+) -> Result<(), String> {
+    Err(NO_SOCKET.to_owned())
+}
+
+/// The service registered under `name`; fails at once if the device does not declare one.
+///
+/// A declared service is given a few seconds to start, because a look-up is what starts a lazy
+/// one.
+pub fn lookup<T: FromIBinder + ?Sized>(name: &str) -> BinderResult<Strong<T>> {
+    if !is_declared(name)? {
+        return Err(StatusCode::NAME_NOT_FOUND.into());
+    }
+    // libbinder itself would wait for ever. A thread that outlives its look-up ends as soon as
+    // the service appears.
+    let (sender, receiver) = mpsc::channel();
+    let owned_name = name.to_owned();
+    thread::spawn(move || sender.send(wait_for_service(&owned_name)));
+    let binder = receiver.recv_timeout(LOOKUP_PATIENCE).ok().flatten();
+    Ok(binder.ok_or(StatusCode::NAME_NOT_FOUND)?.into_interface()?)
+}
+
+/// Always fails: Android has kernel binder.
+pub fn connect_socket<T: FromIBinder + ?Sized>(_path: &Path) -> BinderResult<Strong<T>> {
+    Err(exception(ex::UNSUPPORTED_OPERATION, NO_SOCKET))
+}
+
+/// Asks the process behind `binder` for a sign of life.
+pub fn ping(binder: &mut SpIBinder) -> Result<(), StatusCode> {
+    binder.ping_binder()
+}
+
+/// Makes the service behind `binder` write its state to `fd`.
+#[cfg(not(android_vndk))]
+pub fn dump_remote(binder: &mut SpIBinder, fd: OwnedFd, args: &[&str]) -> Result<(), StatusCode> {
+    use binder::binder_impl::IBinderInternal;
+    binder.dump(&fd, args)
+}
+
+/// Always fails: vendor code is not given the symbol behind it.
+#[cfg(android_vndk)]
+pub fn dump_remote(
+    _binder: &mut SpIBinder,
+    _fd: OwnedFd,
+    _args: &[&str],
+) -> Result<(), StatusCode> {
+    Err(StatusCode::INVALID_OPERATION)
+}
+
+/// Calls a closure when the process behind a binder dies, unless dropped before.
+pub struct DeathLink {
+    // libbinder holds neither: dropping either ends the watch.
+    _binder: SpIBinder,
+    _recipient: DeathRecipient,
+}
+
+impl DeathLink {
+    /// Watches `binder`. Fails if it lives in this process or is dead already.
+    pub fn new(
+        mut binder: SpIBinder,
+        on_death: impl Fn() + Send + Sync + 'static,
+    ) -> BinderResult<Self> {
+        let mut recipient = DeathRecipient::new(on_death);
+        binder.link_to_death(&mut recipient)?;
+        Ok(Self { _binder: binder, _recipient: recipient })
+    }
+}
+
+#[doc(hidden)]
+pub mod glue {
+    use crate::Dump;
+    use binder::StatusCode;
+
+    pub use binder::BinderFeatures;
+    pub use std::ffi::CStr;
+    pub use std::io::Write;
+
+    pub type DumpResult = Result<(), StatusCode>;
+
+    pub fn dump<D: Dump>(object: &D, writer: &mut dyn Write, args: &[&CStr]) -> DumpResult {
+        let args: Vec<String> = args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
+        object.dump_text(writer, &args).map_err(|_| StatusCode::UNKNOWN_ERROR)
+    }
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! new_binder_of_stack {
+    ($class:ty, $object:expr) => {
+        <$class>::new_binder($object, $crate::glue::BinderFeatures::default())
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! impl_interface_of_stack {
+    ($object:ty) => {
+        impl $crate::Interface for $object {
+            fn dump(
+                &self,
+                writer: &mut dyn $crate::glue::Write,
+                args: &[&$crate::glue::CStr],
+            ) -> $crate::glue::DumpResult {
+                $crate::glue::dump(self, writer, args)
+            }
+        }
+    };
+}
