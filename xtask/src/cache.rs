@@ -16,7 +16,10 @@ use tempfile::TempDir;
 pub fn dir() -> Result<PathBuf> {
     let path = locate(|name| env::var(name).ok())?;
     fs::create_dir_all(&path).with_context(|| {
-        format!("creating the cache folder {}; set DMABUFIO_CACHE to a folder that can be written", path.display())
+        format!(
+            "creating the cache folder {}; set DMABUFIO_CACHE to a folder that can be written",
+            path.display()
+        )
     })?;
     Ok(path)
 }
@@ -53,7 +56,8 @@ pub fn lock(name: &str) -> Result<Lock> {
         return Ok(lock);
     }
     eprintln!("    another run is busy with {name}; waiting for it");
-    let file = File::create(&path).with_context(|| format!("opening the lock {}", path.display()))?;
+    let file =
+        File::create(&path).with_context(|| format!("opening the lock {}", path.display()))?;
     loop {
         match flock(&file, FlockOperation::LockExclusive) {
             Ok(()) => return Ok(Lock { _file: file }),
@@ -65,7 +69,8 @@ pub fn lock(name: &str) -> Result<Lock> {
 
 /// The lock on the file `path`, or `None` when another process holds it.
 pub fn try_lock(path: &Path) -> Result<Option<Lock>> {
-    let file = File::create(path).with_context(|| format!("opening the lock {}", path.display()))?;
+    let file =
+        File::create(path).with_context(|| format!("opening the lock {}", path.display()))?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Some(Lock { _file: file })),
         Err(Errno::WOULDBLOCK) => Ok(None),
@@ -91,14 +96,17 @@ pub fn publish(dest: &Path, build: impl FnOnce(&Path) -> Result<()>) -> Result<P
     let stage = parent.join(format!(".{}.building", name.to_string_lossy()));
     remove(&stage)?;
     build(&stage)?;
-    fs::rename(&stage, dest).with_context(|| format!("moving {} to {}", stage.display(), dest.display()))?;
+    fs::rename(&stage, dest)
+        .with_context(|| format!("moving {} to {}", stage.display(), dest.display()))?;
     Ok(dest.to_owned())
 }
 
 fn remove(path: &Path) -> Result<()> {
     let gone = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     match gone {
-        Err(error) if path.exists() => Err(error).with_context(|| format!("removing {}", path.display())),
+        Err(error) if path.exists() => {
+            Err(error).with_context(|| format!("removing {}", path.display()))
+        }
         _ => Ok(()),
     }
 }
@@ -140,7 +148,10 @@ mod tests {
     use super::*;
 
     fn located(vars: &[(&str, &str)]) -> Option<PathBuf> {
-        locate(|name| vars.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())).ok()
+        locate(|name| {
+            vars.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+        })
+        .ok()
     }
 
     #[test]
@@ -153,7 +164,10 @@ mod tests {
 
     #[test]
     fn empty_variable_counts_as_unset() {
-        assert_eq!(located(&[("DMABUFIO_CACHE", ""), ("HOME", "/h")]), Some("/h/.cache/dmabufio".into()));
+        assert_eq!(
+            located(&[("DMABUFIO_CACHE", ""), ("HOME", "/h")]),
+            Some("/h/.cache/dmabufio".into())
+        );
         assert_eq!(located(&[]), None);
     }
 

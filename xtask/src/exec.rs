@@ -42,7 +42,8 @@ static INTERRUPTED: AtomicI32 = AtomicI32::new(0);
 /// From here on SIGINT, SIGTERM and SIGHUP end the children and make the running step fail, so that callers
 /// unwind and clean up. A second signal exits at once.
 pub fn handle_interrupts() -> Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("installing signal handlers")?;
+    let mut signals =
+        Signals::new([SIGINT, SIGTERM, SIGHUP]).context("installing signal handlers")?;
     thread::spawn(move || {
         for signal in signals.forever() {
             if INTERRUPTED.swap(signal, Ordering::SeqCst) != 0 {
@@ -192,7 +193,8 @@ impl Step {
     /// As [`Step::run`], and returns what it wrote, standard output and error in one.
     pub fn capture(mut self, command: &mut Command) -> Result<String> {
         let log = self.log_path()?;
-        let mut sink = File::create(&log).with_context(|| format!("creating the log {}", log.display()))?;
+        let mut sink =
+            File::create(&log).with_context(|| format!("creating the log {}", log.display()))?;
         writeln!(sink, "$ {}", show(command))?;
         let (reader, writer) = io::pipe().context("making a pipe")?;
         command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
@@ -219,13 +221,18 @@ impl Step {
                     writeln!(sink, "{line}")?;
                     output.push_str(&line);
                     output.push('\n');
-                    if let Some(text) = self.progress.as_mut().and_then(|progress| progress(&line)) {
+                    if let Some(text) = self.progress.as_mut().and_then(|progress| progress(&line))
+                    {
                         state = text;
                         view.update(&self.what, &state);
                     }
                 }
                 // A grandchild may hold the pipe for ever; the child's own end is what counts.
-                Err(RecvTimeoutError::Timeout) if matches!(child.child().try_wait(), Ok(Some(_))) => break,
+                Err(RecvTimeoutError::Timeout)
+                    if matches!(child.child().try_wait(), Ok(Some(_))) =>
+                {
+                    break
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -275,7 +282,12 @@ impl Step {
     }
 
     fn failure(&self, status: &ExitStatus, command: &Command, output: &str, log: &Path) -> Error {
-        anyhow!("{}\nfull log: {}\nits last lines:\n{}", self.report(status, command), log.display(), tail(output))
+        anyhow!(
+            "{}\nfull log: {}\nits last lines:\n{}",
+            self.report(status, command),
+            log.display(),
+            tail(output)
+        )
     }
 }
 
@@ -395,7 +407,10 @@ mod tests {
 
     #[test]
     fn slug_is_a_file_name() {
-        assert_eq!(slug("building the kernel 6.12.117 (stock)"), "building-the-kernel-6.12.117-stock");
+        assert_eq!(
+            slug("building the kernel 6.12.117 (stock)"),
+            "building-the-kernel-6.12.117-stock"
+        );
         assert_eq!(slug(&"x".repeat(100)).len(), 60);
     }
 

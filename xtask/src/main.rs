@@ -8,7 +8,9 @@ use clap::{Parser, Subcommand};
 mod aosp;
 mod cache;
 mod exec;
+mod kernel;
 mod packages;
+mod tree;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", about)]
@@ -19,6 +21,8 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Cmd {
+    /// Build the kernels that the VM boots
+    Kernel(kernel::Args),
     /// Check what only Android's own tools can judge: AIDL, API freeze, Blueprint, policy, VINTF
     Aosp(aosp::Args),
 }
@@ -35,6 +39,7 @@ fn main() -> ExitCode {
 
 fn dispatch(command: Cmd) -> Result<()> {
     match command {
+        Cmd::Kernel(args) => kernel::run(&args),
         Cmd::Aosp(args) => aosp::run(args),
     }
 }

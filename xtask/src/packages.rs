@@ -29,7 +29,15 @@ pub fn ensure_from(suite: &str, packages: &[&str]) -> Result<()> {
 /// The address this machine gets Debian's main archive from, as `debootstrap` wants it.
 pub fn mirror() -> Result<String> {
     let codename = codename()?;
-    let targets = query("apt-get", &["indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Created-By: Packages"])?;
+    let targets = query(
+        "apt-get",
+        &[
+            "indextargets",
+            "--format",
+            "$(REPO_URI) $(RELEASE) $(COMPONENT)",
+            "Created-By: Packages",
+        ],
+    )?;
     main_mirror(&targets, &codename).with_context(|| {
         format!("none of this machine's apt sources is Debian {codename} main; add one to /etc/apt/sources.list.d")
     })
@@ -37,9 +45,12 @@ pub fn mirror() -> Result<String> {
 
 /// The code name of the Debian release this machine runs.
 pub fn codename() -> Result<String> {
-    let text = fs::read_to_string("/etc/os-release").context("reading /etc/os-release to learn the Debian release")?;
+    let text = fs::read_to_string("/etc/os-release")
+        .context("reading /etc/os-release to learn the Debian release")?;
     let field = |key: &str| {
-        text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).map(|value| value.trim_matches('"').to_owned())
+        text.lines()
+            .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
+            .map(|value| value.trim_matches('"').to_owned())
     };
     match (field("ID").as_deref(), field("VERSION_CODENAME")) {
         (Some("debian"), Some(codename)) => Ok(codename),
@@ -69,7 +80,9 @@ pub fn installed(package: &str) -> Result<Option<String>> {
 /// Updates apt's lists unless they were never absent, so that [`candidate`] knows something.
 pub fn ensure_lists() -> Result<()> {
     let known = fs::read_dir("/var/lib/apt/lists")
-        .map(|dir| dir.flatten().any(|entry| entry.file_name().to_string_lossy().ends_with("_Packages")))
+        .map(|dir| {
+            dir.flatten().any(|entry| entry.file_name().to_string_lossy().ends_with("_Packages"))
+        })
         .unwrap_or(false);
     if known {
         return Ok(());
@@ -110,7 +123,10 @@ fn install(packages: &[&str], suite: Option<&str>) -> Result<()> {
             command.args(["--target-release", suite]);
         }
         Step::new(format!("installing {}", wanted.join(" ")))
-            .hint(format!("run `apt-get update && apt-get install {}` by hand and read what it says", wanted.join(" ")))
+            .hint(format!(
+                "run `apt-get update && apt-get install {}` by hand and read what it says",
+                wanted.join(" ")
+            ))
             .run(command.args(&wanted))
     };
     let first = attempt();
@@ -135,7 +151,10 @@ fn need_root(packages: &[&str]) -> Result<()> {
 
 /// Makes `suite` of Debian's main archive a source of this machine, and knows its packages.
 fn add_suite(suite: &str) -> Result<()> {
-    let targets = query("apt-get", &["indextargets", "--format", "$(REPO_URI) $(RELEASE) $(FILENAME)", "Created-By: Packages"])?;
+    let targets = query(
+        "apt-get",
+        &["indextargets", "--format", "$(REPO_URI) $(RELEASE) $(FILENAME)", "Created-By: Packages"],
+    )?;
     let configured = suite_lists(&targets, suite);
     if configured.is_empty() {
         let uri = mirror()?;
@@ -178,18 +197,27 @@ fn update() -> Result<()> {
 /// Not ended by our death: an install cut short leaves dpkg for a person to repair.
 fn apt_get() -> Command {
     let mut command = Command::new("apt-get");
-    command.args(["-o", "DPkg::Lock::Timeout=900", "-o", "Dpkg::Use-Pty=0"]).env("DEBIAN_FRONTEND", "noninteractive");
+    command
+        .args(["-o", "DPkg::Lock::Timeout=900", "-o", "Dpkg::Use-Pty=0"])
+        .env("DEBIAN_FRONTEND", "noninteractive");
     command
 }
 
 fn query(program: &str, args: &[&str]) -> Result<String> {
-    let output = Command::new(program)
-        .args(args)
-        .env("LC_ALL", "C")
-        .output()
-        .with_context(|| format!("starting {program} (PATH={:?}); packages are only installed on Debian", env::var_os("PATH")))?;
+    let output =
+        Command::new(program).args(args).env("LC_ALL", "C").output().with_context(|| {
+            format!(
+                "starting {program} (PATH={:?}); packages are only installed on Debian",
+                env::var_os("PATH")
+            )
+        })?;
     if !output.status.success() {
-        bail!("`{program} {}` {}: {}", args.join(" "), exec::describe(&output.status), String::from_utf8_lossy(&output.stderr));
+        bail!(
+            "`{program} {}` {}: {}",
+            args.join(" "),
+            exec::describe(&output.status),
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
@@ -250,14 +278,22 @@ mirror://b/nodes/ nodistro main
     #[test]
     fn absent_candidate_is_none() {
         assert_eq!(parse_candidate("qemu:\n  Installed: (none)\n  Candidate: (none)\n"), None);
-        assert_eq!(parse_candidate("qemu:\n  Candidate: 1:10.0.2+ds\n").as_deref(), Some("1:10.0.2+ds"));
+        assert_eq!(
+            parse_candidate("qemu:\n  Candidate: 1:10.0.2+ds\n").as_deref(),
+            Some("1:10.0.2+ds")
+        );
         assert_eq!(parse_candidate(""), None);
     }
 
     #[test]
     fn source_entry_has_what_apt_needs() {
         let entry = source_entry("mirror://a/debian", "bookworm-backports", true);
-        for line in ["Types: deb", "URIs: mirror://a/debian", "Suites: bookworm-backports", "Components: main"] {
+        for line in [
+            "Types: deb",
+            "URIs: mirror://a/debian",
+            "Suites: bookworm-backports",
+            "Components: main",
+        ] {
             assert!(entry.lines().any(|have| have == line), "{line}");
         }
     }

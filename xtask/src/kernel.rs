@@ -1,0 +1,194 @@
+//! `cargo xtask kernel`: builds the kernels that the VM boots, from Debian's source package and the patches of the tree.
+//!
+//! All flavours share one source tree, and those that differ in one option share one object tree: the stock kernel is
+//! the patched one with the option off, so it costs seconds. A finished kernel is filed under a hash of
+//! everything that went into it, outside the source tree.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use anyhow::{bail, Context, Result};
+use clap::ValueEnum;
+
+use crate::exec::{self, Step};
+use crate::{cache, packages, tree};
+
+mod config;
+mod source;
+
+/// The series that is built: the base of the kernel that Android 16 ships.
+const SERIES: &str = "6.12";
+const BUILD_PACKAGES: &[&str] =
+    &["bc", "bison", "flex", "gcc", "kmod", "libc6-dev", "libelf-dev", "make", "patch", "tar", "xz-utils"];
+/// Raised when the recipe below changes what comes out of the same inputs.
+const RECIPE: &str = "1";
+
+/// Which kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Flavour {
+    /// With the ioctl
+    Patched,
+    /// The same tree and configuration with the ioctl's option off
+    Stock,
+    /// Patched, with lockdep, KASAN and the like
+    Debug,
+}
+
+impl fmt::Display for Flavour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Flavour::Patched => "patched",
+            Flavour::Stock => "stock",
+            Flavour::Debug => "debug",
+        })
+    }
+}
+
+/// Arguments of `cargo xtask kernel`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Which kernel; patched and stock unless told
+    #[arg(long)]
+    flavour: Option<Flavour>,
+}
+
+/// A finished kernel.
+#[derive(Debug)]
+pub struct Kernel {
+    /// The folder it is filed in: `bzImage`, `config`, and `modules/` where the configuration has any.
+    pub dir: PathBuf,
+}
+
+impl Kernel {
+    /// What the VM boots.
+    pub fn image(&self) -> PathBuf {
+        self.dir.join("bzImage")
+    }
+}
+
+/// Builds what is asked for and prints where it is.
+pub fn run(args: &Args) -> Result<()> {
+    let flavours = args.flavour.map_or(vec![Flavour::Patched, Flavour::Stock], |one| vec![one]);
+    for flavour in flavours {
+        println!("{flavour}: {}", ensure(flavour)?.image().display());
+    }
+    Ok(())
+}
+
+/// The kernel of that flavour, built unless it is there.
+pub fn ensure(flavour: Flavour) -> Result<Kernel> {
+    let package = format!("linux-source-{SERIES}");
+    packages::ensure(&[&package]).context("getting the kernel's source")?;
+    let version = packages::installed(&package)?.with_context(|| format!("{package} is not installed after all"))?;
+    let patches = source::patches(SERIES)?;
+    let fragments = [tree::read("kernel/configs/vm.config")?, tree::read(&format!("kernel/configs/{flavour}.config"))?];
+
+    let inputs = [RECIPE, &version, &patches.key, &fragments[0], &fragments[1]];
+    let dest = cache::subdir("kernel/images")?.join(format!("{flavour}-{}", tree::key(inputs)));
+    if !dest.exists() {
+        packages::ensure(BUILD_PACKAGES).context("getting what builds a kernel")?;
+    }
+    let dir = cache::publish(&dest, |stage| {
+        // One at a time: flavours share their trees.
+        let _lock = cache::lock("kernel")?;
+        let base = cache::subdir("kernel/trees")?.join(&version);
+        let linux = source::ensure(&base, &package, &version, &patches)?;
+        build(flavour, &version, &linux, &base, &fragments, stage)
+    })?;
+    Ok(Kernel { dir })
+}
+
+fn build(
+    flavour: Flavour,
+    version: &str,
+    linux: &Path,
+    base: &Path,
+    fragments: &[String],
+    stage: &Path,
+) -> Result<()> {
+    // KASAN and lockdep touch every file, so sharing objects with that flavour would gain nothing.
+    let objects = base.join(if flavour == Flavour::Debug { "objects-debug" } else { "objects" });
+    fs::create_dir_all(&objects).with_context(|| format!("creating {}", objects.display()))?;
+    let name = format!("the {flavour} kernel {version}");
+    let hint = format!(
+        "if the patches or kernel/configs changed, look there first; otherwise remove {} and try again",
+        base.display()
+    );
+    let make = |targets: &[&str]| {
+        let jobs = thread::available_parallelism().map_or(1, usize::from);
+        let mut command = exec::command("nice");
+        command.arg("make").arg("-C").arg(linux).arg(format!("O={}", objects.display()));
+        command.arg(format!("-j{jobs}")).args(targets);
+        // Options of an outer make are not for this one.
+        command.env_remove("MAKEFLAGS").env_remove("MFLAGS").env("LC_ALL", "C");
+        command
+    };
+
+    let config = objects.join(".config");
+    Step::new(format!("configuring {name}")).hint(&hint).run(&mut make(&["tinyconfig"]))?;
+    let mut text = fs::read_to_string(&config).with_context(|| format!("reading {}", config.display()))?;
+    for fragment in fragments {
+        // Where an option is set twice, the last one counts.
+        text.push('\n');
+        text.push_str(fragment);
+    }
+    fs::write(&config, text).with_context(|| format!("writing {}", config.display()))?;
+    Step::new(format!("completing the configuration of {name}")).hint(&hint).run(&mut make(&["olddefconfig"]))?;
+    let text = fs::read_to_string(&config).with_context(|| format!("reading {}", config.display()))?;
+    let lost = config::lost(fragments, &text);
+    if !lost.is_empty() {
+        bail!(
+            "configuring {name}: these options of kernel/configs did not survive:\n{}\nnext: find what they depend on \
+             with `make -C {} O={} menuconfig`, search key /, and ask for that too",
+            lost.join("\n"),
+            linux.display(),
+            objects.display()
+        );
+    }
+
+    let mut compiled = 0_usize;
+    let expected = fs::read_to_string(objects.join(".compiled")).ok().and_then(|text| text.trim().parse::<usize>().ok());
+    let count = objects.join(".compiled-now");
+    let sink = count.clone();
+    let modular = text.lines().any(|line| line == "CONFIG_MODULES=y");
+    Step::new(format!("building {name}"))
+        .hint(&hint)
+        .progress(move |line| {
+            let tool = line.split_whitespace().next()?;
+            if !matches!(tool, "CC" | "AS" | "LD" | "AR" | "HOSTCC") {
+                return None;
+            }
+            compiled += 1;
+            if compiled % 50 == 0 {
+                let _ = fs::write(&sink, compiled.to_string());
+            }
+            Some(match expected {
+                Some(all) if all > compiled => format!("{compiled} of about {all} files"),
+                _ => format!("{compiled} files"),
+            })
+        })
+        .run(&mut make(if modular { &["bzImage", "modules"] } else { &["bzImage"] }))?;
+    if expected.is_none() {
+        let _ = fs::rename(&count, objects.join(".compiled"));
+    }
+
+    fs::create_dir_all(stage.join("modules")).with_context(|| format!("creating {}", stage.display()))?;
+    copy(&objects.join("arch/x86/boot/bzImage"), &stage.join("bzImage"))?;
+    copy(&config, &stage.join("config"))?;
+    if modular {
+        let order = objects.join("modules.order");
+        let modules = fs::read_to_string(&order).with_context(|| format!("reading {}", order.display()))?;
+        for object in modules.lines() {
+            let module = objects.join(object).with_extension("ko");
+            let name = module.file_name().with_context(|| format!("a module without a name in {}", order.display()))?;
+            copy(&module, &stage.join("modules").join(name))?;
+        }
+    }
+    Ok(())
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::copy(from, to).with_context(|| format!("copying {} to {}", from.display(), to.display())).map(drop)
+}
