@@ -11,7 +11,7 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, IsTerminal, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{self, Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -122,6 +122,14 @@ impl Guarded {
         }
     }
 
+    /// Asks it to end with SIGTERM; `None` when it is still there after `limit`.
+    pub fn terminate(&mut self, limit: Duration) -> Result<Option<ExitStatus>> {
+        if let Some(pid) = Pid::from_raw(self.group) {
+            let _ = kill_process_group(pid, Signal::TERM);
+        }
+        self.wait(Some(limit))
+    }
+
     /// Ends the whole group: asks first, then kills.
     pub fn end(&mut self) {
         for (signal, wait) in [(Signal::TERM, GRACE), (Signal::KILL, GRACE)] {
@@ -153,6 +161,17 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
 
 /// Reads a step's progress from one line of its output: what to show, if the line says anything about it.
 pub type Progress = Box<dyn FnMut(&str) -> Option<String>>;
+
+/// How a step's program ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its exit status.
+    pub status: ExitStatus,
+    /// What it wrote.
+    pub output: String,
+    /// The log of a failed one.
+    pub log: Option<PathBuf>,
+}
 
 /// One named step.
 pub struct Step {
@@ -191,7 +210,25 @@ impl Step {
     }
 
     /// As [`Step::run`], and returns what it wrote, standard output and error in one.
-    pub fn capture(mut self, command: &mut Command) -> Result<String> {
+    pub fn capture(self, command: &mut Command) -> Result<String> {
+        let what = (self.what.clone(), self.hint.clone());
+        let ended = self.attempt(command)?;
+        let Some(log) = ended.log else {
+            return Ok(ended.output);
+        };
+        let hint = what.1.map_or(String::new(), |hint| format!("\nnext: {hint}"));
+        bail!(
+            "{} failed: `{}` {}{hint}\nfull log: {}\nits last lines:\n{}",
+            what.0,
+            show(command),
+            describe(&ended.status),
+            log.display(),
+            tail(&ended.output)
+        )
+    }
+
+    /// As [`Step::capture`], for a program whose failure is an answer: an error only if it could not run.
+    pub fn attempt(mut self, command: &mut Command) -> Result<Ended> {
         let log = self.log_path()?;
         let mut sink =
             File::create(&log).with_context(|| format!("creating the log {}", log.display()))?;
@@ -246,48 +283,18 @@ impl Step {
             view.end(&format!("{}: interrupted", self.what));
             bail!("interrupted by signal {signal} while {}", self.what);
         }
+        let took = elapsed(start.elapsed());
         if !status.success() {
-            view.end(&format!("{}: failed", self.what));
-            return Err(self.failure(&status, command, &output, &log));
+            view.end(&format!("{}: failed ({took})", self.what));
+            return Ok(Ended { status, output, log: Some(log) });
         }
-        view.end(&format!("{} ({})", self.what, elapsed(start.elapsed())));
+        view.end(&format!("{} ({took})", self.what));
         let _ = fs::remove_file(&log);
-        Ok(output)
-    }
-
-    /// Runs `command` with our own standard input, output and error; an error unless it succeeds.
-    pub fn stream(self, command: &mut Command) -> Result<()> {
-        say(&self.what);
-        let mut child = Guarded::spawn(command).with_context(|| format!("while {}", self.what))?;
-        let status = child.wait(None)?.context("a child that never ends")?;
-        if let Some(signal) = interrupted() {
-            bail!("interrupted by signal {signal} while {}", self.what);
-        }
-        if !status.success() {
-            bail!("{}", self.report(&status, command));
-        }
-        Ok(())
+        Ok(Ended { status, output, log: None })
     }
 
     fn log_path(&self) -> Result<PathBuf> {
         Ok(cache::subdir("logs")?.join(format!("{}-{}.log", slug(&self.what), process::id())))
-    }
-
-    fn report(&self, status: &ExitStatus, command: &Command) -> String {
-        let mut text = format!("{} failed: `{}` {}", self.what, show(command), describe(status));
-        if let Some(hint) = &self.hint {
-            text.push_str(&format!("\nnext: {hint}"));
-        }
-        text
-    }
-
-    fn failure(&self, status: &ExitStatus, command: &Command, output: &str, log: &Path) -> Error {
-        anyhow!(
-            "{}\nfull log: {}\nits last lines:\n{}",
-            self.report(status, command),
-            log.display(),
-            tail(output)
-        )
     }
 }
 
@@ -398,6 +405,7 @@ impl View {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     #[test]
     fn wrapper_is_not_shown() {

@@ -20,8 +20,19 @@ mod source;
 
 /// The series that is built: the base of the kernel that Android 16 ships.
 const SERIES: &str = "6.12";
-const BUILD_PACKAGES: &[&str] =
-    &["bc", "bison", "flex", "gcc", "kmod", "libc6-dev", "libelf-dev", "make", "patch", "tar", "xz-utils"];
+const BUILD_PACKAGES: &[&str] = &[
+    "bc",
+    "bison",
+    "flex",
+    "gcc",
+    "kmod",
+    "libc6-dev",
+    "libelf-dev",
+    "make",
+    "patch",
+    "tar",
+    "xz-utils",
+];
 /// Raised when the recipe below changes what comes out of the same inputs.
 const RECIPE: &str = "1";
 
@@ -81,9 +92,13 @@ pub fn run(args: &Args) -> Result<()> {
 pub fn ensure(flavour: Flavour) -> Result<Kernel> {
     let package = format!("linux-source-{SERIES}");
     packages::ensure(&[&package]).context("getting the kernel's source")?;
-    let version = packages::installed(&package)?.with_context(|| format!("{package} is not installed after all"))?;
+    let version = packages::installed(&package)?
+        .with_context(|| format!("{package} is not installed after all"))?;
     let patches = source::patches(SERIES)?;
-    let fragments = [tree::read("kernel/configs/vm.config")?, tree::read(&format!("kernel/configs/{flavour}.config"))?];
+    let fragments = [
+        tree::read("kernel/configs/vm.config")?,
+        tree::read(&format!("kernel/configs/{flavour}.config"))?,
+    ];
 
     let inputs = [RECIPE, &version, &patches.key, &fragments[0], &fragments[1]];
     let dest = cache::subdir("kernel/images")?.join(format!("{flavour}-{}", tree::key(inputs)));
@@ -128,15 +143,19 @@ fn build(
 
     let config = objects.join(".config");
     Step::new(format!("configuring {name}")).hint(&hint).run(&mut make(&["tinyconfig"]))?;
-    let mut text = fs::read_to_string(&config).with_context(|| format!("reading {}", config.display()))?;
+    let mut text =
+        fs::read_to_string(&config).with_context(|| format!("reading {}", config.display()))?;
     for fragment in fragments {
         // Where an option is set twice, the last one counts.
         text.push('\n');
         text.push_str(fragment);
     }
     fs::write(&config, text).with_context(|| format!("writing {}", config.display()))?;
-    Step::new(format!("completing the configuration of {name}")).hint(&hint).run(&mut make(&["olddefconfig"]))?;
-    let text = fs::read_to_string(&config).with_context(|| format!("reading {}", config.display()))?;
+    Step::new(format!("completing the configuration of {name}"))
+        .hint(&hint)
+        .run(&mut make(&["olddefconfig"]))?;
+    let text =
+        fs::read_to_string(&config).with_context(|| format!("reading {}", config.display()))?;
     let lost = config::lost(fragments, &text);
     if !lost.is_empty() {
         bail!(
@@ -149,7 +168,9 @@ fn build(
     }
 
     let mut compiled = 0_usize;
-    let expected = fs::read_to_string(objects.join(".compiled")).ok().and_then(|text| text.trim().parse::<usize>().ok());
+    let expected = fs::read_to_string(objects.join(".compiled"))
+        .ok()
+        .and_then(|text| text.trim().parse::<usize>().ok());
     let count = objects.join(".compiled-now");
     let sink = count.clone();
     let modular = text.lines().any(|line| line == "CONFIG_MODULES=y");
@@ -161,7 +182,7 @@ fn build(
                 return None;
             }
             compiled += 1;
-            if compiled % 50 == 0 {
+            if compiled.is_multiple_of(50) {
                 let _ = fs::write(&sink, compiled.to_string());
             }
             Some(match expected {
@@ -174,15 +195,19 @@ fn build(
         let _ = fs::rename(&count, objects.join(".compiled"));
     }
 
-    fs::create_dir_all(stage.join("modules")).with_context(|| format!("creating {}", stage.display()))?;
+    fs::create_dir_all(stage.join("modules"))
+        .with_context(|| format!("creating {}", stage.display()))?;
     copy(&objects.join("arch/x86/boot/bzImage"), &stage.join("bzImage"))?;
     copy(&config, &stage.join("config"))?;
     if modular {
         let order = objects.join("modules.order");
-        let modules = fs::read_to_string(&order).with_context(|| format!("reading {}", order.display()))?;
+        let modules =
+            fs::read_to_string(&order).with_context(|| format!("reading {}", order.display()))?;
         for object in modules.lines() {
             let module = objects.join(object).with_extension("ko");
-            let name = module.file_name().with_context(|| format!("a module without a name in {}", order.display()))?;
+            let name = module
+                .file_name()
+                .with_context(|| format!("a module without a name in {}", order.display()))?;
             copy(&module, &stage.join("modules").join(name))?;
         }
     }
@@ -190,5 +215,7 @@ fn build(
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
-    fs::copy(from, to).with_context(|| format!("copying {} to {}", from.display(), to.display())).map(drop)
+    fs::copy(from, to)
+        .with_context(|| format!("copying {} to {}", from.display(), to.display()))
+        .map(drop)
 }

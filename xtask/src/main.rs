@@ -5,12 +5,21 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+use crate::failure::Reported;
+
 mod aosp;
 mod cache;
+mod cargo;
+mod demo;
 mod exec;
+mod failure;
 mod kernel;
 mod packages;
+mod presubmit;
+mod setup;
+mod test;
 mod tree;
+mod vm;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", about)]
@@ -21,25 +30,45 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Cmd {
+    /// Get everything ahead of time: packages, QEMU, kernels, programs
+    Setup,
+    /// The main job from end to end: load and save a real file through the service, in the VM or with --embedded here
+    Run(demo::Args),
+    /// All tests: on this host, in the VM, and with Android's own tools
+    Test(test::Args),
+    /// Run a command as root in the VM with the service up; exits with its status, 69 if the VM failed
+    Vm(vm::Args),
     /// Build the kernels that the VM boots
     Kernel(kernel::Args),
+    /// What must hold before a change is sent: format, lints, documentation, architecture, links
+    Presubmit(presubmit::Args),
     /// Check what only Android's own tools can judge: AIDL, API freeze, Blueprint, policy, VINTF
     Aosp(aosp::Args),
 }
 
 fn main() -> ExitCode {
     match exec::handle_interrupts().and_then(|()| dispatch(Args::parse().command)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => ExitCode::from(status),
         Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            if error.downcast_ref::<Reported>().is_none() {
+                eprintln!("error: {error:#}");
+            }
+            // As a shell would say it of a program that the signal ended.
+            let signal = exec::interrupted().and_then(|signal| u8::try_from(128 + signal).ok());
+            signal.map_or_else(|| failure::code(&error), ExitCode::from)
         }
     }
 }
 
-fn dispatch(command: Cmd) -> Result<()> {
+fn dispatch(command: Cmd) -> Result<u8> {
     match command {
-        Cmd::Kernel(args) => kernel::run(&args),
-        Cmd::Aosp(args) => aosp::run(args),
+        Cmd::Setup => setup::run()?,
+        Cmd::Run(args) => return demo::run(&args),
+        Cmd::Test(args) => return test::run(&args),
+        Cmd::Presubmit(args) => return presubmit::run(&args),
+        Cmd::Vm(args) => return vm::run(&args),
+        Cmd::Kernel(args) => kernel::run(&args)?,
+        Cmd::Aosp(args) => aosp::run(args)?,
     }
+    Ok(0)
 }

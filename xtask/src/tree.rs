@@ -10,7 +10,8 @@ use sha2::{Digest, Sha256};
 /// The root of the tree.
 pub fn root() -> PathBuf {
     // Cargo says it at run time; what was compiled in is for those who start the binary by hand.
-    let xtask = env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
+    let xtask = env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
     xtask.parent().map_or(xtask.clone(), Path::to_owned)
 }
 

@@ -56,7 +56,8 @@ pub fn ensure(base: &Path, package: &str, version: &str, patches: &Patches) -> R
     let _ = fs::remove_file(&applied);
     restore(&linux, &originals, &list)?;
 
-    let touched: BTreeSet<&str> = patches.files.iter().flat_map(|(_, text)| touched(text)).collect();
+    let touched: BTreeSet<&str> =
+        patches.files.iter().flat_map(|(_, text)| touched(text)).collect();
     let _ = fs::remove_dir_all(&originals);
     for path in &touched {
         let (from, to) = (linux.join(path), originals.join(path));
@@ -103,7 +104,11 @@ fn restore(linux: &Path, originals: &Path, list: &Path) -> Result<()> {
 }
 
 fn listed(series: &str) -> Vec<&str> {
-    series.lines().map(|line| line.split('#').next().unwrap_or_default().trim()).filter(|name| !name.is_empty()).collect()
+    series
+        .lines()
+        .map(|line| line.split('#').next().unwrap_or_default().trim())
+        .filter(|name| !name.is_empty())
+        .collect()
 }
 
 /// The files a patch names, from the root of the kernel.
@@ -121,19 +126,24 @@ mod tests {
 
     #[test]
     fn series_skips_comments() {
-        assert_eq!(listed("# order matters\n0001-a.patch\n\n0002-b.patch # why\n"), ["0001-a.patch", "0002-b.patch"]);
+        assert_eq!(
+            listed("# order matters\n0001-a.patch\n\n0002-b.patch # why\n"),
+            ["0001-a.patch", "0002-b.patch"]
+        );
     }
 
     #[test]
     fn touched_has_old_and_new_files() {
-        let patch = "--- a/x/old.c\t2025\n+++ b/x/old.c\t2025\n@@ -1 +1 @@\n--- /dev/null\n+++ b/x/new.c\n";
+        let patch =
+            "--- a/x/old.c\t2025\n+++ b/x/old.c\t2025\n@@ -1 +1 @@\n--- /dev/null\n+++ b/x/new.c\n";
         assert_eq!(touched(patch), ["x/old.c", "x/old.c", "x/new.c"]);
     }
 
     #[test]
     fn restored_tree_is_the_original() -> Result<()> {
         let dir = tempfile::tempdir()?;
-        let (linux, originals, list) = (dir.path().join("l"), dir.path().join("o"), dir.path().join("t"));
+        let (linux, originals, list) =
+            (dir.path().join("l"), dir.path().join("o"), dir.path().join("t"));
         fs::create_dir_all(&linux)?;
         fs::create_dir_all(&originals)?;
         fs::write(linux.join("old.c"), "patched")?;

@@ -1,0 +1,99 @@
+#!/bin/sh
+# The VM's side of `cargo xtask vm`: mounts, starts the service manager and the service, runs the command, stops both.
+#
+# Called as root in the booted VM with one argument, the run's folder, which it shares with the host:
+#   plan            read: the DMABUFIO_* variables of this run
+#   command         read: the command, as a shell script
+#   stage           written: how far the run has come, for the host's error messages
+#   reason          written: why the command could not be started
+#   status          written: the exit status of the command
+#   service-status  written: the exit status of the service after SIGTERM
+#   *.log           written: the output of the service manager and of the service
+set -u
+run=$1
+cd "$(dirname "$0")/.." || exit 69
+. "$run/plan"
+state=/run/dmabufio
+hub_pid= service_pid=
+
+stage() { echo "$*" >"$run/stage"; }
+
+give_up() {
+    echo "$*" >"$run/reason"
+    stop
+    exit 69
+}
+
+# wait_for SECONDS PID COMMAND...: until COMMAND succeeds; fails when PID ends or the time is over.
+wait_for() {
+    tries=$(($1 * 5)) pid=$2
+    shift 2
+    while [ "$tries" -gt 0 ]; do
+        "$@" >/dev/null 2>&1 && return 0
+        kill -0 "$pid" 2>/dev/null || return 1
+        sleep 0.2
+        tries=$((tries - 1))
+    done
+    return 1
+}
+
+# end PID SECONDS: asks it to end, then makes it; sets $ended to its exit status.
+end() {
+    kill -TERM "$1" 2>/dev/null
+    (sleep "$2" && kill -KILL "$1") 2>/dev/null &
+    killer=$!
+    wait "$1"
+    ended=$?
+    kill "$killer" 2>/dev/null
+}
+
+stop() {
+    if [ -n "$service_pid" ]; then
+        end "$service_pid" 20
+        echo "$ended" >"$run/service-status"
+    fi
+    [ -n "$hub_pid" ] && end "$hub_pid" 5
+    cd /
+    umount "$DMABUFIO_TEST_DIR" 2>"$run/umount.log" || umount -l "$DMABUFIO_TEST_DIR"
+    sync
+}
+
+stage "mounting the file systems of vm/mounts"
+mkdir -p "$state"
+while read -r what type where options; do
+    case $what in '' | '#'*) continue ;; esac
+    [ "$what" = @disk ] && what=$DMABUFIO_DEVICE
+    [ "$type" = @fs ] && type=$DMABUFIO_FS
+    mkdir -p "$where"
+    mount -t "$type" -o "$options" "$what" "$where" 2>"$run/mount.log" ||
+        give_up "mounting $what ($type) on $where: $(cat "$run/mount.log")"
+done <vm/mounts
+
+# As on a phone: every process may open these, policy decides who may use them.
+chmod 0666 /dev/binderfs/binder
+[ -e /dev/dma_heap/system ] && chmod 0444 /dev/dma_heap/system
+
+if [ "$DMABUFIO_SERVICE" = 1 ]; then
+    stage "starting the service manager rsb_hub"
+    # It takes a policy only from a place that root alone can write to, which the source tree need not be.
+    install -d -m 0755 "$state/hub.d"
+    install -m 0644 vm/hub.toml "$state/hub.d/dmabufio.toml"
+    rsb_hub --config "$state/hub.d" >"$run/hub.log" 2>&1 &
+    hub_pid=$!
+    wait_for 60 "$hub_pid" rsb_service list || give_up "the service manager rsb_hub did not come up: $(tail -n 5 "$run/hub.log")"
+
+    stage "starting dmabufio-service --heap $DMABUFIO_HEAP"
+    RUST_LOG=${RUST_LOG:-info} dmabufio-service --heap "$DMABUFIO_HEAP" >"$run/service.log" 2>&1 &
+    service_pid=$!
+    wait_for 60 "$service_pid" rsb_service check vendor.dmabufio.IDmabufIo/default ||
+        give_up "dmabufio-service did not register: $(tail -n 20 "$run/service.log")"
+    export DMABUFIO_SERVICE_PID=$service_pid
+fi
+
+stage "running the command"
+sh "$run/command"
+echo $? >"$run/status"
+
+stage "stopping the service"
+stop
+stage "done"

@@ -1,0 +1,141 @@
+//! `cargo xtask presubmit`: what must hold before a change is sent. CI runs the same table.
+
+use std::path::PathBuf;
+
+use anyhow::{bail, Context, Result};
+
+use crate::exec::{self, Step};
+use crate::failure::Reported;
+use crate::{cargo, tree};
+
+mod layers;
+mod links;
+mod words;
+
+/// Arguments of `cargo xtask presubmit`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Repair what can be repaired: formatting
+    #[arg(long)]
+    fix: bool,
+}
+
+/// Whether a check may change files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repair {
+    /// Yes
+    Yes,
+    /// No
+    No,
+}
+
+/// One check.
+#[derive(Debug)]
+pub struct Check {
+    /// What it is called in tables and messages.
+    pub name: &'static str,
+    /// Runs it.
+    pub run: fn(Repair) -> Result<()>,
+}
+
+/// All checks, cheap ones first.
+pub const CHECKS: &[Check] = &[
+    Check { name: "format", run: format },
+    Check {
+        name: "architecture",
+        run: |_| found("the dependency direction is broken", layers::check()?),
+    },
+    Check { name: "links", run: |_| found("documents name what does not exist", links::check()?) },
+    Check { name: "words", run: |_| found("files name what must not be named", words::check()?) },
+    Check { name: "clippy", run: clippy },
+    Check { name: "documentation", run: documentation },
+];
+
+/// Runs all checks, also after one failed.
+pub fn run(args: &Args) -> Result<u8> {
+    let repair = if args.fix { Repair::Yes } else { Repair::No };
+    let mut failed = Vec::new();
+    for check in CHECKS {
+        if let Err(error) = (check.run)(repair) {
+            if exec::interrupted().is_some() {
+                return Err(error);
+            }
+            if error.downcast_ref::<Reported>().is_none() {
+                eprintln!("error: {}: {error:#}", check.name);
+            }
+            failed.push(check.name);
+        }
+    }
+    for long in words::long_files()? {
+        eprintln!("warning: {long}");
+    }
+    if !failed.is_empty() {
+        eprintln!("\nfailed: {}", failed.join(", "));
+        return Ok(1);
+    }
+    println!("presubmit: {} checks passed", CHECKS.len());
+    Ok(0)
+}
+
+fn found(what: &str, problems: Vec<String>) -> Result<()> {
+    if problems.is_empty() {
+        return Ok(());
+    }
+    bail!("{what}:\n    {}", problems.join("\n    "))
+}
+
+fn format(repair: Repair) -> Result<()> {
+    let mut command = cargo::command(&["fmt", "--all"]);
+    if repair == Repair::No {
+        command.args(["--", "--check"]);
+    }
+    Step::new("checking the format").hint("cargo xtask presubmit --fix").run(&mut command)
+}
+
+fn clippy(_: Repair) -> Result<()> {
+    Step::new("checking with clippy")
+        .hint(
+            "the messages name the lint; `cargo clippy --workspace --all-targets` shows them again",
+        )
+        .run(&mut cargo::command(&[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ]))
+}
+
+fn documentation(_: Repair) -> Result<()> {
+    let mut command =
+        cargo::command(&["doc", "--workspace", "--no-deps", "--document-private-items"]);
+    Step::new("building the documentation").run(command.env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// The files of the tree, named from its root: those of git and those not yet added, without what it ignores.
+fn files() -> Result<Vec<String>> {
+    let output = exec::command("git")
+        .args(["ls-files", "--cached", "--others", "--exclude-standard", "-z"])
+        .current_dir(tree::root())
+        .output()
+        .context("listing the files of the tree with git")?;
+    if !output.status.success() {
+        bail!(
+            "`git ls-files` {}: {}",
+            exec::describe(&output.status),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    let names = String::from_utf8_lossy(&output.stdout).into_owned();
+    // A file that is removed but not yet committed is listed too.
+    Ok(names
+        .split('\0')
+        .filter(|name| !name.is_empty() && full(name).is_file())
+        .map(str::to_owned)
+        .collect())
+}
+
+fn full(name: &str) -> PathBuf {
+    tree::root().join(name)
+}

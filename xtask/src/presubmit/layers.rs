@@ -1,0 +1,168 @@
+//! Dependency direction: which module may import which, who may name binder, who may be unsafe. Read from the source
+//! text, so that a rule is broken visibly and not by what happens to compile.
+
+use anyhow::Result;
+
+use super::files;
+use crate::tree;
+
+/// The modules of the root package from the bottom up; a module imports its own group and those before it.
+const GROUPS: &[&[&str]] = &[
+    &["sys"],
+    &["error"],
+    &["dmabuf", "extent", "file", "heap"],
+    &["method"],
+    &["probe", "transfer"],
+    &["quota", "scheduler"],
+    &["service"],
+    &["main", "lib"],
+];
+/// The crates in which binder types live.
+const BINDER: &[&str] = &["binder", "binder_ndk", "binder_shim", "rsbinder", "vendor_dmabufio"];
+
+/// Everything that breaks a rule, as `file:line: what`.
+pub fn check() -> Result<Vec<String>> {
+    let mut problems = Vec::new();
+    for name in files()?.iter().filter(|name| name.ends_with(".rs")) {
+        problems.extend(problems_in(name, &tree::read(name)?));
+    }
+    Ok(problems)
+}
+
+fn problems_in(name: &str, text: &str) -> Vec<String> {
+    let module = module(name);
+    let mut problems = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let code = line.split("//").next().unwrap_or_default();
+        let mut problem = |what: String| problems.push(format!("{name}:{}: {what}", number + 1));
+        if code.contains("allow(unsafe_code)") && module != Some("sys") {
+            problem("only src/sys may be unsafe".into());
+        }
+        let stack = ["rsbinder", "binder_ndk"].into_iter().find(|stack| names_crate(code, stack));
+        if let Some(stack) =
+            stack.filter(|_| !name.starts_with("binder/") && !name.starts_with("aidl/"))
+        {
+            if !name.starts_with("xtask/") {
+                problem(format!("names the binder stack {stack}; only binder/ and aidl/ know which one is linked"));
+            }
+        }
+        let Some(module) = module else {
+            continue;
+        };
+        if !matches!(module, "service" | "main" | "lib") {
+            if let Some(named) = BINDER.iter().find(|named| names_crate(code, named)) {
+                problem(format!(
+                    "{module} names {named}; nothing below service may name a binder type"
+                ));
+            }
+        }
+        for other in imports(code) {
+            if rank(other) > rank(module) {
+                problem(format!("{module} imports {other}, which is above it"));
+            }
+        }
+        if let Some(sibling) = sibling(name, code) {
+            problem(format!("a method imports its sibling {sibling}"));
+        }
+    }
+    problems
+}
+
+/// The module of the root package that a file belongs to.
+fn module(name: &str) -> Option<&str> {
+    let rest = name.strip_prefix("src/")?;
+    let first = rest.split('/').next()?;
+    Some(first.strip_suffix(".rs").unwrap_or(first))
+}
+
+fn rank(module: &str) -> Option<usize> {
+    // A name that is in no group is an item at the crate's root, not a module.
+    GROUPS.iter().position(|group| group.contains(&module))
+}
+
+/// The modules that a line names as `crate::module`.
+fn imports(code: &str) -> Vec<&str> {
+    code.match_indices("crate::")
+        .map(|(at, word)| {
+            let rest = &code[at + word.len()..];
+            let end =
+                rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
+            &rest[..end]
+        })
+        .collect()
+}
+
+/// Whether a line names a crate, in a path or an import.
+fn names_crate(code: &str, name: &str) -> bool {
+    code.match_indices(name).any(|(at, _)| {
+        let before = code[..at].chars().next_back();
+        let after = &code[at + name.len()..];
+        let whole = !before.is_some_and(|c| c.is_ascii_alphanumeric() || "_:.\"".contains(c));
+        whole
+            && (after.starts_with("::")
+                || (code.trim_start().starts_with("use ") && after.starts_with(';')))
+    })
+}
+
+/// The other method that a line of a method's file imports.
+fn sibling<'a>(name: &str, code: &'a str) -> Option<&'a str> {
+    const METHODS: &[&str] = &["mapped", "rw_file"];
+    let own = name.strip_prefix("src/method/")?.split(['/', '.']).next()?;
+    METHODS.iter().filter(|method| **method != own).find_map(|method| {
+        let found = code.find(&format!("super::{method}")).map(|at| at + "super::".len());
+        let found = found
+            .or_else(|| code.find(&format!("method::{method}")).map(|at| at + "method::".len()))?;
+        code.get(found..found + method.len())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn import_from_above_is_found() {
+        assert_eq!(
+            problems_in("src/method/mapped.rs", "use crate::service::status;\n"),
+            ["src/method/mapped.rs:1: method imports service, which is above it"]
+        );
+        assert!(
+            problems_in("src/service.rs", "use crate::method;\nuse crate::sys::uapi;\n").is_empty()
+        );
+    }
+
+    #[test]
+    fn sys_imports_nothing_of_ours() {
+        assert_eq!(problems_in("src/sys/mmap.rs", "use crate::error::Error;\n").len(), 1);
+    }
+
+    #[test]
+    fn binder_below_service_is_found() {
+        assert_eq!(problems_in("src/transfer.rs", "use vendor_dmabufio::aidl;\n").len(), 1);
+        assert_eq!(problems_in("src/heap.rs", "fn f(s: binder_shim::Status) {}\n").len(), 1);
+        assert!(problems_in("src/heap.rs", "// as binder::Status says\n").is_empty());
+        assert!(problems_in("src/service/status.rs", "use binder_shim::Status;\n").is_empty());
+    }
+
+    #[test]
+    fn binder_stack_is_named_in_one_place() {
+        assert_eq!(problems_in("client/src/lib.rs", "use rsbinder::Strong;\n").len(), 1);
+        assert!(problems_in("binder/src/rsbinder.rs", "use rsbinder::Strong;\n").is_empty());
+    }
+
+    #[test]
+    fn methods_do_not_know_each_other() {
+        assert_eq!(problems_in("src/method/mapped.rs", "use super::rw_file;\n").len(), 1);
+        assert_eq!(
+            problems_in("src/method/mapped.rs", "use crate::method::rw_file::x;\n").len(),
+            1
+        );
+        assert!(problems_in("src/method/mapped.rs", "use super::Piece;\n").is_empty());
+    }
+
+    #[test]
+    fn unsafe_is_allowed_in_sys_only() {
+        assert_eq!(problems_in("src/dmabuf.rs", "#![allow(unsafe_code)]\n").len(), 1);
+        assert!(problems_in("src/sys.rs", "#![allow(unsafe_code)]\n").is_empty());
+    }
+}

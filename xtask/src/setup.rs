@@ -1,0 +1,33 @@
+//! `cargo xtask setup`: everything that the other commands would get on first use, ahead of time.
+
+use std::time::Instant;
+
+use anyhow::Result;
+
+use crate::exec;
+use crate::kernel::{self, Flavour};
+use crate::{cargo, vm};
+
+/// One step, with the name it is announced by.
+type Step = (&'static str, fn() -> Result<()>);
+
+const STEPS: &[Step] = &[
+    ("Debian packages", vm::tools::packages),
+    ("QEMU with an emulated UFS device", || vm::tools::qemu(true)),
+    ("virtme-ng", || vm::tools::virtme().map(drop)),
+    ("the service manager rsb_hub", || vm::tools::hub().map(drop)),
+    ("the patched kernel", || kernel::ensure(Flavour::Patched).map(drop)),
+    ("the stock kernel", || kernel::ensure(Flavour::Stock).map(drop)),
+    ("the service and the command", || cargo::release().map(drop)),
+];
+
+/// Does all steps.
+pub fn run() -> Result<()> {
+    let start = Instant::now();
+    for (done, (name, step)) in STEPS.iter().enumerate() {
+        eprintln!("[{}/{}] {name}", done + 1, STEPS.len());
+        step()?;
+    }
+    eprintln!("ready after {}; next: cargo xtask run", exec::elapsed(start.elapsed()));
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! `cargo xtask test`: every layer of tests, one table and one closing line.
+//!
+//! A layer that cannot run is a failure, never a skip: nobody reads the skips of a green run.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Error, Result};
+
+use crate::failure::{Unavailable, UNAVAILABLE};
+use crate::{aosp, exec};
+
+pub mod count;
+mod guest;
+mod host;
+
+use count::Tally;
+
+/// Arguments of `cargo xtask test`; all layers unless some are named.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Format, lints, documentation, architecture rules, unit and integration tests on this host
+    #[arg(long)]
+    host: bool,
+    /// The same methods and the whole service in the VM, on both kernels, both buses and both file systems
+    #[arg(long)]
+    vm: bool,
+    /// What only Android's own tools can judge
+    #[arg(long)]
+    aosp: bool,
+}
+
+/// One line of the table.
+#[derive(Debug)]
+pub struct Row {
+    layer: &'static str,
+    what: String,
+    tally: Tally,
+    time: Duration,
+}
+
+/// Collects the lines of the table.
+#[derive(Debug, Default)]
+pub struct Table {
+    rows: Vec<Row>,
+    unavailable: bool,
+}
+
+impl Table {
+    /// Runs `work` and adds its line. An error is printed and counts as a failed test.
+    pub fn row(
+        &mut self,
+        layer: &'static str,
+        what: impl Into<String>,
+        work: impl FnOnce() -> Result<Tally>,
+    ) {
+        let what = what.into();
+        if exec::interrupted().is_some() {
+            return;
+        }
+        let start = Instant::now();
+        let tally = work().unwrap_or_else(|error| {
+            self.note(layer, &what, &error);
+            Tally::one(false)
+        });
+        self.rows.push(Row { layer, what, tally, time: start.elapsed() });
+    }
+
+    /// Adds a line for what a shared piece of work found.
+    pub fn add(
+        &mut self,
+        layer: &'static str,
+        what: impl Into<String>,
+        tally: Tally,
+        time: Duration,
+    ) {
+        self.rows.push(Row { layer, what: what.into(), tally, time });
+    }
+
+    /// Prints an error and remembers what it means for the exit status.
+    fn note(&mut self, layer: &str, what: &str, error: &Error) {
+        eprintln!("error: {layer}: {what}: {error:#}");
+        self.unavailable |= error.downcast_ref::<Unavailable>().is_some();
+    }
+
+    fn total(&self) -> Tally {
+        self.rows.iter().map(|row| row.tally).sum()
+    }
+
+    fn print(&self) {
+        let width = self.rows.iter().map(|row| row.what.chars().count()).max().unwrap_or(0);
+        println!(
+            "\n{:<6} {:<width$} {:>7} {:>7} {:>8} {:>14}",
+            "layer", "what", "passed", "failed", "skipped", "time"
+        );
+        for Row { layer, what, tally, time } in &self.rows {
+            let Tally { passed, failed, skipped } = tally;
+            println!(
+                "{layer:<6} {what:<width$} {passed:>7} {failed:>7} {skipped:>8} {:>14}",
+                exec::elapsed(*time)
+            );
+        }
+        let total = self.total();
+        if total.skipped > 0 {
+            println!("\n{} tests were skipped: see their output above", total.skipped);
+        }
+        // CI reads this line, alone and last.
+        println!("\n{} passed, {} failed", total.passed, total.failed);
+    }
+}
+
+/// Runs the layers and returns the exit status.
+pub fn run(args: &Args) -> Result<u8> {
+    let all = !(args.host || args.vm || args.aosp);
+    let mut table = Table::default();
+    if all || args.host {
+        host::run(&mut table);
+    }
+    if all || args.vm {
+        guest::run(&mut table);
+    }
+    if all || args.aosp {
+        table.row("aosp", "Android's own tools", || {
+            aosp::run(aosp::Args::default())?;
+            Ok(Tally::one(true))
+        });
+    }
+    if let Some(signal) = exec::interrupted() {
+        anyhow::bail!("interrupted by signal {signal}");
+    }
+    table.print();
+    let total = table.total();
+    Ok(match (total.failed, table.unavailable) {
+        (0, _) if total.passed > 0 => 0,
+        // Every failure being one of the VM itself, nothing was found wrong.
+        (_, true) if table.rows.iter().all(|row| row.tally.failed <= 1) => UNAVAILABLE,
+        _ => 1,
+    })
+}

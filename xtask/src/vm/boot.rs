@@ -1,0 +1,280 @@
+//! One boot: starts virtme-ng, waits for its end, and finds out from what the guest wrote how it went.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{ChildStdin, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{bail, Context, Result};
+
+use crate::cache;
+use crate::exec::{self, Guarded};
+
+/// From power-on to the guest's first sign of life. A boot takes 4 to 15 s under software emulation.
+const BOOT_LIMIT: Duration = Duration::from_secs(240);
+/// What may pass between the end of the command and power-off.
+const STOP_LIMIT: Duration = Duration::from_secs(90);
+/// What the kernel says when it found a mistake of its own.
+const COMPLAINTS: &[&str] = &[
+    "BUG:",
+    "WARNING:",
+    "Oops",
+    "Kernel panic",
+    "KASAN:",
+    "UBSAN:",
+    "possible circular locking",
+    "INFO: task",
+    "possible recursive locking",
+    "suspicious RCU usage",
+    "refcount_t:",
+    "DMA-API:",
+];
+
+/// What to boot.
+#[derive(Debug)]
+pub struct Machine<'a> {
+    /// `virtme-run`.
+    pub virtme_run: &'a Path,
+    /// The kernel.
+    pub image: &'a Path,
+    /// As QEMU spells it.
+    pub memory: &'a str,
+    /// Hardware virtualisation.
+    pub kvm: bool,
+    /// Further arguments for QEMU.
+    pub qemu: Vec<String>,
+    /// Folders the guest may write to, at the same path as here.
+    pub shared: Vec<PathBuf>,
+    /// The script the guest runs, with its arguments.
+    pub script: String,
+    /// The folder of this run.
+    pub run: &'a Path,
+    /// The search path in the guest.
+    pub path: OsString,
+}
+
+/// How it went.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The command's exit status.
+    pub status: i32,
+    /// Exit status of the service after SIGTERM, if one was started.
+    pub service: Option<i32>,
+    /// What the kernel complained about.
+    pub complaints: Vec<String>,
+}
+
+impl Machine<'_> {
+    /// Boots, lets the script run its command with our standard output and error, and waits for the power to go.
+    pub fn run(&self, limit: Duration) -> Result<Outcome> {
+        let console = self.run.join("console.log");
+        let started = Instant::now();
+        let mut vm = self.spawn(&console)?;
+        let stdin = vm.child().stdin.take().context("the VM's standard input")?;
+        forward_stdin(stdin, self.run.to_owned());
+        let end = loop {
+            if let Some(status) = vm.wait(Some(Duration::from_millis(500)))? {
+                break Some(status);
+            }
+            let booted = self.stage().is_some();
+            if !booted && started.elapsed() > BOOT_LIMIT {
+                vm.end();
+                return Err(self.failed(
+                    &console,
+                    &format!("it gave no sign of life in {}", exec::elapsed(BOOT_LIMIT)),
+                ));
+            }
+            if started.elapsed() > limit {
+                vm.end();
+                let why = format!("it was not done in {} (--timeout)", exec::elapsed(limit));
+                return Err(self.failed(&console, &why));
+            }
+            if self.read("status").is_some() && self.age("status") > STOP_LIMIT {
+                vm.end();
+                break None;
+            }
+        };
+        if let Some(signal) = exec::interrupted() {
+            bail!("interrupted by signal {signal} while the VM ran");
+        }
+        if let Some(reason) = self.read("reason") {
+            return Err(self.failed(&console, reason.trim()));
+        }
+        let status = self.read("status").and_then(|text| text.trim().parse().ok());
+        let Some(status) = status else {
+            let how = end.map_or("hung".to_owned(), |end| match end.signal() {
+                Some(_) => format!("its process {}", exec::describe(&end)),
+                None => format!("virtme-run {}", exec::describe(&end)),
+            });
+            return Err(self.failed(&console, &how));
+        };
+        if end.is_none() {
+            return Err(self.failed(&console, "the command ended but the guest did not power off"));
+        }
+        let service = self.read("service-status").and_then(|text| text.trim().parse().ok());
+        let complaints = complaints(&fs::read(&console).unwrap_or_default());
+        if !complaints.is_empty() {
+            keep(&console)?;
+        }
+        Ok(Outcome { status, service, complaints })
+    }
+
+    fn spawn(&self, console: &Path) -> Result<Guarded> {
+        // A process namespace of its own: when its first process goes, because it ends or because we do, the
+        // kernel takes QEMU and all else in it along.
+        let mut command = exec::command("unshare");
+        if !rustix::process::geteuid().is_root() {
+            command.arg("--map-current-user");
+        }
+        command.args(["--pid", "--fork", "--kill-child", "--"]).arg(self.virtme_run);
+        command.arg("--kimg").arg(self.image).args([
+            "--mods",
+            "none",
+            "--force-9p",
+            "--memory",
+            self.memory,
+        ]);
+        let cpus = thread::available_parallelism().map_or(1, usize::from);
+        command.args(["--cpus", &cpus.to_string()]);
+        if !self.kvm {
+            command.arg("--disable-kvm");
+        }
+        for dir in &self.shared {
+            command.arg(format!("--rwdir={}", dir.display()));
+        }
+        // virtme-ng sends the first console nowhere; the log of the kernel gets one of its own.
+        command.args([
+            "-a",
+            "console=ttyS1",
+            "-a",
+            "ignore_loglevel",
+            "--script-sh",
+            &self.script,
+            "--qemu-opts",
+        ]);
+        command.arg("-chardev").arg(format!("file,id=klog,path={}", console.display()));
+        command.args(["-serial", "chardev:klog"]).args(&self.qemu);
+        command.env("PATH", &self.path).env("TMPDIR", self.run);
+        command.stdin(Stdio::piped());
+        Guarded::spawn(&mut command)
+    }
+
+    fn stage(&self) -> Option<String> {
+        self.read("stage")
+    }
+
+    fn read(&self, name: &str) -> Option<String> {
+        fs::read_to_string(self.run.join(name)).ok().filter(|text| !text.is_empty())
+    }
+
+    fn age(&self, name: &str) -> Duration {
+        let written = fs::metadata(self.run.join(name)).and_then(|meta| meta.modified()).ok();
+        written.and_then(|time| time.elapsed().ok()).unwrap_or_default()
+    }
+
+    fn failed(&self, console: &Path, why: &str) -> anyhow::Error {
+        let stage = self.stage().map_or("booting".to_owned(), |stage| stage.trim().to_owned());
+        let log = fs::read(console).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log).replace('\r', "");
+        let place = match keep(console) {
+            Ok(path) => format!("console log: {}", path.display()),
+            Err(error) => format!("its console log could not be kept: {error:#}"),
+        };
+        anyhow::anyhow!(
+            "the VM failed while {stage}: {why}\n{place}\nits last lines:\n{}",
+            exec::tail(&log)
+        )
+    }
+}
+
+/// Moves a console log to where it survives this run.
+fn keep(console: &Path) -> Result<PathBuf> {
+    let kept = cache::subdir("logs")?.join(format!("console-{}.log", std::process::id()));
+    fs::copy(console, &kept)
+        .with_context(|| format!("copying {} to {}", console.display(), kept.display()))?;
+    Ok(kept)
+}
+
+/// Copies our standard input to the VM's. Only once the command runs: a pipe that is closed before the guest listens
+/// loses what was in it.
+fn forward_stdin(mut to: ChildStdin, run: PathBuf) {
+    thread::spawn(move || {
+        while fs::read_to_string(run.join("stage"))
+            .map_or(true, |stage| !stage.contains("running the command"))
+        {
+            if !run.exists() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+        // The other end going away is the normal end of this copy.
+        let _ = io::copy(&mut io::stdin(), &mut to);
+        let _ = to.flush();
+    });
+}
+
+fn complaints(log: &[u8]) -> Vec<String> {
+    String::from_utf8_lossy(log)
+        .lines()
+        .filter(|line| COMPLAINTS.iter().any(|word| line.contains(word)))
+        .map(|line| line.trim().to_owned())
+        .take(20)
+        .collect()
+}
+
+/// Whether a VM really boots with hardware virtualisation: a device node alone does not say so. Tried once for
+/// each boot of this machine.
+pub fn kvm_works(machine: &Machine) -> bool {
+    if File::open("/dev/kvm").is_err() {
+        return false;
+    }
+    let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let Ok(mark) = cache::subdir("kvm").map(|dir| dir.join(boot_id.trim())) else {
+        return false;
+    };
+    if let Ok(known) = fs::read_to_string(&mark) {
+        return known == "works";
+    }
+    exec::say("trying whether this machine's KVM boots a kernel");
+    let works = try_kvm(machine).unwrap_or(false);
+    eprintln!(
+        "    {}",
+        if works { "it does" } else { "it does not: going on with software emulation" }
+    );
+    if exec::interrupted().is_none() {
+        let _ = fs::write(&mark, if works { "works" } else { "does not" });
+    }
+    works
+}
+
+fn try_kvm(machine: &Machine) -> Result<bool> {
+    let mark = machine.run.join("kvm-booted");
+    let probe = Machine {
+        kvm: true,
+        memory: "512M",
+        qemu: Vec::new(),
+        shared: vec![machine.run.to_owned()],
+        script: format!("touch {}", exec::quote(&mark.to_string_lossy())),
+        path: machine.path.clone(),
+        ..*machine
+    };
+    let mut vm = probe.spawn(&machine.run.join("kvm.log"))?;
+    let ended = vm.wait(Some(Duration::from_secs(30)))?.is_some();
+    Ok(ended && mark.exists())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn complaints_are_found_and_nothing_else() {
+        let log = b"[ 0.1] Linux version\n[ 1.0] WARNING: CPU: 0 at x.c:1\n[ 1.1] BUG: KASAN: use-after-free\n";
+        assert_eq!(complaints(log).len(), 2);
+        assert!(complaints(b"[ 0.1] debug: all fine\n").is_empty());
+    }
+}
