@@ -1,0 +1,79 @@
+//! Buffers that this process owns.
+
+use dmabufio::dmabuf::DmaBuf;
+use dmabufio::error::{Error, Result};
+use dmabufio::extent::Direction;
+use dmabufio::heap::Heap;
+use dmabufio::sys::mmap::{Access, Mapping};
+use dmabufio::sys::sysconf::page_size;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// A buffer that [`crate::Client::allocate`] made. Freed when the last descriptor of it is closed.
+#[derive(Debug)]
+pub struct Buffer {
+    fd: OwnedFd,
+    size: u64,
+    heap: Heap,
+}
+
+impl Buffer {
+    pub(crate) fn new(fd: OwnedFd, size: u64, heap: Heap) -> Self {
+        Self { fd, size, heap }
+    }
+
+    /// Size in bytes, a multiple of the page size.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The heap that it came from.
+    pub fn heap(&self) -> Heap {
+        self.heap
+    }
+
+    /// Reads `out.len()` bytes from `offset` with the CPU, through a mapping of the buffer.
+    pub fn read(&self, offset: u64, out: &mut [u8]) -> Result<()> {
+        self.access(offset, out.len(), Direction::Save, |mapping, at| mapping.read(at, out))
+    }
+
+    /// Writes `data` to `offset` with the CPU, through a mapping of the buffer.
+    pub fn write(&self, offset: u64, data: &[u8]) -> Result<()> {
+        self.access(offset, data.len(), Direction::Load, |mapping, at| mapping.write(at, data))
+    }
+
+    /// Maps `len` bytes from `offset` and hands `action` the mapping and where in it they start.
+    fn access(
+        &self,
+        offset: u64,
+        len: usize,
+        direction: Direction,
+        action: impl FnOnce(&Mapping, usize) -> rustix::io::Result<()>,
+    ) -> Result<()> {
+        let what = || format!("buffer of {} bytes: offset={offset} length={len}", self.size);
+        let failed = |errno| Error::from_errno(what(), errno);
+        let start = offset / page_size() * page_size();
+        let skip = (offset - start) as usize;
+        let access = match direction {
+            Direction::Load => Access::ReadWrite,
+            Direction::Save => Access::Read,
+        };
+        let mapping =
+            Mapping::new(self.fd.as_fd(), start, skip + len, access).map_err(failed)?;
+        let dma_buf = DmaBuf::new(self.fd.as_fd(), self.heap)?;
+        let cpu_access = dma_buf.begin_cpu_access(direction)?;
+        action(&mapping, skip).map_err(failed)?;
+        cpu_access.end()
+    }
+}
+
+impl AsFd for Buffer {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl From<Buffer> for OwnedFd {
+    fn from(buffer: Buffer) -> Self {
+        buffer.fd
+    }
+}

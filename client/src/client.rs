@@ -1,0 +1,230 @@
+//! The two back ends behind one API.
+
+use crate::buffer::Buffer;
+use crate::convert;
+use crate::error::Error;
+use binder_shim::{connect_socket, describe, into_fd, lookup_within, pfd, Strong};
+use dmabufio::dmabuf::DmaBuf;
+use dmabufio::error::{Error as CoreError, ErrorKind};
+use dmabufio::extent::{Direction, Extent, MAX_EXTENTS};
+use dmabufio::file::RegularFile;
+use dmabufio::heap::{Allocator, Heap};
+use dmabufio::method::{Method, Mode, Support};
+use dmabufio::probe;
+use dmabufio::service::INSTANCE;
+use dmabufio::transfer::plan::ExtentPlan;
+use dmabufio::transfer::receipt::Receipt;
+use dmabufio::transfer::{transfer, Durability, Request};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Duration;
+use vendor_dmabufio::aidl::vendor::dmabufio as aidl;
+
+use aidl::IDmabufIo::IDmabufIo;
+
+/// How long to wait for a service that is just starting.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What a back end can do here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Capabilities {
+    /// The heap that buffers come from.
+    pub heap: Heap,
+    /// The methods that work on its buffers, best first.
+    pub methods: Vec<Method>,
+    /// The page size in bytes: the alignment of direct I/O.
+    pub page_size: u64,
+    /// The largest buffer in bytes.
+    pub max_buffer_bytes: u64,
+    /// The most extents in one transfer.
+    pub max_extents: usize,
+}
+
+/// A transfer between a buffer and a file.
+#[derive(Debug, Clone, Copy)]
+pub struct Transfer<'a> {
+    /// The buffer, from any allocator.
+    pub buffer: BorrowedFd<'a>,
+    /// The file. Its position and flags stay as they are.
+    pub file: BorrowedFd<'a>,
+    /// The ranges.
+    pub extents: &'a [Extent],
+    /// Which way.
+    pub direction: Direction,
+    /// How much must bypass the page cache.
+    pub mode: Mode,
+    /// What must be on stable storage on return; for saves.
+    pub durability: Durability,
+}
+
+impl<'a> Transfer<'a> {
+    /// A transfer by the best path, with nothing promised about durability.
+    pub fn new(
+        buffer: BorrowedFd<'a>,
+        file: BorrowedFd<'a>,
+        extents: &'a [Extent],
+        direction: Direction,
+    ) -> Self {
+        let (mode, durability) = (Mode::Auto, Durability::None);
+        Self { buffer, file, extents, direction, mode, durability }
+    }
+}
+
+/// A connection to the service, or the core in this process.
+pub struct Client(Backend);
+
+enum Backend {
+    Service(Strong<dyn IDmabufIo>),
+    Local { heap: Allocator, support: Support },
+}
+
+impl Client {
+    /// The service on kernel binder.
+    pub fn service() -> Result<Self, Error> {
+        let service = lookup_within(INSTANCE, PATIENCE).map_err(|status| {
+            Error::Unreachable(format!("{INSTANCE} on kernel binder: {}", describe(&status)))
+        })?;
+        Ok(Self(Backend::Service(service)))
+    }
+
+    /// The service on a Unix socket.
+    pub fn socket(path: &Path) -> Result<Self, Error> {
+        let service = connect_socket(path).map_err(|status| {
+            Error::Unreachable(format!("socket {}: {}", path.display(), describe(&status)))
+        })?;
+        Ok(Self(Backend::Service(service)))
+    }
+
+    /// No service: allocates and transfers in this process.
+    pub fn local(heap: Heap) -> Result<Self, Error> {
+        let heap = Allocator::open(heap)?;
+        let support = probe::heap(&heap)?;
+        Ok(Self(Backend::Local { heap, support }))
+    }
+
+    /// What this back end can do here.
+    pub fn capabilities(&self) -> Result<Capabilities, Error> {
+        match &self.0 {
+            Backend::Service(service) => {
+                convert::capabilities(&service.getCapabilities().map_err(convert::error)?)
+            }
+            Backend::Local { heap, support } => Ok(Capabilities {
+                heap: heap.heap(),
+                methods: support.methods().collect(),
+                page_size: heap.page_size(),
+                max_buffer_bytes: heap.max_bytes(),
+                max_extents: MAX_EXTENTS,
+            }),
+        }
+    }
+
+    /// Allocates a zeroed buffer of at least `size` bytes. `tag` says what it is for in the
+    /// kernel's statistics.
+    pub fn allocate(&self, size: u64, tag: &str) -> Result<Buffer, Error> {
+        match &self.0 {
+            Backend::Service(service) => {
+                let desc = aidl::BufferDesc::BufferDesc {
+                    size: convert::bytes("size", size)?,
+                    tag: tag.to_owned(),
+                };
+                let buffer = service.allocate(&desc).map_err(convert::error)?;
+                let fd = buffer.fd.ok_or_else(|| {
+                    Error::Unreachable("the service sent a buffer without a descriptor".to_owned())
+                })?;
+                let size = u64::try_from(buffer.size).unwrap_or(0);
+                Ok(Buffer::new(into_fd(fd), size, convert::heap(buffer.heap)?))
+            }
+            Backend::Local { heap, .. } => {
+                let (fd, size) = heap.allocate(size)?;
+                Ok(Buffer::new(fd, size, heap.heap()))
+            }
+        }
+    }
+
+    /// Predicts what [`Client::transfer`] will do with each extent, without I/O on the file.
+    pub fn probe(
+        &self,
+        file: BorrowedFd<'_>,
+        extents: &[Extent],
+    ) -> Result<Vec<ExtentPlan>, Error> {
+        match &self.0 {
+            Backend::Service(service) => {
+                let file = pfd(duplicate("file", file)?);
+                let plan =
+                    service.probe(&file, &convert::extents(extents)?).map_err(convert::error)?;
+                plan.extents.iter().map(convert::extent_plan).collect()
+            }
+            Backend::Local { heap, support } => {
+                let file = RegularFile::new(file, heap.heap())?;
+                let direction = file.natural_direction();
+                Ok(probe::plan(&file, extents, direction, Mode::Auto, *support)?)
+            }
+        }
+    }
+
+    /// Moves data and says how. Blocks until it has moved.
+    pub fn transfer(&self, request: &Transfer<'_>) -> Result<Receipt, Error> {
+        let Transfer { buffer, file, extents, direction, mode, durability } = *request;
+        match &self.0 {
+            Backend::Service(service) => {
+                let request = aidl::TransferRequest::TransferRequest {
+                    buffer: Some(pfd(duplicate("buffer", buffer)?)),
+                    file: Some(pfd(duplicate("file", file)?)),
+                    extents: convert::extents(extents)?,
+                    direction: convert::direction(direction),
+                    mode: convert::mode(mode),
+                    durability: convert::durability(durability),
+                    ..Default::default()
+                };
+                convert::receipt(&service.transfer(&request).map_err(convert::error)?)
+            }
+            Backend::Local { heap, .. } => {
+                let buffer = DmaBuf::new(buffer, heap.heap())?;
+                let file = RegularFile::new(file, heap.heap())?;
+                let (buffer, file) = (&buffer, &file);
+                let request = Request { buffer, file, extents, direction, mode, durability };
+                Ok(transfer(&request)?)
+            }
+        }
+    }
+
+    /// Opens a file for a load in `mode`, with `O_DIRECT` where that makes the load faster: if
+    /// the best method here is a mapping, and the file system takes it.
+    pub fn open_for_load(&self, path: &Path, mode: Mode) -> Result<File, Error> {
+        let mapped = self.capabilities()?.methods.first() == Some(&Method::MappedDirect);
+        let open = |flags: OFlags| {
+            OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)
+        };
+        let file = match open(OFlags::DIRECT) {
+            Ok(file) if mapped && mode != Mode::Buffered => Ok(file),
+            _ => open(OFlags::empty()),
+        };
+        file.map_err(|error| open_error(path, &error))
+    }
+}
+
+/// A second descriptor of the same open file, as a parcel must own what it carries.
+fn duplicate(
+    name: &str,
+    fd: BorrowedFd<'_>,
+) -> Result<std::os::fd::OwnedFd, Error> {
+    fd.try_clone_to_owned().map_err(|error| {
+        let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+        CoreError::from_errno(format!("{name}: duplicate the descriptor"), errno).into()
+    })
+}
+
+fn open_error(path: &Path, error: &io::Error) -> Error {
+    let what = format!("open {}", path.display());
+    match Errno::from_io_error(error) {
+        Some(errno) => CoreError::from_errno(what, errno),
+        None => CoreError::new(ErrorKind::Io, format!("{what}: {error}")),
+    }
+    .into()
+}
+

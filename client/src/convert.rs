@@ -1,0 +1,158 @@
+//! Between the types of the AIDL interface and those of the core, on the client's side.
+//!
+//! What a service sends is checked too: a newer one may know methods and reasons that this client
+//! does not.
+
+use crate::client::Capabilities;
+use crate::error::Error;
+use binder_shim::{describe, ex, Status};
+use dmabufio::error::{Error as CoreError, ErrorKind};
+use dmabufio::extent::{Direction, Extent};
+use dmabufio::heap::Heap;
+use dmabufio::method::{FallbackReason, Method, Mode};
+use dmabufio::transfer::plan::ExtentPlan;
+use dmabufio::transfer::receipt::Receipt;
+use dmabufio::transfer::Durability;
+use std::time::Duration;
+use vendor_dmabufio::aidl::vendor::dmabufio as aidl;
+
+/// The failure that a status reports.
+pub(crate) fn error(status: Status) -> Error {
+    let message = describe(&status);
+    let code = aidl::Error::Error(status.service_specific_error());
+    let kind = match status.exception_code() {
+        ex::ILLEGAL_ARGUMENT | ex::NULL_POINTER => ErrorKind::InvalidRequest,
+        ex::SECURITY => ErrorKind::PermissionDenied,
+        ex::UNSUPPORTED_OPERATION => ErrorKind::Unsupported,
+        ex::SERVICE_SPECIFIC => match code {
+            aidl::Error::Error::NOT_DIRECT => ErrorKind::NotDirect,
+            aidl::Error::Error::BUSY => ErrorKind::Busy,
+            aidl::Error::Error::NO_MEMORY => ErrorKind::NoMemory,
+            aidl::Error::Error::NO_SPACE => ErrorKind::NoSpace,
+            _ => ErrorKind::Io,
+        },
+        _ => return Error::Unreachable(message),
+    };
+    CoreError::new(kind, message).into()
+}
+
+pub(crate) fn capabilities(from: &aidl::Capabilities::Capabilities) -> Result<Capabilities, Error> {
+    Ok(Capabilities {
+        heap: heap(from.heap)?,
+        // Unknown methods are left out: the service chooses, this is for information.
+        methods: from.methods.iter().filter_map(|&value| method(value).ok().flatten()).collect(),
+        page_size: unsigned(from.pageSize)?,
+        max_buffer_bytes: unsigned(from.maxBufferBytes)?,
+        max_extents: usize::try_from(from.maxExtents).unwrap_or(0),
+    })
+}
+
+pub(crate) fn extents(extents: &[Extent]) -> Result<Vec<aidl::Extent::Extent>, Error> {
+    let convert = |extent: &Extent| {
+        Ok(aidl::Extent::Extent {
+            fileOffset: bytes("file_offset", extent.file_offset)?,
+            bufferOffset: bytes("buffer_offset", extent.buffer_offset)?,
+            length: bytes("length", extent.len)?,
+        })
+    };
+    extents.iter().map(convert).collect()
+}
+
+pub(crate) fn direction(direction: Direction) -> aidl::Direction::Direction {
+    match direction {
+        Direction::Load => aidl::Direction::Direction::LOAD,
+        Direction::Save => aidl::Direction::Direction::SAVE,
+    }
+}
+
+pub(crate) fn mode(mode: Mode) -> aidl::Mode::Mode {
+    match mode {
+        Mode::Auto => aidl::Mode::Mode::AUTO,
+        Mode::Direct => aidl::Mode::Mode::DIRECT,
+        Mode::Buffered => aidl::Mode::Mode::BUFFERED,
+    }
+}
+
+pub(crate) fn durability(durability: Durability) -> aidl::Durability::Durability {
+    match durability {
+        Durability::None => aidl::Durability::Durability::NONE,
+        Durability::Data => aidl::Durability::Durability::DATA,
+        Durability::Full => aidl::Durability::Durability::FULL,
+    }
+}
+
+pub(crate) fn heap(heap: aidl::Heap::Heap) -> Result<Heap, Error> {
+    match heap {
+        aidl::Heap::Heap::SYSTEM => Ok(Heap::System),
+        aidl::Heap::Heap::UDMABUF => Ok(Heap::Udmabuf),
+        aidl::Heap::Heap::MEMFD => Ok(Heap::Memfd),
+        other => Err(unknown("heap", other.0)),
+    }
+}
+
+fn method(value: aidl::Method::Method) -> Result<Option<Method>, Error> {
+    match value {
+        aidl::Method::Method::NONE => Ok(None),
+        aidl::Method::Method::RW_FILE_DIRECT => Ok(Some(Method::RwFileDirect)),
+        aidl::Method::Method::RW_FILE_BUFFERED => Ok(Some(Method::RwFileBuffered)),
+        aidl::Method::Method::MAPPED_DIRECT => Ok(Some(Method::MappedDirect)),
+        aidl::Method::Method::MAPPED_BUFFERED => Ok(Some(Method::MappedBuffered)),
+        other => Err(unknown("method", other.0)),
+    }
+}
+
+fn reason(value: aidl::FallbackReason::FallbackReason) -> Result<Option<FallbackReason>, Error> {
+    use aidl::FallbackReason::FallbackReason as Aidl;
+    match value {
+        Aidl::NONE => Ok(None),
+        Aidl::REQUESTED => Ok(Some(FallbackReason::Requested)),
+        Aidl::NO_IOCTL => Ok(Some(FallbackReason::NoIoctl)),
+        Aidl::EXPORTER => Ok(Some(FallbackReason::Exporter)),
+        Aidl::BUFFER_BUSY => Ok(Some(FallbackReason::BufferBusy)),
+        Aidl::FILE_NOT_DIRECT => Ok(Some(FallbackReason::FileNotDirect)),
+        Aidl::FILE_SYSTEM_STALLS => Ok(Some(FallbackReason::FileSystemStalls)),
+        Aidl::UNALIGNED => Ok(Some(FallbackReason::Unaligned)),
+        Aidl::DESCRIPTOR_NOT_DIRECT => Ok(Some(FallbackReason::DescriptorNotDirect)),
+        other => Err(unknown("fallback reason", other.0)),
+    }
+}
+
+pub(crate) fn extent_plan(plan: &aidl::ExtentPlan::ExtentPlan) -> Result<ExtentPlan, Error> {
+    Ok(ExtentPlan {
+        direct: unsigned(plan.bytesDirect)?,
+        bounced: unsigned(plan.bytesBounced)?,
+        buffered: unsigned(plan.bytesBuffered)?,
+        method: method(plan.method)?,
+        reason: reason(plan.reason)?,
+    })
+}
+
+pub(crate) fn receipt(from: &aidl::Receipt::Receipt) -> Result<Receipt, Error> {
+    Ok(Receipt {
+        direct: unsigned(from.bytesDirect)?,
+        bounced: unsigned(from.bytesBounced)?,
+        buffered: unsigned(from.bytesBuffered)?,
+        method: method(from.method)?,
+        first_fallback: reason(from.firstFallback)?,
+        queue: Duration::from_nanos(unsigned(from.queueNanos)?),
+        io: Duration::from_nanos(unsigned(from.ioNanos)?),
+        sync: Duration::from_nanos(unsigned(from.syncNanos)?),
+    })
+}
+
+/// A size or offset as AIDL has it.
+pub(crate) fn bytes(name: &str, value: u64) -> Result<i64, Error> {
+    i64::try_from(value).map_err(|_| {
+        CoreError::new(ErrorKind::InvalidRequest, format!("{name}={value}: beyond 63 bits")).into()
+    })
+}
+
+fn unsigned(value: i64) -> Result<u64, Error> {
+    u64::try_from(value)
+        .map_err(|_| Error::Unreachable(format!("the service sent a negative number, {value}")))
+}
+
+fn unknown(name: &str, value: i32) -> Error {
+    let what = format!("{name}={value}: sent by the service, unknown to this client");
+    CoreError::new(ErrorKind::Unsupported, what).into()
+}

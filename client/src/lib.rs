@@ -1,0 +1,32 @@
+//! Client library of dmabufio: one API over the service and over the core in this process.
+//!
+//! [`Client`] is made with [`Client::service`] (kernel binder), [`Client::socket`] (binder RPC on a
+//! Unix socket) or [`Client::local`] (no service; for processes that may do the I/O themselves). It
+//! allocates [`Buffer`]s and moves data between them and files; all offsets and lengths are bytes.
+//!
+//! ```no_run
+//! use dmabufio::extent::{Direction, Extent};
+//! use dmabufio_client::{Client, Transfer};
+//! use std::os::fd::AsFd;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = Client::service()?;
+//! let file = std::fs::File::open("model.gguf")?;
+//! let len = file.metadata()?.len();
+//! let buffer = client.allocate(len, "model")?;
+//! let extents = [Extent { file_offset: 0, buffer_offset: 0, len }];
+//! let transfer = Transfer::new(buffer.as_fd(), file.as_fd(), &extents, Direction::Load);
+//! let receipt = client.transfer(&transfer)?;
+//! assert_eq!(receipt.bytes(), len);
+//! # Ok(())
+//! # }
+//! ```
+
+mod buffer;
+mod client;
+mod convert;
+mod error;
+
+pub use buffer::Buffer;
+pub use client::{Capabilities, Client, Transfer};
+pub use error::Error;

@@ -1,0 +1,176 @@
+//! The buffers of a transfer: a descriptor that has been checked to be a dma-buf.
+//!
+//! A buffer's descriptor comes from a client and may be anything, so it is identified without
+//! sending an ioctl, and without a call that a user-space file system could answer late or never.
+
+use crate::error::{During, Error, ErrorKind, Result};
+use crate::extent::Direction;
+use crate::heap::Heap;
+use crate::sys::{ioctl, statx, uapi};
+use rustix::fd::{AsRawFd, BorrowedFd};
+use rustix::fs::{fcntl_get_seals, fcntl_getfl, OFlags, SealFlags};
+use std::fs;
+use std::io::ErrorKind as IoErrorKind;
+
+/// The seals of the embedded heap's memfds. Their size is fixed for good, so that a mapping of one
+/// cannot fault, and nobody can add a seal that stops writing.
+pub(crate) const MEMFD_SEALS: SealFlags =
+    SealFlags::GROW.union(SealFlags::SHRINK).union(SealFlags::SEAL);
+
+/// A dma-buf, or a memfd of the embedded heap, that somebody else owns.
+#[derive(Debug, Clone, Copy)]
+pub struct DmaBuf<'fd> {
+    fd: BorrowedFd<'fd>,
+    size: u64,
+    kind: Kind,
+    mode: OFlags,
+}
+
+/// What a buffer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    DmaBuf,
+    Memfd,
+}
+
+impl<'fd> DmaBuf<'fd> {
+    /// Checks that `fd` is a buffer. A memfd counts as one if `heap` is [`Heap::Memfd`] and the
+    /// memfd is sealed as that heap's are.
+    pub fn new(fd: BorrowedFd<'fd>, heap: Heap) -> Result<Self> {
+        let flags = fcntl_getfl(fd).during(|| "buffer: fcntl(F_GETFL)")?;
+        if flags.contains(OFlags::PATH) {
+            return Err(bad("buffer: an O_PATH descriptor; pass one opened for reading and writing"));
+        }
+        let kind = match kind(fd, heap)? {
+            Some(kind) => kind,
+            None if heap == Heap::Memfd => {
+                return Err(bad("buffer: not a dma-buf, and not a memfd of the embedded heap"))
+            }
+            None => return Err(bad("buffer: not a dma-buf")),
+        };
+        let size = statx::statx(fd).during(|| "buffer: statx")?.stx_size;
+        Ok(Self { fd, size, kind, mode: flags & OFlags::RWMODE })
+    }
+
+    /// Checks that the descriptor has the access that `direction` needs. Both directions need to
+    /// read it, because writing through a mapping does (`mmap(2)`, `EACCES`).
+    pub fn check_access(&self, direction: Direction) -> Result<()> {
+        match direction {
+            Direction::Load if self.mode == OFlags::RDWR => Ok(()),
+            Direction::Load if self.mode == OFlags::WRONLY => {
+                Err(bad("buffer: write-only; a load needs O_RDWR"))
+            }
+            Direction::Load => Err(bad("buffer: read-only; a load needs O_RDWR")),
+            Direction::Save if self.mode == OFlags::WRONLY => {
+                Err(bad("buffer: write-only; a save needs O_RDONLY or O_RDWR"))
+            }
+            Direction::Save => Ok(()),
+        }
+    }
+
+    /// The descriptor.
+    pub fn fd(&self) -> BorrowedFd<'fd> {
+        self.fd
+    }
+
+    /// Size in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Whether this is a dma-buf, which takes ioctls, rather than a memfd.
+    pub fn is_dma_buf(&self) -> bool {
+        self.kind == Kind::DmaBuf
+    }
+
+    /// Begins CPU access through a mapping. End it with [`CpuAccess::end`].
+    pub fn begin_cpu_access(&self, direction: Direction) -> Result<CpuAccess<'fd>> {
+        let flags = match direction {
+            // A load may leave bytes of a page as they are, so it reads as well.
+            Direction::Load => uapi::DMA_BUF_SYNC_READ | uapi::DMA_BUF_SYNC_WRITE,
+            Direction::Save => uapi::DMA_BUF_SYNC_READ,
+        };
+        let dma_buf = self.is_dma_buf().then_some(self.fd);
+        if let Some(fd) = dma_buf {
+            ioctl::dma_buf_sync(fd, uapi::DMA_BUF_SYNC_START | flags)
+                .during(|| "buffer: DMA_BUF_IOCTL_SYNC start")?;
+        }
+        Ok(CpuAccess { dma_buf, flags })
+    }
+
+    /// Names the buffer for the kernel's statistics. Cut to 31 bytes.
+    pub fn set_name(&self, name: &str) -> Result<()> {
+        if !self.is_dma_buf() {
+            return Ok(());
+        }
+        let mut bytes = [0; uapi::DMA_BUF_NAME_LEN];
+        let len = name.len().min(bytes.len() - 1);
+        bytes[..len].copy_from_slice(&name.as_bytes()[..len]);
+        ioctl::dma_buf_set_name(self.fd, &bytes).during(|| "buffer: DMA_BUF_SET_NAME")
+    }
+}
+
+/// CPU access that has begun. Dropping it ends the access too, with an error going to the log.
+#[derive(Debug)]
+#[must_use = "dropping it ends the access"]
+pub struct CpuAccess<'fd> {
+    dma_buf: Option<BorrowedFd<'fd>>,
+    flags: u64,
+}
+
+impl CpuAccess<'_> {
+    /// Ends CPU access. What was written is visible to devices after this only.
+    pub fn end(mut self) -> Result<()> {
+        self.finish()
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        match self.dma_buf.take() {
+            Some(fd) => ioctl::dma_buf_sync(fd, uapi::DMA_BUF_SYNC_END | self.flags)
+                .during(|| "buffer: DMA_BUF_IOCTL_SYNC end"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for CpuAccess<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = self.finish() {
+            log::error!("{error}");
+        }
+    }
+}
+
+/// Whether `fd` is a buffer in the eyes of a service that uses `heap`.
+pub(crate) fn is_buffer(fd: BorrowedFd<'_>, heap: Heap) -> Result<bool> {
+    Ok(kind(fd, heap)?.is_some())
+}
+
+fn kind(fd: BorrowedFd<'_>, heap: Heap) -> Result<Option<Kind>> {
+    if is_dma_buf(fd)? {
+        return Ok(Some(Kind::DmaBuf));
+    }
+    // Only memfds and files of tmpfs and hugetlbfs have seals; for others this is EINVAL, from a
+    // function that asks no file system.
+    if heap == Heap::Memfd && fcntl_get_seals(fd).is_ok_and(|seals| seals.contains(MEMFD_SEALS)) {
+        return Ok(Some(Kind::Memfd));
+    }
+    Ok(None)
+}
+
+/// Whether `fd` is a dma-buf: only those have an exporter's name in their fdinfo
+/// (`Documentation/filesystems/proc.rst`, 3.8 and `dma_buf_show_fdinfo`). `fstatfs(2)` would say
+/// it too, but on FUSE it waits for the daemon.
+fn is_dma_buf(fd: BorrowedFd<'_>) -> Result<bool> {
+    let path = format!("/proc/self/fdinfo/{}", fd.as_raw_fd());
+    match fs::read_to_string(&path) {
+        Ok(text) => Ok(text.lines().any(|line| line.starts_with("exp_name:"))),
+        // Some other file system's fdinfo with a file name in it.
+        Err(error) if error.kind() == IoErrorKind::InvalidData => Ok(false),
+        Err(error) => Err(Error::new(ErrorKind::Io, format!("buffer: read {path}: {error}"))),
+    }
+}
+
+fn bad(what: &str) -> Error {
+    Error::new(ErrorKind::BadDescriptor, what)
+}

@@ -1,0 +1,130 @@
+//! The files of a transfer: a descriptor that has been checked to be a regular file.
+
+use crate::dmabuf;
+use crate::error::{During, Error, ErrorKind, Result};
+use crate::extent::Direction;
+use crate::heap::Heap;
+use crate::sys::{pagecache, statx};
+use rustix::fd::BorrowedFd;
+use rustix::fs::{fcntl_getfl, fstat, fstatfs, FileType, OFlags};
+
+/// `FUSE_SUPER_MAGIC` of `include/uapi/linux/magic.h`.
+const FUSE_SUPER_MAGIC: u64 = 0x6573_5546;
+
+/// A regular file that somebody else owns. Its position and flags are never changed.
+#[derive(Debug, Clone, Copy)]
+pub struct RegularFile<'fd> {
+    fd: BorrowedFd<'fd>,
+    size: u64,
+    flags: OFlags,
+    direct_align: Option<u64>,
+    stalls: bool,
+}
+
+impl<'fd> RegularFile<'fd> {
+    /// Checks that `fd` is a regular file and not one that `heap` uses as a buffer.
+    pub fn new(fd: BorrowedFd<'fd>, heap: Heap) -> Result<Self> {
+        let flags = fcntl_getfl(fd).during(|| "file: fcntl(F_GETFL)")?;
+        if flags.contains(OFlags::PATH) {
+            return Err(bad("file: an O_PATH descriptor; open the file for reading or writing"));
+        }
+        let stat = statx::statx(fd).during(|| "file: statx")?;
+        let file_type = FileType::from_raw_mode(stat.stx_mode.into());
+        // Since 6.17 a dma-buf calls itself a regular file.
+        if file_type != FileType::RegularFile || dmabuf::is_buffer(fd, heap)? {
+            let what = describe(file_type);
+            return Err(Error::new(
+                ErrorKind::BadDescriptor,
+                format!("file: {what}; pass a regular file"),
+            ));
+        }
+        let stalls = fstatfs(fd).during(|| "file: fstatfs")?.f_type as u64 == FUSE_SUPER_MAGIC;
+        // Zero alignments: the file system says that this file cannot do direct I/O, or is too old
+        // to say anything, and then silence is not taken for consent.
+        let direct_align = (stat.stx_dio_offset_align != 0)
+            .then(|| u64::from(stat.stx_dio_offset_align.max(stat.stx_dio_mem_align)));
+        Ok(Self { fd, size: stat.stx_size, flags, direct_align, stalls })
+    }
+
+    /// Checks that the descriptor has the access that `direction` needs.
+    pub fn check_access(&self, direction: Direction) -> Result<()> {
+        let mode = self.flags & OFlags::RWMODE;
+        match direction {
+            Direction::Load if mode == OFlags::WRONLY => {
+                Err(bad("file: write-only; a load needs O_RDONLY or O_RDWR"))
+            }
+            Direction::Save if mode == OFlags::RDONLY => {
+                Err(bad("file: read-only; a save needs O_WRONLY or O_RDWR"))
+            }
+            Direction::Save if self.flags.contains(OFlags::APPEND) => {
+                Err(bad("file: O_APPEND would write elsewhere than at the offset; open without it"))
+            }
+            Direction::Load | Direction::Save => Ok(()),
+        }
+    }
+
+    /// The direction that the access mode allows; a load if it allows both.
+    pub fn natural_direction(&self) -> Direction {
+        if self.flags & OFlags::RWMODE == OFlags::WRONLY {
+            Direction::Save
+        } else {
+            Direction::Load
+        }
+    }
+
+    /// The descriptor.
+    pub fn fd(&self) -> BorrowedFd<'fd> {
+        self.fd
+    }
+
+    /// Size in bytes, when the file was checked.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Size in bytes now.
+    pub fn current_size(&self) -> Result<u64> {
+        let stat = fstat(self.fd).during(|| "file: fstat")?;
+        // Never negative for a regular file.
+        Ok(u64::try_from(stat.st_size).unwrap_or(0))
+    }
+
+    /// Whether the descriptor was opened with `O_DIRECT`.
+    pub fn is_o_direct(&self) -> bool {
+        self.flags.contains(OFlags::DIRECT)
+    }
+
+    /// The alignment in bytes that direct I/O on this file needs in file and memory, from
+    /// `STATX_DIOALIGN`; `None` if the file cannot do direct I/O.
+    pub fn direct_align(&self) -> Option<u64> {
+        self.direct_align
+    }
+
+    /// Whether a user-space daemon answers for this file, and may not.
+    pub fn stalls(&self) -> bool {
+        self.stalls
+    }
+}
+
+/// How many pages of `len` bytes from `offset` are in the page cache. `len` 0 means to the end of
+/// the file.
+pub fn cached_pages(fd: BorrowedFd<'_>, offset: u64, len: u64) -> Result<u64> {
+    Ok(pagecache::cachestat(fd, offset, len).during(|| "file: cachestat")?.nr_cache)
+}
+
+fn describe(file_type: FileType) -> &'static str {
+    match file_type {
+        FileType::RegularFile => "a buffer",
+        FileType::Directory => "a directory",
+        FileType::Symlink => "a symbolic link",
+        FileType::Fifo => "a pipe",
+        FileType::Socket => "a socket",
+        FileType::CharacterDevice => "a character device",
+        FileType::BlockDevice => "a block device",
+        FileType::Unknown => "not a file of any file system (a dma-buf, an eventfd or the like)",
+    }
+}
+
+fn bad(what: &str) -> Error {
+    Error::new(ErrorKind::BadDescriptor, what)
+}

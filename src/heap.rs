@@ -1,0 +1,170 @@
+//! Where buffers come from.
+
+use crate::dmabuf::{DmaBuf, MEMFD_SEALS};
+use crate::error::{During, Error, ErrorKind, Result};
+use crate::sys::{ioctl, sysconf};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{self, MemfdFlags, Mode, OFlags, SealFlags};
+use rustix::io::Errno;
+use std::fmt::{self, Display, Formatter};
+use std::str::FromStr;
+
+const SYSTEM_HEAP: &str = "/dev/dma_heap/system";
+const UDMABUF: &str = "/dev/udmabuf";
+
+/// A source of buffers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heap {
+    /// The system heap, `/dev/dma_heap/system`: the product.
+    System,
+    /// A memfd wrapped by `/dev/udmabuf`, for kernels without RW_FILE or without a system heap.
+    Udmabuf,
+    /// A plain memfd, the *embedded* heap: no device node, no root, and no dma-buf. Never chosen
+    /// unless asked for.
+    Memfd,
+}
+
+impl Heap {
+    /// All heaps, the product first.
+    pub const ALL: [Self; 3] = [Self::System, Self::Udmabuf, Self::Memfd];
+
+    /// The device node, if the heap has one.
+    pub fn device(self) -> Option<&'static str> {
+        match self {
+            Self::System => Some(SYSTEM_HEAP),
+            Self::Udmabuf => Some(UDMABUF),
+            Self::Memfd => None,
+        }
+    }
+
+    /// The name on a command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::Udmabuf => "udmabuf",
+            Self::Memfd => "memfd",
+        }
+    }
+}
+
+impl Display for Heap {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Heap {
+    type Err = String;
+
+    fn from_str(name: &str) -> std::result::Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|heap| heap.name() == name);
+        found.ok_or_else(|| format!("heap '{name}': not one of system, udmabuf, memfd"))
+    }
+}
+
+#[derive(Debug)]
+enum Source {
+    System(OwnedFd),
+    Udmabuf(OwnedFd),
+    Memfd,
+}
+
+/// A heap that has been opened.
+#[derive(Debug)]
+pub struct Allocator {
+    source: Source,
+    page_size: u64,
+    max_bytes: u64,
+}
+
+impl Allocator {
+    /// Opens a heap.
+    pub fn open(heap: Heap) -> Result<Self> {
+        let source = match heap {
+            Heap::System => Source::System(open_device(SYSTEM_HEAP)?),
+            Heap::Udmabuf => Source::Udmabuf(open_device(UDMABUF)?),
+            Heap::Memfd => Source::Memfd,
+        };
+        let page_size = sysconf::page_size();
+        // What the system heap enforces itself (system_heap_allocate): half of the memory.
+        let max_bytes = sysconf::physical_pages() / 2 * page_size;
+        Ok(Self { source, page_size, max_bytes })
+    }
+
+    /// Which heap this is.
+    pub fn heap(&self) -> Heap {
+        match self.source {
+            Source::System(_) => Heap::System,
+            Source::Udmabuf(_) => Heap::Udmabuf,
+            Source::Memfd => Heap::Memfd,
+        }
+    }
+
+    /// The page size in bytes.
+    pub fn page_size(&self) -> u64 {
+        self.page_size
+    }
+
+    /// The largest buffer in bytes.
+    pub fn max_bytes(&self) -> u64 {
+        self.max_bytes
+    }
+
+    /// Allocates a zeroed buffer of at least `size` bytes: readable, writable, close-on-exec.
+    /// Returns it with its size, a multiple of the page size.
+    pub fn allocate(&self, size: u64) -> Result<(OwnedFd, u64)> {
+        if size == 0 || size > self.max_bytes {
+            return Err(Error::new(
+                ErrorKind::InvalidRequest,
+                format!("size={size}: not between 1 and {} bytes", self.max_bytes),
+            ));
+        }
+        // At most max_bytes, so it cannot overflow.
+        let size = size.next_multiple_of(self.page_size);
+        let what = || format!("heap {}: allocate {size} bytes", self.heap());
+        let fd = match &self.source {
+            Source::System(heap) => ioctl::heap_alloc(heap.as_fd(), size).during(what)?,
+            Source::Udmabuf(device) => {
+                let memfd = sealed_memfd(size, SealFlags::SHRINK).during(what)?;
+                match ioctl::udmabuf_create(device.as_fd(), memfd.as_fd(), size) {
+                    Err(Errno::INVAL) => {
+                        return Err(Error::new(
+                            ErrorKind::InvalidRequest,
+                            format!(
+                                "size={size}: more than udmabuf allows; raise \
+                                 /sys/module/udmabuf/parameters/size_limit_mb"
+                            ),
+                        ))
+                    }
+                    result => result.during(what)?,
+                }
+            }
+            Source::Memfd => sealed_memfd(size, MEMFD_SEALS).during(what)?,
+        };
+        Ok((fd, size))
+    }
+
+    /// Allocates a buffer and names it `dmabufio:<uid>:<tag>`, cut to what the kernel keeps.
+    pub fn allocate_named(&self, size: u64, uid: u32, tag: &str) -> Result<(OwnedFd, u64)> {
+        let (fd, size) = self.allocate(size)?;
+        DmaBuf::new(fd.as_fd(), self.heap())?.set_name(&format!("dmabufio:{uid}:{tag}"))?;
+        Ok((fd, size))
+    }
+}
+
+fn open_device(path: &str) -> Result<OwnedFd> {
+    // Android makes the system heap's node readable only, and that is enough for its ioctl; the
+    // udmabuf driver checks no access mode.
+    fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .during(|| format!("open {path}"))
+}
+
+/// A memfd of `size` bytes with `seals`. Its pages are allocated here, so that running out of
+/// memory is an error now and not a signal later.
+fn sealed_memfd(size: u64, seals: SealFlags) -> rustix::io::Result<OwnedFd> {
+    let memfd = fs::memfd_create("dmabufio", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    fs::ftruncate(&memfd, size)?;
+    fs::fallocate(&memfd, fs::FallocateFlags::empty(), 0, size)?;
+    fs::fcntl_add_seals(&memfd, seals)?;
+    Ok(memfd)
+}

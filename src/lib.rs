@@ -1,0 +1,23 @@
+//! Moves file data into and out of dma-bufs with no CPU copy and no page cache.
+//!
+//! This is the core, a library that any process can link, and the vendor service on top of it:
+//! [`service`] is the only module that knows binder.
+//!
+//! A transfer is [`transfer::transfer`], with a checked buffer ([`dmabuf::DmaBuf`]), a checked file
+//! ([`file::RegularFile`]) and [`extent::Extent`]s. It goes by the first [`method::Method`] that
+//! buffer and file allow, which [`probe`] predicts without I/O and the [`transfer::receipt`]
+//! reports afterwards.
+//!
+//! What it does not do: open paths, change descriptors that it is given, or touch the memory of a
+//! buffer.
+
+pub mod dmabuf;
+pub mod error;
+pub mod extent;
+pub mod file;
+pub mod heap;
+pub mod method;
+pub mod probe;
+pub mod service;
+pub mod sys;
+pub mod transfer;

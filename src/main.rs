@@ -1,0 +1,136 @@
+//! The vendor service: opens the heap, registers on binder, serves until it is told to end.
+
+use anyhow::{anyhow, Context, Result};
+use dmabufio::heap::{Allocator, Heap};
+use dmabufio::service::{DmabufIo, INSTANCE};
+use dmabufio::sys::signal::Termination;
+use log::LevelFilter;
+use std::env;
+use std::fs;
+use std::panic;
+use std::path::PathBuf;
+use std::process;
+use std::thread;
+use std::time::Duration;
+
+use binder_shim::Interface;
+
+/// Binder threads besides the main one. More calls than threads wait in the kernel.
+const MAX_THREADS: u32 = 8;
+
+/// How long running requests may take to finish once the service is told to end. init kills a
+/// service that takes longer than a few seconds.
+const DRAIN: Duration = Duration::from_secs(3);
+
+const USAGE: &str = "\
+Moves file data into and out of dma-bufs, as vendor.dmabufio.IDmabufIo/default on binder.
+
+Usage: dmabufio-service [--heap HEAP] [--socket PATH]
+
+  --heap HEAP    where buffers come from: system (default), udmabuf, or memfd, the embedded heap
+                 whose buffers are no dma-bufs
+  --socket PATH  serve binder RPC on a Unix socket instead of kernel binder
+  --help         print this
+  --version      print the version
+";
+
+/// What the command line asks for.
+struct Options {
+    heap: Heap,
+    socket: Option<PathBuf>,
+}
+
+fn main() {
+    start_log();
+    panic::set_hook(Box::new(|info| log::error!("{info}")));
+    if let Err(error) = parse(env::args().skip(1)).and_then(|options| options.map_or(Ok(()), run)) {
+        log::error!("{error:#}");
+        process::exit(1);
+    }
+}
+
+/// Reads the command line; `None` if it only asked for help, which is then printed.
+fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Options>> {
+    let mut options = Options { heap: Heap::System, socket: None };
+    while let Some(arg) = args.next() {
+        let mut value = || args.next().ok_or_else(|| anyhow!("{arg}: needs a value; see --help"));
+        match arg.as_str() {
+            "--heap" => options.heap = value()?.parse().map_err(|error: String| anyhow!(error))?,
+            "--socket" => options.socket = Some(value()?.into()),
+            "--help" => {
+                print!("{USAGE}");
+                return Ok(None);
+            }
+            "--version" => {
+                println!("dmabufio-service {}", env!("CARGO_PKG_VERSION"));
+                return Ok(None);
+            }
+            _ => return Err(anyhow!("{arg}: unknown option; see --help")),
+        }
+    }
+    Ok(Some(options))
+}
+
+fn run(options: Options) -> Result<()> {
+    // Before any thread exists, so that all of them leave the signals to `Termination`.
+    let termination = Termination::block().context("block SIGTERM")?;
+    let heap = Allocator::open(options.heap).with_context(|| {
+        format!("cannot use the heap '{}'; see --help for others", options.heap)
+    })?;
+    let service = DmabufIo::new(heap).context("cannot probe the heap")?;
+    let methods: Vec<String> = service.support().methods().map(|m| m.to_string()).collect();
+    log::info!("heap {}: {}", options.heap, methods.join(", "));
+    if let Some(reason) = service.support().no_rw_file {
+        log::warn!("no rw_file: {reason}");
+    }
+
+    let (draining, socket) = (service.clone(), options.socket.clone());
+    thread::Builder::new()
+        .name("termination".to_owned())
+        .spawn(move || end_on_signal(&termination, &draining, socket))
+        .context("start a thread")?;
+
+    let binder = service.into_binder().as_binder();
+    match &options.socket {
+        Some(path) => binder_shim::serve_socket(path, binder, MAX_THREADS, || {
+            log::info!("serving on {}", path.display());
+        }),
+        None => binder_shim::serve(INSTANCE, binder, MAX_THREADS, || {
+            log::info!("registered {INSTANCE}");
+        }),
+    }
+    .map_err(|error| anyhow!(error))
+}
+
+/// Waits for a signal, lets running requests finish, and ends the process.
+fn end_on_signal(termination: &Termination, service: &DmabufIo, socket: Option<PathBuf>) {
+    match termination.wait() {
+        Ok(signal) => log::info!("signal {signal}: stopping"),
+        Err(errno) => log::error!("sigwait: {errno}; stopping"),
+    }
+    if !service.drain(DRAIN) {
+        log::warn!("requests still run after {} s; leaving them", DRAIN.as_secs());
+    }
+    if let Some(path) = socket {
+        // Gone already if somebody tidied up.
+        let _ = fs::remove_file(path);
+    }
+    process::exit(0);
+}
+
+#[cfg(target_os = "android")]
+fn start_log() {
+    let config = android_logger::Config::default()
+        .with_tag("dmabufio")
+        .with_max_level(LevelFilter::Info);
+    android_logger::init_once(config);
+}
+
+#[cfg(not(target_os = "android"))]
+fn start_log() {
+    env_logger::Builder::new()
+        .filter_level(LevelFilter::Info)
+        .parse_default_env()
+        .format_timestamp_millis()
+        .init();
+}

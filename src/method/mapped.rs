@@ -1,0 +1,193 @@
+//! Moves bytes with `pread(2)` and `pwrite(2)` on a CPU mapping of the buffer.
+//!
+//! This process never touches the mapping itself, so a buffer whose pages are gone is `EFAULT`
+//! and not `SIGBUS`. Where the file cannot be read into the mapping, or only at alignments that
+//! the piece does not have, data goes through a bounce buffer: the pages of a memfd, which the file
+//! is read into, and which is then itself read into the mapping.
+
+use super::Piece;
+use crate::dmabuf::DmaBuf;
+use crate::error::{During, Error, ErrorKind, Result};
+use crate::extent::Direction;
+use crate::file::RegularFile;
+use crate::sys::mmap::{Access, Mapping};
+use crate::sys::sysconf;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{ftruncate, memfd_create, MemfdFlags};
+use rustix::io::{self, Errno};
+
+/// Size of the bounce buffer in bytes: fits the second-level cache of a phone's CPU, and is a
+/// multiple of any alignment that direct I/O asks for.
+const BOUNCE: u64 = 256 << 10;
+
+/// With a file opened with `O_DIRECT` and an aligned piece: the device moves the data.
+pub(super) fn direct(
+    buffer: &DmaBuf<'_>,
+    file: &RegularFile<'_>,
+    direction: Direction,
+    piece: Piece,
+) -> Result<u64> {
+    run(buffer, direction, piece, |window| window.direct(file.fd()))
+}
+
+/// At any alignment, with any file.
+pub(super) fn buffered(
+    buffer: &DmaBuf<'_>,
+    file: &RegularFile<'_>,
+    direction: Direction,
+    piece: Piece,
+) -> Result<u64> {
+    run(buffer, direction, piece, |window| {
+        if file.is_o_direct() {
+            return window.bounced(file, 0);
+        }
+        match window.direct(file.fd()) {
+            // Some file systems (9p, FUSE with FOPEN_DIRECT_IO) pin the memory that they read into,
+            // and the mapping of a system-heap buffer has no pages to pin.
+            Err(error) if error.errno() == Some(Errno::FAULT) => window.bounced(file, 0),
+            result => result,
+        }
+    })
+}
+
+/// Maps the piece, brackets `action` with CPU access, and returns what it returns.
+fn run(
+    buffer: &DmaBuf<'_>,
+    direction: Direction,
+    piece: Piece,
+    action: impl FnOnce(&Window) -> Result<u64>,
+) -> Result<u64> {
+    let page_size = sysconf::page_size();
+    let start = piece.buffer_offset / page_size * page_size;
+    let skip = piece.buffer_offset - start;
+    let len = to_usize(skip + piece.len)?;
+    let access = match direction {
+        Direction::Load => Access::ReadWrite,
+        Direction::Save => Access::Read,
+    };
+    let mapping = Mapping::new(buffer.fd(), start, len, access)
+        .during(|| format!("buffer: mmap offset={start} length={len}"))?;
+    let cpu_access = buffer.begin_cpu_access(direction)?;
+    let moved = action(&Window { mapping, skip: to_usize(skip)?, direction, piece })?;
+    cpu_access.end()?;
+    Ok(moved)
+}
+
+/// A mapped piece.
+struct Window {
+    mapping: Mapping,
+    /// Bytes of the mapping before the piece, which starts anywhere in a page.
+    skip: usize,
+    direction: Direction,
+    piece: Piece,
+}
+
+impl Window {
+    /// Straight between the file and the mapping.
+    fn direct(&self, file: BorrowedFd<'_>) -> Result<u64> {
+        let mut done = 0;
+        while done < self.piece.len {
+            let at = self.skip + to_usize(done)?;
+            let len = to_usize(self.piece.len - done)?;
+            let offset = self.piece.file_offset + done;
+            let moved = match self.direction {
+                Direction::Load => self.mapping.fill(at, len, file, offset),
+                Direction::Save => self.mapping.drain(at, len, file, offset),
+            };
+            match self.count(moved, offset, len)? {
+                0 => break,
+                n => done += n,
+            }
+        }
+        Ok(done)
+    }
+
+    /// Through a bounce buffer, from `done` bytes on. Reads of the file are aligned to the bounce
+    /// buffer's pages at both ends, as `O_DIRECT` wants it; writes are as long as the piece, whose
+    /// alignment the plan has checked.
+    fn bounced(&self, file: &RegularFile<'_>, mut done: u64) -> Result<u64> {
+        let bounce = Bounce::new().during(|| format!("bounce buffer of {BOUNCE} bytes"))?;
+        let align = file.direct_align().unwrap_or(0).max(sysconf::page_size());
+        while done < self.piece.len {
+            let offset = self.piece.file_offset + done;
+            let at = self.skip + to_usize(done)?;
+            let left = self.piece.len - done;
+            let moved = match self.direction {
+                Direction::Load => {
+                    let start = offset / align * align;
+                    let ahead = offset - start;
+                    let want = (ahead + left).next_multiple_of(align).min(BOUNCE);
+                    let read = bounce.pages.fill(0, to_usize(want)?, file.fd(), start);
+                    let read = self.count(read, start, to_usize(want)?)?;
+                    let len = read.saturating_sub(ahead).min(left);
+                    self.copy(&bounce, at, ahead, len)?
+                }
+                Direction::Save => {
+                    let len = left.min(BOUNCE);
+                    self.copy(&bounce, at, 0, len)?;
+                    let written = bounce.pages.drain(0, to_usize(len)?, file.fd(), offset);
+                    self.count(written, offset, to_usize(len)?)?
+                }
+            };
+            match moved {
+                0 => break,
+                n => done += n,
+            }
+        }
+        Ok(done)
+    }
+
+    /// Copies `len` bytes between the mapping at `at` and the bounce buffer at `from`.
+    fn copy(&self, bounce: &Bounce, at: usize, from: u64, len: u64) -> Result<u64> {
+        let mut done = 0;
+        while done < len {
+            let at = at + to_usize(done)?;
+            let left = to_usize(len - done)?;
+            let moved = match self.direction {
+                Direction::Load => self.mapping.fill(at, left, bounce.memfd.as_fd(), from + done),
+                Direction::Save => self.mapping.drain(at, left, bounce.memfd.as_fd(), from + done),
+            };
+            match moved {
+                Err(Errno::INTR) => {}
+                result => done += result.during(|| "copy to or from the bounce buffer")? as u64,
+            }
+        }
+        Ok(done)
+    }
+
+    /// The outcome of one read or write of the file. Zero is the end of the file for a load, and a
+    /// failure for a save.
+    fn count(&self, result: io::Result<usize>, offset: u64, len: usize) -> Result<u64> {
+        let call = match self.direction {
+            Direction::Load => "pread",
+            Direction::Save => "pwrite",
+        };
+        let what = || format!("{call}: file_offset={offset} length={len}");
+        let moved = result.during(what)?;
+        if moved == 0 && self.direction == Direction::Save {
+            return Err(Error::new(ErrorKind::Io, format!("{}: nothing was written", what())));
+        }
+        Ok(moved as u64)
+    }
+}
+
+/// Memory that both direct I/O and a copy by the kernel can use.
+struct Bounce {
+    memfd: OwnedFd,
+    pages: Mapping,
+}
+
+impl Bounce {
+    fn new() -> io::Result<Self> {
+        let memfd = memfd_create("dmabufio-bounce", MemfdFlags::CLOEXEC)?;
+        ftruncate(&memfd, BOUNCE)?;
+        let pages = Mapping::new(memfd.as_fd(), 0, BOUNCE as usize, Access::ReadWrite)?;
+        Ok(Self { memfd, pages })
+    }
+}
+
+/// Pieces are at most [`super::MAX_PIECE`] bytes; this keeps the compiler's word for it.
+fn to_usize(bytes: u64) -> Result<usize> {
+    usize::try_from(bytes)
+        .map_err(|_| Error::new(ErrorKind::InvalidRequest, format!("length={bytes}: too large")))
+}

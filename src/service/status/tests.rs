@@ -1,0 +1,50 @@
+use super::*;
+use rustix::io::Errno;
+
+/// Every kind, with the exception and the service-specific code that the interface documents.
+const EXPECTED: [(ErrorKind, binder_shim::ExceptionCode, i32); 9] = [
+    (ErrorKind::InvalidRequest, ex::ILLEGAL_ARGUMENT, 0),
+    (ErrorKind::BadDescriptor, ex::ILLEGAL_ARGUMENT, 0),
+    (ErrorKind::PermissionDenied, ex::SECURITY, 0),
+    (ErrorKind::Unsupported, ex::UNSUPPORTED_OPERATION, 0),
+    (ErrorKind::NotDirect, ex::SERVICE_SPECIFIC, 1),
+    (ErrorKind::Busy, ex::SERVICE_SPECIFIC, 2),
+    (ErrorKind::NoMemory, ex::SERVICE_SPECIFIC, 3),
+    (ErrorKind::NoSpace, ex::SERVICE_SPECIFIC, 4),
+    (ErrorKind::Io, ex::SERVICE_SPECIFIC, 5),
+];
+
+fn check(status: &Status, kind: ErrorKind) {
+    let expected = EXPECTED.iter().find(|(k, _, _)| *k == kind);
+    let (_, exception, code) = expected.expect("a kind without an entry in EXPECTED");
+    assert_eq!(status.exception_code(), *exception, "{kind:?}");
+    if *exception == ex::SERVICE_SPECIFIC {
+        assert_eq!(status.service_specific_error(), *code, "{kind:?}");
+    }
+}
+
+#[test]
+fn every_kind_has_its_documented_status() {
+    for (kind, _, _) in EXPECTED {
+        let status = from(&Error::new(kind, "extent 3: too long"));
+        check(&status, kind);
+        assert!(binder_shim::describe(&status).contains("extent 3: too long"));
+    }
+}
+
+#[test]
+fn every_errno_has_a_status_that_names_it() {
+    for raw in 1..=133 {
+        let errno = Errno::from_raw_os_error(raw);
+        let status = from(&Error::from_errno("file: pread", errno));
+        check(&status, errno.into());
+        assert!(binder_shim::describe(&status).contains(&format!("(os error {raw})")), "{raw}");
+    }
+}
+
+#[test]
+fn the_errnos_of_a_full_disk_are_no_space() {
+    for errno in [Errno::NOSPC, Errno::DQUOT, Errno::FBIG] {
+        check(&from(&Error::from_errno("save", errno)), ErrorKind::NoSpace);
+    }
+}

@@ -1,0 +1,132 @@
+//! The ioctls of dma-heaps, dma-bufs and udmabuf.
+
+use crate::sys::uapi;
+use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use rustix::fs::OFlags;
+use rustix::io::{self, Errno};
+use rustix::ioctl::{
+    ioctl, CompileTimeOpcode, Ioctl, IoctlOutput, Opcode, ReadWriteOpcode, Setter,
+    Updater, WriteOpcode,
+};
+use std::ffi::c_void;
+
+type HeapAlloc = ReadWriteOpcode<b'H', 0, uapi::dma_heap_allocation_data>;
+type BufSync = WriteOpcode<b'b', 0, uapi::dma_buf_sync>;
+// The kernel encodes this one with a __u64, though the argument points to a string.
+type BufSetName = WriteOpcode<b'b', 1, u64>;
+type BufRwFile = WriteOpcode<b'b', 4, uapi::dma_buf_rw_file>;
+type UdmabufCreate = WriteOpcode<b'u', 0x42, uapi::udmabuf_create>;
+
+/// The request numbers as the kernel sees them, for the ABI test.
+#[cfg(test)]
+pub(super) const OPCODES: [(&str, rustix::ioctl::RawOpcode); 5] = [
+    ("DMA_HEAP_IOCTL_ALLOC", HeapAlloc::OPCODE.raw()),
+    ("DMA_BUF_IOCTL_SYNC", BufSync::OPCODE.raw()),
+    ("DMA_BUF_SET_NAME_B", BufSetName::OPCODE.raw()),
+    ("DMA_BUF_IOCTL_RW_FILE", BufRwFile::OPCODE.raw()),
+    ("UDMABUF_CREATE", UdmabufCreate::OPCODE.raw()),
+];
+
+/// `ioctl(heap, DMA_HEAP_IOCTL_ALLOC)`—Allocates a zeroed dma-buf of `len` bytes, `O_RDWR` and
+/// close-on-exec.
+///
+/// # References
+///  - `Documentation/userspace-api/dma-buf-heaps.rst`
+#[doc(alias = "DMA_HEAP_IOCTL_ALLOC")]
+pub fn heap_alloc(heap: BorrowedFd<'_>, len: u64) -> io::Result<OwnedFd> {
+    let mut data = uapi::dma_heap_allocation_data {
+        len,
+        fd_flags: (OFlags::RDWR | OFlags::CLOEXEC).bits(),
+        ..Default::default()
+    };
+    // SAFETY: `data` is a live, exclusively borrowed dma_heap_allocation_data, the size that the
+    // opcode encodes; the kernel keeps no pointer to it.
+    unsafe { ioctl(heap, Updater::<HeapAlloc, _>::new(&mut data))? };
+    let fd = i32::try_from(data.fd).map_err(|_| Errno::BADF)?;
+    // SAFETY: the ioctl succeeded, so `fd` is a new descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// `ioctl(buf, DMA_BUF_IOCTL_SYNC)`—Brackets CPU access to a mapping. Retried on `EINTR` and
+/// `EAGAIN`, as the kernel's documentation asks.
+///
+/// # References
+///  - `include/uapi/linux/dma-buf.h`
+#[doc(alias = "DMA_BUF_IOCTL_SYNC")]
+pub fn dma_buf_sync(buf: BorrowedFd<'_>, flags: u64) -> io::Result<()> {
+    loop {
+        // SAFETY: the argument is a dma_buf_sync, the size that the opcode encodes; the kernel
+        // only reads it and keeps no pointer to it.
+        let sync = unsafe { Setter::<BufSync, _>::new(uapi::dma_buf_sync { flags }) };
+        // SAFETY: as above.
+        match unsafe { ioctl(buf, sync) } {
+            Err(Errno::INTR | Errno::AGAIN) => {}
+            result => return result,
+        }
+    }
+}
+
+/// `ioctl(buf, DMA_BUF_SET_NAME_B)`—Names a dma-buf for `/proc` and the dma-buf statistics.
+///
+/// # References
+///  - `include/uapi/linux/dma-buf.h`
+#[doc(alias = "DMA_BUF_SET_NAME_B")]
+pub fn dma_buf_set_name(
+    buf: BorrowedFd<'_>,
+    name: &[u8; uapi::DMA_BUF_NAME_LEN],
+) -> io::Result<()> {
+    // SAFETY: the kernel reads a string of at most DMA_BUF_NAME_LEN bytes at the pointer, which is
+    // the array's length, and keeps no pointer to it.
+    unsafe { ioctl(buf, Setter::<BufSetName, _>::new(*name)) }
+}
+
+/// `ioctl(buf, DMA_BUF_IOCTL_RW_FILE)`—Moves data between a dma-buf and a file. Not retried on
+/// `EINTR`.
+///
+/// # References
+///  - `kernel/uapi/dma-buf-rw-file.h`
+#[doc(alias = "DMA_BUF_IOCTL_RW_FILE")]
+pub fn dma_buf_rw_file(buf: BorrowedFd<'_>, request: uapi::dma_buf_rw_file) -> io::Result<()> {
+    // SAFETY: `request` is a dma_buf_rw_file, the size that the opcode encodes; the kernel only
+    // reads it and keeps no pointer to it. No memory of this process is written: the data goes to
+    // the buffer, to which no Rust reference exists (see `mmap`).
+    unsafe { ioctl(buf, Setter::<BufRwFile, _>::new(request)) }
+}
+
+/// `UDMABUF_CREATE`, which returns a descriptor instead of zero.
+struct CreateUdmabuf(uapi::udmabuf_create);
+
+// SAFETY: the kernel reads a udmabuf_create, whose size the opcode encodes, at the pointer and
+// keeps no pointer to it; on success it returns a new descriptor that nobody else owns.
+unsafe impl Ioctl for CreateUdmabuf {
+    type Output = OwnedFd;
+
+    const OPCODE: Opcode = UdmabufCreate::OPCODE;
+    const IS_MUTATING: bool = false;
+
+    fn as_ptr(&mut self) -> *mut c_void {
+        (&raw mut self.0).cast()
+    }
+
+    unsafe fn output_from_ptr(out: IoctlOutput, _: *mut c_void) -> io::Result<OwnedFd> {
+        // SAFETY: the caller passes what the ioctl returned: a new descriptor.
+        Ok(unsafe { OwnedFd::from_raw_fd(out) })
+    }
+}
+
+/// `ioctl(/dev/udmabuf, UDMABUF_CREATE)`—Makes a dma-buf of the pages of a memfd.
+///
+/// # References
+///  - `include/uapi/linux/udmabuf.h`
+#[doc(alias = "UDMABUF_CREATE")]
+pub fn udmabuf_create(
+    device: BorrowedFd<'_>,
+    memfd: BorrowedFd<'_>,
+    size: u64,
+) -> io::Result<OwnedFd> {
+    let memfd = u32::try_from(memfd.as_raw_fd()).map_err(|_| Errno::BADF)?;
+    let flags = uapi::UDMABUF_FLAGS_CLOEXEC;
+    let request = uapi::udmabuf_create { memfd, flags, offset: 0, size };
+    // SAFETY: CreateUdmabuf upholds the contract of Ioctl.
+    unsafe { ioctl(device, CreateUdmabuf(request)) }
+}

@@ -1,0 +1,161 @@
+//! Shared mappings of buffers, as memory that only the kernel touches.
+//!
+//! A buffer is shared with devices and other processes, so no Rust reference to its memory may
+//! exist, and a mapping of somebody else's buffer may fault with `SIGBUS` when touched. Transfers
+//! therefore hand the address to `pread(2)` and `pwrite(2)` only, where a bad page is `EFAULT`;
+//! [`Mapping::read`] and [`Mapping::write`] are for a process's own buffers.
+
+use crate::sys::last_errno;
+use rustix::fd::{AsRawFd, BorrowedFd};
+use rustix::io::{self, Errno};
+use rustix::mm::{self, Advice, MapFlags, ProtFlags};
+use std::ffi::c_void;
+use std::ptr::{self, NonNull};
+
+/// What a mapping may be used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// The CPU reads the memory.
+    Read,
+    /// The CPU reads and writes the memory.
+    ReadWrite,
+}
+
+/// A shared mapping of a range of a descriptor. Unmapped on drop.
+#[derive(Debug)]
+pub struct Mapping {
+    start: NonNull<c_void>,
+    len: usize,
+    access: Access,
+}
+
+// SAFETY: a Mapping is an address range that it alone unmaps; nothing in it belongs to a thread.
+unsafe impl Send for Mapping {}
+// SAFETY: `&Mapping` gives access through system calls only, and concurrent system calls on the
+// same memory are memory-safe; their outcome is for the caller to order.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// `mmap(MAP_SHARED)`—Maps `len` bytes of `fd` from `offset`, a multiple of the page size.
+    #[doc(alias = "mmap")]
+    pub fn new(fd: BorrowedFd<'_>, offset: u64, len: usize, access: Access) -> io::Result<Self> {
+        Self::map(fd, offset, len, access, MapFlags::SHARED)
+    }
+
+    /// As [`Mapping::new`], with all pages faulted in (`MAP_POPULATE`).
+    #[doc(alias = "MAP_POPULATE")]
+    pub fn populated(
+        fd: BorrowedFd<'_>,
+        offset: u64,
+        len: usize,
+        access: Access,
+    ) -> io::Result<Self> {
+        Self::map(fd, offset, len, access, MapFlags::SHARED | MapFlags::POPULATE)
+    }
+
+    fn map(
+        fd: BorrowedFd<'_>,
+        offset: u64,
+        len: usize,
+        access: Access,
+        flags: MapFlags,
+    ) -> io::Result<Self> {
+        let prot = match access {
+            Access::Read => ProtFlags::READ,
+            Access::ReadWrite => ProtFlags::READ | ProtFlags::WRITE,
+        };
+        // SAFETY: a new mapping at an address that the kernel chooses aliases no Rust object.
+        let start = unsafe { mm::mmap(ptr::null_mut(), len, prot, flags, fd, offset)? };
+        NonNull::new(start).map(|start| Self { start, len, access }).ok_or(Errno::NOMEM)
+    }
+
+    /// `madvise(MADV_POPULATE_READ)`—Whether the first page is an ordinary page, one that direct
+    /// I/O can pin. `EINVAL` means a `VM_PFNMAP` or `VM_IO` mapping.
+    ///
+    /// # References
+    ///  - `madvise(2)`
+    #[doc(alias = "MADV_POPULATE_READ")]
+    pub fn is_page_backed(&self, page_size: usize) -> bool {
+        let len = page_size.min(self.len);
+        // SAFETY: the range lies in this mapping, and the advice changes no content.
+        unsafe { mm::madvise(self.start.as_ptr(), len, Advice::LinuxPopulateRead) }.is_ok()
+    }
+
+    /// `pread(file)`—Reads from `file` into `len` bytes of the mapping from `at`. Returns how many;
+    /// 0 is the end of the file. Not retried on `EINTR`.
+    #[doc(alias = "pread")]
+    pub fn fill(
+        &self,
+        at: usize,
+        len: usize,
+        file: BorrowedFd<'_>,
+        offset: u64,
+    ) -> io::Result<usize> {
+        let (start, offset) = self.range(at, len, offset)?;
+        // SAFETY: `range` checked that `len` bytes from `start` lie in this mapping, which lives
+        // until after the call; the kernel writes them, to which no Rust reference exists, and
+        // keeps no pointer.
+        let n = unsafe { libc::pread64(file.as_raw_fd(), start, len, offset) };
+        usize::try_from(n).map_err(|_| last_errno())
+    }
+
+    /// `pwrite(file)`—Writes `len` bytes of the mapping from `at` to `file`. Returns how many. Not
+    /// retried on `EINTR`.
+    #[doc(alias = "pwrite")]
+    pub fn drain(
+        &self,
+        at: usize,
+        len: usize,
+        file: BorrowedFd<'_>,
+        offset: u64,
+    ) -> io::Result<usize> {
+        let (start, offset) = self.range(at, len, offset)?;
+        // SAFETY: as in `fill`, with the kernel reading.
+        let n = unsafe { libc::pwrite64(file.as_raw_fd(), start, len, offset) };
+        usize::try_from(n).map_err(|_| last_errno())
+    }
+
+    /// Copies `out.len()` bytes out of the mapping from `at`. Raises `SIGBUS` if a page is gone,
+    /// which the owner of a buffer can rule out.
+    pub fn read(&self, at: usize, out: &mut [u8]) -> io::Result<()> {
+        let (start, _) = self.range(at, out.len(), 0)?;
+        // SAFETY: `range` checked the source; `out` is exclusively borrowed and not part of the
+        // mapping, to which no reference exists. Bytes that a device writes meanwhile may be old
+        // or new, and any byte is a valid u8.
+        unsafe { ptr::copy_nonoverlapping(start.cast::<u8>(), out.as_mut_ptr(), out.len()) };
+        Ok(())
+    }
+
+    /// Copies `data` into the mapping, which must be [`Access::ReadWrite`], from `at`. Raises
+    /// `SIGBUS` if a page is gone, which the owner of a buffer can rule out.
+    pub fn write(&self, at: usize, data: &[u8]) -> io::Result<()> {
+        if self.access != Access::ReadWrite {
+            return Err(Errno::ACCESS);
+        }
+        let (start, _) = self.range(at, data.len(), 0)?;
+        // SAFETY: `range` checked the destination, which is writable; `data` is not part of the
+        // mapping, to which no reference exists.
+        unsafe { ptr::copy_nonoverlapping(data.as_ptr(), start.cast::<u8>(), data.len()) };
+        Ok(())
+    }
+
+    /// The address of `at`, if `len` bytes from there lie in the mapping, and the file offset as
+    /// the kernel takes it.
+    fn range(&self, at: usize, len: usize, offset: u64) -> io::Result<(*mut c_void, i64)> {
+        let end = at.checked_add(len).ok_or(Errno::FAULT)?;
+        if end > self.len {
+            return Err(Errno::FAULT);
+        }
+        let offset = i64::try_from(offset).map_err(|_| Errno::INVAL)?;
+        // SAFETY: `at` is at most `self.len`, so the result is in the mapping or one past its end.
+        Ok((unsafe { self.start.as_ptr().byte_add(at) }, offset))
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: this value made the mapping and is its only owner; no reference into it exists.
+        // It fails only for arguments that mmap would not have returned.
+        let _ = unsafe { mm::munmap(self.start.as_ptr(), self.len) };
+    }
+}

@@ -1,0 +1,32 @@
+//! `statx(2)` on a descriptor, with the direct I/O alignments that no libc type is sure to have.
+
+use crate::sys::{last_errno, uapi};
+use rustix::fd::{AsRawFd, BorrowedFd};
+use rustix::io;
+
+/// `statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC)`—Returns what the kernel knows of a file
+/// without asking a remote or user-space file system, so that it cannot be made to wait.
+///
+/// # References
+///  - `statx(2)`
+pub fn statx(fd: BorrowedFd<'_>) -> io::Result<uapi::statx> {
+    const AT_STATX_DONT_SYNC: i32 = 0x4000;
+    let mut stat = uapi::statx::default();
+    // SAFETY: the path is an empty C string and `stat` is a live, exclusively borrowed statx; the
+    // kernel keeps no pointer to either.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_statx,
+            fd.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH | AT_STATX_DONT_SYNC,
+            uapi::STATX_BASIC_STATS | uapi::STATX_DIOALIGN,
+            &raw mut stat,
+        )
+    };
+    if result == 0 {
+        Ok(stat)
+    } else {
+        Err(last_errno())
+    }
+}

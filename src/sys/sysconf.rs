@@ -1,0 +1,26 @@
+//! Constants of the running system.
+
+/// `sysconf(_SC_PAGESIZE)`—Returns the page size in bytes.
+///
+/// # References
+///  - `sysconf(3)`
+#[doc(alias = "sysconf")]
+pub fn page_size() -> u64 {
+    get(libc::_SC_PAGESIZE)
+}
+
+/// `sysconf(_SC_PHYS_PAGES)`—Returns the number of pages of physical memory.
+///
+/// # References
+///  - `sysconf(3)`
+#[doc(alias = "sysconf")]
+pub fn physical_pages() -> u64 {
+    get(libc::_SC_PHYS_PAGES)
+}
+
+fn get(name: i32) -> u64 {
+    // SAFETY: takes and returns integers only.
+    let value = unsafe { libc::sysconf(name) };
+    // Both constants exist on every Linux; a negative value would say otherwise.
+    value.try_into().unwrap_or(0)
+}

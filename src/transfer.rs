@@ -1,0 +1,143 @@
+//! One transfer: many extents between one buffer and one file.
+//!
+//! [`transfer`] checks everything that can be checked, then moves the extents in order, then makes
+//! a save durable. It steps down from a method only if the kernel says that the method is not
+//! possible for this buffer or this file, and the receipt says why.
+
+pub mod plan;
+pub mod receipt;
+
+use crate::dmabuf::DmaBuf;
+use crate::error::{During, Error, ErrorKind, Result};
+use crate::extent::{check_placement, check_shape, Direction, Extent};
+use crate::file::RegularFile;
+use crate::method::{self, Mode, Piece, Route};
+use crate::probe;
+use plan::{Plan, Role};
+use receipt::{Receipt, Tally};
+use rustix::fs::{fdatasync, fsync};
+use std::time::Instant;
+
+/// What must have reached stable storage when a save returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// Nothing.
+    #[default]
+    None,
+    /// The data: `fdatasync(2)`.
+    Data,
+    /// The data and all metadata: `fsync(2)`.
+    Full,
+}
+
+/// What to move.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The buffer.
+    pub buffer: &'a DmaBuf<'a>,
+    /// The file.
+    pub file: &'a RegularFile<'a>,
+    /// The ranges, moved in this order.
+    pub extents: &'a [Extent],
+    /// Which way.
+    pub direction: Direction,
+    /// How much must bypass the page cache.
+    pub mode: Mode,
+    /// What must be on stable storage on return. [`Durability::None`] for a load.
+    pub durability: Durability,
+}
+
+/// Moves data and says how. Blocks until it has moved.
+///
+/// # Errors
+/// Every [`ErrorKind`]. `InvalidRequest`, `BadDescriptor` and `NotDirect` come before any byte has
+/// moved. After any other, the destination within the extents is undefined.
+pub fn transfer(request: &Request<'_>) -> Result<Receipt> {
+    let Request { buffer, file, extents, direction, mode, durability } = *request;
+    check_shape(extents)?;
+    check_placement(extents, buffer.size(), direction)?;
+    buffer.check_access(direction)?;
+    file.check_access(direction)?;
+    if direction == Direction::Load && durability != Durability::None {
+        return Err(Error::new(
+            ErrorKind::InvalidRequest,
+            format!("durability={durability:?}: a load has nothing to make durable; use None"),
+        ));
+    }
+    let route = Route::choose(probe::buffer(buffer, direction)?, file, mode)?;
+    let plan = Plan::new(extents, file, direction, mode, route)?;
+
+    let start = Instant::now();
+    let mut receipt = run(request, &plan, route)?;
+    receipt.io = start.elapsed();
+
+    let start = Instant::now();
+    match durability {
+        Durability::None => {}
+        Durability::Data => fdatasync(file.fd()).during(|| "file: fdatasync")?,
+        Durability::Full => fsync(file.fd()).during(|| "file: fsync")?,
+    }
+    receipt.sync = start.elapsed();
+    Ok(receipt)
+}
+
+/// Moves the pieces of the plan, stepping down the route where the kernel says so.
+fn run(request: &Request<'_>, plan: &Plan, mut route: Route) -> Result<Receipt> {
+    let mut tally = Tally::default();
+    let Request { buffer, file, direction, mode, .. } = *request;
+    for extent in plan.extents() {
+        'extent: for segment in extent.segments() {
+            for piece in segment.pieces() {
+                let moved = loop {
+                    let method = segment.role.method(route);
+                    match method::run(method, buffer, file, direction, piece) {
+                        Ok(moved) => {
+                            let reason = extent.reason.or(route.reason);
+                            tally.add(segment.role, method, moved, reason);
+                            break moved;
+                        }
+                        Err(error) => route = step_down(route, method, error, mode, &tally)?,
+                    }
+                };
+                if moved < piece.len {
+                    break 'extent;
+                }
+            }
+        }
+    }
+    Ok(tally.finish())
+}
+
+/// The route to go on with after `error`, if the method is merely not possible here and the mode
+/// allows another.
+fn step_down(
+    route: Route,
+    method: method::Method,
+    error: Error,
+    mode: Mode,
+    tally: &Tally,
+) -> Result<Route> {
+    let Some(next) = error.errno().and_then(|errno| route.step_down(method, errno)) else {
+        return Err(error);
+    };
+    if mode == Mode::Direct {
+        // Busy keeps its kind: it may be over soon. So does a failure after bytes have moved,
+        // because NotDirect promises that none have.
+        if error.kind() == ErrorKind::Busy || !tally.is_empty() {
+            return Err(error);
+        }
+        return Err(Error::new(ErrorKind::NotDirect, format!("mode DIRECT: {error}")));
+    }
+    log::debug!("{error}; going on by another method");
+    Ok(next)
+}
+
+impl Role {
+    /// The method for a segment of this role.
+    fn method(self, route: Route) -> method::Method {
+        match self {
+            Self::Body => route.direct.unwrap_or(route.copy),
+            Self::Edge | Self::Copied => route.copy,
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! What a transfer did.
+
+use super::plan::Role;
+use crate::method::{FallbackReason, Method};
+use std::time::Duration;
+
+/// What a transfer did. Counts are bytes; `direct + bounced + buffered` is what moved.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Receipt {
+    /// Moved by direct I/O, past the page cache.
+    pub direct: u64,
+    /// Copied at the edges of direct bodies.
+    pub bounced: u64,
+    /// Copied because an extent could not go direct.
+    pub buffered: u64,
+    /// The method that moved the most bytes; `None` if nothing moved.
+    pub method: Option<Method>,
+    /// Why the first body that did not take the best path did not.
+    pub first_fallback: Option<FallbackReason>,
+    /// Time from the arrival of the request to the start of its I/O.
+    pub queue: Duration,
+    /// Time in I/O.
+    pub io: Duration,
+    /// Time making a save durable.
+    pub sync: Duration,
+}
+
+impl Receipt {
+    /// Bytes that moved.
+    pub fn bytes(&self) -> u64 {
+        self.direct + self.bounced + self.buffered
+    }
+}
+
+/// A receipt that grows piece by piece.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    receipt: Receipt,
+    by_method: [u64; Method::ALL.len()],
+}
+
+impl Tally {
+    /// Adds a piece of `len` bytes. `reason` is why a body, if it is one, did not take the best
+    /// path.
+    pub fn add(&mut self, role: Role, method: Method, len: u64, reason: Option<FallbackReason>) {
+        let receipt = &mut self.receipt;
+        let is_direct = matches!(method, Method::RwFileDirect | Method::MappedDirect);
+        match role {
+            Role::Edge => receipt.bounced += len,
+            Role::Body if is_direct => receipt.direct += len,
+            Role::Body | Role::Copied => receipt.buffered += len,
+        }
+        if role != Role::Edge && receipt.first_fallback.is_none() {
+            receipt.first_fallback = reason;
+        }
+        for (total, candidate) in self.by_method.iter_mut().zip(Method::ALL) {
+            if candidate == method {
+                *total += len;
+            }
+        }
+    }
+
+    /// Whether no byte has moved so far.
+    pub fn is_empty(&self) -> bool {
+        self.receipt.bytes() == 0
+    }
+
+    /// The receipt, with the method that moved the most; on a tie the better one.
+    pub fn finish(self) -> Receipt {
+        let totals = Method::ALL.into_iter().zip(self.by_method).rev();
+        let most = totals.max_by_key(|(_, total)| *total).filter(|(_, total)| *total > 0);
+        Receipt { method: most.map(|(method, _)| method), ..self.receipt }
+    }
+}
