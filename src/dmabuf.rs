@@ -39,7 +39,9 @@ impl<'fd> DmaBuf<'fd> {
     pub fn new(fd: BorrowedFd<'fd>, heap: Heap) -> Result<Self> {
         let flags = fcntl_getfl(fd).during(|| "buffer: fcntl(F_GETFL)")?;
         if flags.contains(OFlags::PATH) {
-            return Err(bad("buffer: an O_PATH descriptor; pass one opened for reading and writing"));
+            return Err(bad(
+                "buffer: an O_PATH descriptor; pass one opened for reading and writing",
+            ));
         }
         let kind = match kind(fd, heap)? {
             Some(kind) => kind,

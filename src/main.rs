@@ -120,9 +120,8 @@ fn end_on_signal(termination: &Termination, service: &DmabufIo, socket: Option<P
 
 #[cfg(target_os = "android")]
 fn start_log() {
-    let config = android_logger::Config::default()
-        .with_tag("dmabufio")
-        .with_max_level(LevelFilter::Info);
+    let config =
+        android_logger::Config::default().with_tag("dmabufio").with_max_level(LevelFilter::Info);
     android_logger::init_once(config);
 }
 

@@ -57,8 +57,7 @@ impl Buffer {
             Direction::Load => Access::ReadWrite,
             Direction::Save => Access::Read,
         };
-        let mapping =
-            Mapping::new(self.fd.as_fd(), start, skip + len, access).map_err(failed)?;
+        let mapping = Mapping::new(self.fd.as_fd(), start, skip + len, access).map_err(failed)?;
         let dma_buf = DmaBuf::new(self.fd.as_fd(), self.heap)?;
         let cpu_access = dma_buf.begin_cpu_access(direction)?;
         action(&mapping, skip).map_err(failed)?;

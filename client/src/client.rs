@@ -209,10 +209,7 @@ impl Client {
 }
 
 /// A second descriptor of the same open file, as a parcel must own what it carries.
-fn duplicate(
-    name: &str,
-    fd: BorrowedFd<'_>,
-) -> Result<std::os::fd::OwnedFd, Error> {
+fn duplicate(name: &str, fd: BorrowedFd<'_>) -> Result<std::os::fd::OwnedFd, Error> {
     fd.try_clone_to_owned().map_err(|error| {
         let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
         CoreError::from_errno(format!("{name}: duplicate the descriptor"), errno).into()
@@ -227,4 +224,3 @@ fn open_error(path: &Path, error: &io::Error) -> Error {
     }
     .into()
 }
-

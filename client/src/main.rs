@@ -1,2 +1,61 @@
-//! x
-fn main() {}
+//! The command `dmabufio`, for people: on a phone, in the VM or on any Linux host.
+
+mod commands;
+mod connect;
+mod output;
+mod size;
+
+use clap::{Parser, Subcommand};
+use connect::ConnectArgs;
+use output::Output;
+use std::process::ExitCode;
+
+/// Moves files into and out of dma-bufs past the page cache, and shows what happened
+#[derive(Parser)]
+#[command(version, propagate_version = true)]
+#[command(after_help = "\
+Examples:
+  dmabufio doctor                               what works here, and what to do about the rest
+  dmabufio load model.gguf --verify             load through the service, compare with the file
+  dmabufio load model.gguf --local              the same without the service
+  dmabufio probe model.gguf                     which path a load would take, without I/O
+  dmabufio save copy.gguf --from model.gguf     load, then save durably
+  dmabufio bench model.gguf                     the six ways of filling a dma-buf, side by side
+
+Exit status: 0 success, 1 failure, 2 wrong usage. doctor: 0 fine, 1 works slowly, 2 does not work.")]
+struct Cli {
+    #[command(flatten)]
+    connect: ConnectArgs,
+
+    /// Print one JSON object instead of text
+    #[arg(long, global = true)]
+    json: bool,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Load(commands::load::Args),
+    Save(commands::save::Args),
+    Probe(commands::probe::Args),
+    Doctor(commands::doctor::Args),
+    Bench(commands::bench::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let output = Output::new(cli.json);
+    let result = match &cli.command {
+        Command::Load(args) => commands::load::run(args, &cli.connect, &output),
+        Command::Save(args) => commands::save::run(args, &cli.connect, &output),
+        Command::Probe(args) => commands::probe::run(args, &cli.connect, &output),
+        Command::Doctor(args) => commands::doctor::run(args, &cli.connect, &output),
+        Command::Bench(args) => commands::bench::run(args, &output),
+    };
+    result.unwrap_or_else(|error| {
+        output.failure(&error);
+        ExitCode::FAILURE
+    })
+}

@@ -5,8 +5,8 @@ use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::fs::OFlags;
 use rustix::io::{self, Errno};
 use rustix::ioctl::{
-    ioctl, CompileTimeOpcode, Ioctl, IoctlOutput, Opcode, ReadWriteOpcode, Setter,
-    Updater, WriteOpcode,
+    ioctl, CompileTimeOpcode, Ioctl, IoctlOutput, Opcode, ReadWriteOpcode, Setter, Updater,
+    WriteOpcode,
 };
 use std::ffi::c_void;
 

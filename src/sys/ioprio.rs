@@ -36,7 +36,8 @@ pub fn get() -> io::Result<IoPriority> {
 #[doc(alias = "ioprio_set")]
 pub fn set(priority: IoPriority) -> io::Result<()> {
     // SAFETY: takes and returns integers only.
-    let value = unsafe { libc::syscall(libc::SYS_ioprio_set, WHO_PROCESS, 0, i32::from(priority.0)) };
+    let value =
+        unsafe { libc::syscall(libc::SYS_ioprio_set, WHO_PROCESS, 0, i32::from(priority.0)) };
     if value == 0 {
         Ok(())
     } else {

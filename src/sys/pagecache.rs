@@ -15,13 +15,7 @@ pub fn cachestat(fd: BorrowedFd<'_>, off: u64, len: u64) -> io::Result<uapi::cac
     // SAFETY: both structures live across the call; the kernel reads the first, writes the second,
     // which is exclusively borrowed, and keeps no pointer to either.
     let result = unsafe {
-        libc::syscall(
-            uapi::SYS_CACHESTAT as _,
-            fd.as_raw_fd(),
-            &raw const range,
-            &raw mut stat,
-            0,
-        )
+        libc::syscall(uapi::SYS_CACHESTAT as _, fd.as_raw_fd(), &raw const range, &raw mut stat, 0)
     };
     if result == 0 {
         Ok(stat)

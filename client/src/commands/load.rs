@@ -1,0 +1,151 @@
+//! `dmabufio load`
+
+use super::{digest, sliced, ModeArg};
+use crate::connect::ConnectArgs;
+use crate::output::{Output, ReceiptReport};
+use crate::size;
+use anyhow::{bail, Context, Result};
+use dmabufio::extent::{Direction, Extent};
+use dmabufio::file::cached_pages;
+use dmabufio::transfer::receipt::Receipt;
+use dmabufio_client::{Buffer, Client, Transfer};
+use serde::Serialize;
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// Load a file into a new buffer and print the receipt
+#[derive(clap::Args)]
+pub struct Args {
+    /// The file
+    file: PathBuf,
+
+    /// Where in the file to start, in bytes (suffixes K, M, G)
+    #[arg(long, value_name = "BYTES", default_value = "0", value_parser = size::parse)]
+    offset: u64,
+
+    /// How much to load, in bytes; the rest of the file unless given
+    #[arg(long, value_name = "BYTES", value_parser = size::parse)]
+    length: Option<u64>,
+
+    /// How much must bypass the page cache
+    #[arg(long, value_enum, default_value = "auto")]
+    mode: ModeArg,
+
+    /// Compare the SHA-256 of the buffer with that of the file, each read by the CPU
+    #[arg(long)]
+    verify: bool,
+}
+
+#[derive(Serialize)]
+struct Report {
+    file: String,
+    heap: String,
+    offset: u64,
+    alloc_nanos: u128,
+    total_nanos: u128,
+    receipt: ReceiptReport,
+    /// `None` if the kernel has no cachestat(2).
+    page_cache_growth_pages: Option<i64>,
+    sha256: Option<String>,
+}
+
+/// A file range in a buffer of its own.
+pub struct Loaded {
+    pub buffer: Buffer,
+    /// Where the data starts in the buffer: at the file offset's place in its page, so that the
+    /// body can go direct.
+    pub at: u64,
+    pub receipt: Receipt,
+    pub alloc: Duration,
+}
+
+/// Allocates a buffer for `len` bytes of `file` from `offset`, and loads them.
+pub fn load(
+    client: &Client,
+    output: &Output,
+    file: &File,
+    offset: u64,
+    len: u64,
+    mode: ModeArg,
+) -> Result<Loaded> {
+    let page_size = client.capabilities()?.page_size;
+    let at = offset % page_size;
+    let start = Instant::now();
+    // Nothing to load is no reason to fail, but there is no buffer without a page.
+    let len = len.max(1);
+    let buffer = client.allocate(at + len, "load").context("allocate a buffer")?;
+    let alloc = start.elapsed();
+    let extent = Extent { file_offset: offset, buffer_offset: at, len };
+    let transfer = Transfer {
+        mode: mode.into(),
+        ..Transfer::new(buffer.as_fd(), file.as_fd(), &[], Direction::Load)
+    };
+    let receipt = sliced::transfer(client, &transfer, extent, &output.progress(len, "loading"))?;
+    Ok(Loaded { buffer, at, receipt, alloc })
+}
+
+/// How many bytes `file` has from `offset`, at most `length`.
+pub fn available(path: &Path, file: &File, offset: u64, length: Option<u64>) -> Result<u64> {
+    let size = file.metadata().with_context(|| format!("stat {}", path.display()))?.len();
+    let rest = size.saturating_sub(offset);
+    if offset > size {
+        bail!("--offset {offset}: beyond the end of {}, {size} bytes", path.display());
+    }
+    Ok(length.map_or(rest, |length| length.min(rest)))
+}
+
+pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCode> {
+    let client = connect.connect()?;
+    let file = client.open_for_load(&args.file, args.mode.into())?;
+    let len = available(&args.file, &file, args.offset, args.length)?;
+
+    let cached = || cached_pages(file.as_fd(), 0, 0).ok();
+    let cached_before = cached();
+    let start = Instant::now();
+    let loaded = load(&client, output, &file, args.offset, len, args.mode)
+        .with_context(|| format!("{}", args.file.display()))?;
+    let total = start.elapsed();
+    let growth = cached_before.zip(cached()).map(|(before, after)| after as i64 - before as i64);
+
+    let moved = loaded.receipt.bytes();
+    let sha256 = if args.verify {
+        let in_buffer = digest::buffer(&loaded.buffer, loaded.at, moved)?;
+        let in_file = digest::file(&args.file, args.offset, moved)?;
+        if in_buffer != in_file {
+            bail!("the buffer differs from the file: sha256 {in_buffer} and {in_file}");
+        }
+        Some(in_buffer)
+    } else {
+        None
+    };
+    let report = Report {
+        file: args.file.display().to_string(),
+        heap: loaded.buffer.heap().to_string(),
+        offset: args.offset,
+        alloc_nanos: loaded.alloc.as_nanos(),
+        total_nanos: total.as_nanos(),
+        receipt: ReceiptReport::new(&loaded.receipt),
+        page_cache_growth_pages: growth,
+        sha256,
+    };
+    output.result(&report, |out| {
+        let heap = &report.heap;
+        let via = connect.describe();
+        writeln!(out, "loaded {}: {} by {via}", report.file, size::bytes(moved))?;
+        writeln!(out, "  total      {:>10}  {}", size::time(total), size::rate(moved, total))?;
+        writeln!(out, "  allocate   {:>10}  heap {heap}", size::time(loaded.alloc))?;
+        report.receipt.write(out)?;
+        if let Some(pages) = growth {
+            writeln!(out, "  page cache {pages:>+10} pages")?;
+        }
+        if let Some(sha256) = &report.sha256 {
+            writeln!(out, "  verified   the buffer equals the file")?;
+            writeln!(out, "  sha256     {sha256}")?;
+        }
+        Ok(())
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
