@@ -281,6 +281,7 @@ impl Step {
         let status = child.wait(None)?.context("a child that never ends")?;
         if let Some(signal) = interrupted() {
             view.end(&format!("{}: interrupted", self.what));
+            let _ = fs::remove_file(&log);
             bail!("interrupted by signal {signal} while {}", self.what);
         }
         let took = elapsed(start.elapsed());

@@ -2,14 +2,15 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdin, Stdio};
-use std::thread;
+use std::process::{self, ChildStdin, Stdio};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, Context, Result};
+use rustix::process::geteuid;
 
 use crate::cache;
 use crate::exec::{self, Guarded};
@@ -76,6 +77,10 @@ impl Machine<'_> {
         let mut vm = self.spawn(&console)?;
         let stdin = vm.child().stdin.take().context("the VM's standard input")?;
         forward_stdin(stdin, self.run.to_owned());
+        // QEMU opens what it is given as standard output anew, and would cut a file there to nothing.
+        let stdout = vm.child().stdout.take().context("the VM's standard output")?;
+        let stderr = vm.child().stderr.take().context("the VM's standard error")?;
+        let copies = [forward(stdout, io::stdout()), forward(stderr, io::stderr())];
         let end = loop {
             if let Some(status) = vm.wait(Some(Duration::from_millis(500)))? {
                 break Some(status);
@@ -100,6 +105,10 @@ impl Machine<'_> {
         };
         if let Some(signal) = exec::interrupted() {
             bail!("interrupted by signal {signal} while the VM ran");
+        }
+        for copy in copies {
+            // The namespace is gone and with it all who could write; what they wrote is to be seen before we go on.
+            let _ = copy.join();
         }
         if let Some(reason) = self.read("reason") {
             return Err(self.failed(&console, reason.trim()));
@@ -127,7 +136,7 @@ impl Machine<'_> {
         // A process namespace of its own: when its first process goes, because it ends or because we do, the
         // kernel takes QEMU and all else in it along.
         let mut command = exec::command("unshare");
-        if !rustix::process::geteuid().is_root() {
+        if !geteuid().is_root() {
             command.arg("--map-current-user");
         }
         command.args(["--pid", "--fork", "--kill-child", "--"]).arg(self.virtme_run);
@@ -159,7 +168,7 @@ impl Machine<'_> {
         command.arg("-chardev").arg(format!("file,id=klog,path={}", console.display()));
         command.args(["-serial", "chardev:klog"]).args(&self.qemu);
         command.env("PATH", &self.path).env("TMPDIR", self.run);
-        command.stdin(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Guarded::spawn(&mut command)
     }
 
@@ -193,7 +202,7 @@ impl Machine<'_> {
 
 /// Moves a console log to where it survives this run.
 fn keep(console: &Path) -> Result<PathBuf> {
-    let kept = cache::subdir("logs")?.join(format!("console-{}.log", std::process::id()));
+    let kept = cache::subdir("logs")?.join(format!("console-{}.log", process::id()));
     fs::copy(console, &kept)
         .with_context(|| format!("copying {} to {}", console.display(), kept.display()))?;
     Ok(kept)
@@ -215,6 +224,17 @@ fn forward_stdin(mut to: ChildStdin, run: PathBuf) {
         let _ = io::copy(&mut io::stdin(), &mut to);
         let _ = to.flush();
     });
+}
+
+/// Copies from a pipe of the VM to one of our outputs, as it comes.
+fn forward(mut from: impl Read + Send + 'static, mut to: impl Write + Send + 'static) -> JoinHandle<()> {
+    thread::spawn(move || {
+        let mut buffer = [0; 64 << 10];
+        while let Ok(count @ 1..) = from.read(&mut buffer) {
+            // Nobody listens any more: the VM must not block for that.
+            let _ = to.write_all(&buffer[..count]).and_then(|()| to.flush());
+        }
+    })
 }
 
 fn complaints(log: &[u8]) -> Vec<String> {
