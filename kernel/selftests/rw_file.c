@@ -988,6 +988,43 @@ static void test_coherence(void)
 	file_remove("cache");
 }
 
+static size_t cached_pages(int fd, size_t len)
+{
+	unsigned char *vec = calloc(len / page, 1);
+	void *view = mmap(NULL, len, PROT_READ, MAP_SHARED, fd, 0);
+	size_t i, n = 0;
+
+	if (view == MAP_FAILED || mincore(view, len, vec))
+		die("mincore");
+	for (i = 0; i < len / page; i++)
+		n += vec[i] & 1;
+	munmap(view, len);
+	free(vec);
+	return n;
+}
+
+/* That it went direct shows in the page cache only. */
+static void test_cache_untouched(void)
+{
+	const size_t size = 256 * page;
+	int buf = buf_alloc(size), fd = file_make("direct", size, 28);
+	struct statx stx;
+
+	errno = EOPNOTSUPP;
+	REQUIRE(!statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stx) &&
+		stx.stx_mask & STATX_DIOALIGN && stx.stx_dio_offset_align);
+	EXPECT(cached_pages(fd, size), 0);
+	EXPECT(rw(buf, READ | DIRECT, fd, 0, 0, size), 0);
+	EXPECT(cached_pages(fd, size), 0);
+	EXPECT(rw(buf, WRITE | DIRECT, fd, 0, 0, size), 0);
+	EXPECT(cached_pages(fd, size), 0);
+	EXPECT(rw(buf, READ, fd, 0, 0, size), 0);
+	EXPECT(cached_pages(fd, size), 256);
+	close(fd);
+	close(buf);
+	file_remove("direct");
+}
+
 /* A file opened with O_DIRECT is read as read() would read it. */
 static void test_o_direct_file(void)
 {
@@ -1122,6 +1159,81 @@ static void test_block_device(void)
 	file_remove("loop");
 }
 
+static bool write_text(const char *name, const char *text)
+{
+	int fd = open(name, O_WRONLY | O_TRUNC | O_CLOEXEC);
+	bool ok;
+
+	if (fd < 0)
+		return false;
+	ok = write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+	close(fd);
+	return ok;
+}
+
+#define SCSI_DEBUG "/sys/bus/pseudo/drivers/scsi_debug/"
+
+/* The node of the disk that scsi_debug made, which may take a moment. */
+static int scsi_debug_open(int ms)
+{
+	char name[512], model[64];
+	int i, fd;
+
+	for (; ms > 0; ms -= 100) {
+		for (i = 0; i < 26; i++) {
+			FILE *f;
+			bool ours;
+
+			snprintf(name, sizeof(name),
+				 "/sys/block/sd%c/device/model", 'a' + i);
+			f = fopen(name, "r");
+			if (!f)
+				continue;
+			ours = fgets(model, sizeof(model), f) &&
+			       !strncmp(model, "scsi_debug", 10);
+			fclose(f);
+			snprintf(name, sizeof(name), "/dev/sd%c", 'a' + i);
+			fd = ours ? open(name, O_RDWR | O_CLOEXEC) : -1;
+			if (fd >= 0)
+				return fd;
+		}
+		usleep(100000);
+	}
+	return -1;
+}
+
+/* The medium fails in the middle: the error arrives, the count does not. */
+static void test_medium_error(void)
+{
+	const size_t size = 4 * MIB, bad = 0x1234 * 512 / MIB * MIB;
+	int buf = buf_alloc(size), dev, want;
+	void *block;
+
+	REQUIRE(write_text(SCSI_DEBUG "add_host", "1"));
+	dev = scsi_debug_open(SOON);
+	if (dev < 0) {
+		write_text(SCSI_DEBUG "add_host", "-1");
+		REQUIRE(dev >= 0);
+	}
+	if (posix_memalign(&block, page, MIB))
+		die("posix_memalign");
+	write_text(SCSI_DEBUG "opts", "2");
+	fcntl(dev, F_SETFL, O_DIRECT);
+	want = pread(dev, block, MIB, bad) < 0 ? -errno : 0;
+	fcntl(dev, F_SETFL, 0);
+	CHECK(want < 0);
+	EXPECT(rw(buf, READ | DIRECT, dev, bad, 0, MIB), want);
+	EXPECT(rw(buf, READ | DIRECT, dev, 0, 0, size), want);
+	EXPECT(rw(buf, READ, dev, 0, 0, size), -EIO);
+	EXPECT(rw(buf, READ | DIRECT, dev, 0, 0, bad), 0);
+	write_text(SCSI_DEBUG "opts", "0");
+	EXPECT(rw(buf, READ | DIRECT, dev, 0, 0, size), 0);
+	close(dev);
+	write_text(SCSI_DEBUG "add_host", "-1");
+	free(block);
+	close(buf);
+}
+
 static bool read_io(unsigned long long *rchar, unsigned long long *syscr,
 		    unsigned long long *wchar, unsigned long long *syscw,
 		    size_t *n)
@@ -1159,18 +1271,6 @@ static void test_accounting(void)
 	close(fd);
 	close(buf);
 	file_remove("acct");
-}
-
-static bool write_text(const char *name, const char *text)
-{
-	int fd = open(name, O_WRONLY | O_TRUNC | O_CLOEXEC);
-	bool ok;
-
-	if (fd < 0)
-		return false;
-	ok = write(fd, text, strlen(text)) == (ssize_t)strlen(text);
-	close(fd);
-	return ok;
 }
 
 #define TRACING "/sys/kernel/tracing/"
@@ -1683,6 +1783,8 @@ static void test_threads(void)
 	file_remove("threads");
 }
 
+static atomic_int churning;
+
 /* Importers come and go while others transfer: EBUSY or success, no hang. */
 static void *churn_main(void *arg)
 {
@@ -1690,7 +1792,7 @@ static void *churn_main(void *arg)
 	int dev = test_device(), i;
 
 	w->ok = true;
-	for (i = 0; i < 200; i++) {
+	for (i = 0; i < 100; i++) {
 		int ret = dev_call(dev, i & 1 ? TEST_VMAP : TEST_ATTACH, w->buf);
 
 		if (ret)
@@ -1698,7 +1800,9 @@ static void *churn_main(void *arg)
 		dev_call(dev, i & 1 ? TEST_VUNMAP : TEST_DETACH, 0);
 		buf_sync(w->buf, DMA_BUF_SYNC_START | DMA_BUF_SYNC_RW);
 		buf_sync(w->buf, DMA_BUF_SYNC_END | DMA_BUF_SYNC_RW);
+		sleep_ms(2 + w->nr);
 	}
+	atomic_fetch_sub(&churning, 1);
 	close(dev);
 	return NULL;
 }
@@ -1710,11 +1814,12 @@ static void test_importer_churn(void)
 	struct worker w[2];
 
 	REQUIRE(dev >= 0);
+	atomic_store(&churning, 2);
 	for (i = 0; i < 2; i++) {
-		w[i] = (struct worker) { .buf = buf };
+		w[i] = (struct worker) { .buf = buf, .nr = i };
 		pthread_create(&w[i].thread, NULL, churn_main, &w[i]);
 	}
-	for (i = 0; i < 200; i++) {
+	for (i = 0; atomic_load(&churning); i++) {
 		int ret = rw(buf, READ | (i & 1 ? DIRECT : 0), fd, 0, 0, MIB);
 
 		if (ret == -EBUSY)
@@ -1760,10 +1865,12 @@ static const struct {
 	{ "huge_range_past_end_no_warning", test_huge_past_end },
 	{ "hole_reads_zero", test_hole },
 	{ "page_cache_coherence", test_coherence },
+	{ "direct_leaves_page_cache_alone", test_cache_untouched },
 	{ "o_direct_file_as_read", test_o_direct_file },
 	{ "file_size_limit_efbig", test_file_size_limit },
 	{ "no_space_enospc", test_no_space },
 	{ "block_device", test_block_device },
+	{ "medium_error_reported", test_medium_error },
 	{ "accounting", test_accounting },
 	{ "trace_events", test_trace },
 	{ "attached_or_vmapped_ebusy", test_busy },
