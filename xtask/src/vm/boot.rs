@@ -9,14 +9,14 @@ use std::process::{self, ChildStdin, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use anyhow::{bail, Context, Result};
+use anyhow::{anyhow, bail, Context, Error, Result};
 use rustix::process::geteuid;
 
 use crate::cache;
 use crate::exec::{self, Guarded};
 
 /// From power-on to the guest's first sign of life. A boot takes 4 to 15 s under software emulation.
-const BOOT_LIMIT: Duration = Duration::from_secs(240);
+const BOOT_LIMIT: Duration = Duration::from_secs(180);
 /// What may pass between the end of the command and power-off.
 const STOP_LIMIT: Duration = Duration::from_secs(90);
 /// What the kernel says when it found a mistake of its own.
@@ -155,18 +155,12 @@ impl Machine<'_> {
         for dir in &self.shared {
             command.arg(format!("--rwdir={}", dir.display()));
         }
-        // virtme-ng sends the first console nowhere; the log of the kernel gets one of its own.
-        command.args([
-            "-a",
-            "console=ttyS1",
-            "-a",
-            "ignore_loglevel",
-            "--script-sh",
-            &self.script,
-            "--qemu-opts",
-        ]);
-        command.arg("-chardev").arg(format!("file,id=klog,path={}", console.display()));
-        command.args(["-serial", "chardev:klog"]).args(&self.qemu);
+        // virtme-ng sends the kernel's console to /dev/null, quietly; it is worth keeping, from the first line on.
+        command.args(["-a", "ignore_loglevel", "--script-sh", &self.script, "--qemu-opts"]);
+        command
+            .arg("-set")
+            .arg(format!("chardev.console.path={}", console.display()))
+            .args(&self.qemu);
         command.env("PATH", &self.path).env("TMPDIR", self.run);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Guarded::spawn(&mut command)
@@ -185,7 +179,7 @@ impl Machine<'_> {
         written.and_then(|time| time.elapsed().ok()).unwrap_or_default()
     }
 
-    fn failed(&self, console: &Path, why: &str) -> anyhow::Error {
+    fn failed(&self, console: &Path, why: &str) -> Error {
         let stage = self.stage().map_or("booting".to_owned(), |stage| stage.trim().to_owned());
         let log = fs::read(console).unwrap_or_default();
         let log = String::from_utf8_lossy(&log).replace('\r', "");
@@ -193,8 +187,12 @@ impl Machine<'_> {
             Ok(path) => format!("console log: {}", path.display()),
             Err(error) => format!("its console log could not be kept: {error:#}"),
         };
-        anyhow::anyhow!(
-            "the VM failed while {stage}: {why}\n{place}\nits last lines:\n{}",
+        let complained: String = complaints(log.as_bytes())
+            .iter()
+            .map(|line| format!("\nthe kernel complained: {line}"))
+            .collect();
+        anyhow!(
+            "the VM failed while {stage}: {why}{complained}\n{place}\nits last lines:\n{}",
             exec::tail(&log)
         )
     }
@@ -227,7 +225,10 @@ fn forward_stdin(mut to: ChildStdin, run: PathBuf) {
 }
 
 /// Copies from a pipe of the VM to one of our outputs, as it comes.
-fn forward(mut from: impl Read + Send + 'static, mut to: impl Write + Send + 'static) -> JoinHandle<()> {
+fn forward(
+    mut from: impl Read + Send + 'static,
+    mut to: impl Write + Send + 'static,
+) -> JoinHandle<()> {
     thread::spawn(move || {
         let mut buffer = [0; 64 << 10];
         while let Ok(count @ 1..) = from.read(&mut buffer) {
