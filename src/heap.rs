@@ -123,7 +123,9 @@ impl Allocator {
         let size = size.next_multiple_of(self.page_size);
         let what = || format!("heap {}: allocate {size} bytes", self.heap());
         let fd = match &self.source {
-            Source::System(heap) => ioctl::heap_alloc(heap.as_fd(), size).during(what)?,
+            Source::System(heap) => {
+                ioctl::heap_alloc(heap.as_fd(), size, OFlags::RDWR).during(what)?
+            }
             Source::Udmabuf(device) => {
                 let memfd = sealed_memfd(size, SealFlags::SHRINK).during(what)?;
                 match ioctl::udmabuf_create(device.as_fd(), memfd.as_fd(), size) {

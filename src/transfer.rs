@@ -16,7 +16,7 @@ use crate::probe;
 use plan::{Plan, Role};
 use receipt::{Receipt, Tally};
 use rustix::fs::{fdatasync, fsync};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What must have reached stable storage when a save returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -71,14 +71,19 @@ pub fn transfer(request: &Request<'_>) -> Result<Receipt> {
     let mut receipt = run(request, &plan, route)?;
     receipt.io = start.elapsed();
 
+    receipt.sync = make_durable(file, durability)?;
+    Ok(receipt)
+}
+
+/// Waits until what was saved is on stable storage, and returns how long that took.
+fn make_durable(file: &RegularFile<'_>, durability: Durability) -> Result<Duration> {
     let start = Instant::now();
     match durability {
-        Durability::None => {}
+        Durability::None => return Ok(Duration::ZERO),
         Durability::Data => fdatasync(file.fd()).during(|| "file: fdatasync")?,
         Durability::Full => fsync(file.fd()).during(|| "file: fsync")?,
     }
-    receipt.sync = start.elapsed();
-    Ok(receipt)
+    Ok(start.elapsed())
 }
 
 /// Moves the pieces of the plan, stepping down the route where the kernel says so.

@@ -19,7 +19,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
@@ -209,7 +209,7 @@ impl Client {
 }
 
 /// A second descriptor of the same open file, as a parcel must own what it carries.
-fn duplicate(name: &str, fd: BorrowedFd<'_>) -> Result<std::os::fd::OwnedFd, Error> {
+fn duplicate(name: &str, fd: BorrowedFd<'_>) -> Result<OwnedFd, Error> {
     fd.try_clone_to_owned().map_err(|error| {
         let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
         CoreError::from_errno(format!("{name}: duplicate the descriptor"), errno).into()

@@ -19,24 +19,26 @@ type UdmabufCreate = WriteOpcode<b'u', 0x42, uapi::udmabuf_create>;
 
 /// The request numbers as the kernel sees them, for the ABI test.
 #[cfg(test)]
-pub(super) const OPCODES: [(&str, rustix::ioctl::RawOpcode); 5] = [
-    ("DMA_HEAP_IOCTL_ALLOC", HeapAlloc::OPCODE.raw()),
-    ("DMA_BUF_IOCTL_SYNC", BufSync::OPCODE.raw()),
-    ("DMA_BUF_SET_NAME_B", BufSetName::OPCODE.raw()),
-    ("DMA_BUF_IOCTL_RW_FILE", BufRwFile::OPCODE.raw()),
-    ("UDMABUF_CREATE", UdmabufCreate::OPCODE.raw()),
-];
+pub(super) fn opcodes() -> [(&'static str, rustix::ioctl::RawOpcode); 5] {
+    [
+        ("DMA_HEAP_IOCTL_ALLOC", HeapAlloc::OPCODE.raw()),
+        ("DMA_BUF_IOCTL_SYNC", BufSync::OPCODE.raw()),
+        ("DMA_BUF_SET_NAME_B", BufSetName::OPCODE.raw()),
+        ("DMA_BUF_IOCTL_RW_FILE", BufRwFile::OPCODE.raw()),
+        ("UDMABUF_CREATE", UdmabufCreate::OPCODE.raw()),
+    ]
+}
 
-/// `ioctl(heap, DMA_HEAP_IOCTL_ALLOC)`—Allocates a zeroed dma-buf of `len` bytes, `O_RDWR` and
-/// close-on-exec.
+/// `ioctl(heap, DMA_HEAP_IOCTL_ALLOC)`—Allocates a zeroed dma-buf of `len` bytes, close-on-exec.
+/// `access` is its access mode, `O_RDWR` for one that can be written.
 ///
 /// # References
 ///  - `Documentation/userspace-api/dma-buf-heaps.rst`
 #[doc(alias = "DMA_HEAP_IOCTL_ALLOC")]
-pub fn heap_alloc(heap: BorrowedFd<'_>, len: u64) -> io::Result<OwnedFd> {
+pub fn heap_alloc(heap: BorrowedFd<'_>, len: u64, access: OFlags) -> io::Result<OwnedFd> {
     let mut data = uapi::dma_heap_allocation_data {
         len,
-        fd_flags: (OFlags::RDWR | OFlags::CLOEXEC).bits(),
+        fd_flags: (access | OFlags::CLOEXEC).bits(),
         ..Default::default()
     };
     // SAFETY: `data` is a live, exclusively borrowed dma_heap_allocation_data, the size that the

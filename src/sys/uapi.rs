@@ -31,13 +31,13 @@ pub struct dma_buf_sync {
 }
 
 /// The CPU will read, or has read.
-pub const DMA_BUF_SYNC_READ: u64 = 1 << 0;
+pub const DMA_BUF_SYNC_READ: u64 = 1;
 /// The CPU will write, or has written.
-pub const DMA_BUF_SYNC_WRITE: u64 = 2 << 0;
+pub const DMA_BUF_SYNC_WRITE: u64 = 2;
 /// CPU access begins.
-pub const DMA_BUF_SYNC_START: u64 = 0 << 2;
+pub const DMA_BUF_SYNC_START: u64 = 0;
 /// CPU access ends.
-pub const DMA_BUF_SYNC_END: u64 = 1 << 2;
+pub const DMA_BUF_SYNC_END: u64 = 4;
 
 /// The longest name of a dma-buf, with its terminating NUL.
 pub const DMA_BUF_NAME_LEN: usize = 32;

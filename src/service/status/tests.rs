@@ -1,8 +1,9 @@
 use super::*;
+use binder_shim::{describe, ExceptionCode};
 use rustix::io::Errno;
 
 /// Every kind, with the exception and the service-specific code that the interface documents.
-const EXPECTED: [(ErrorKind, binder_shim::ExceptionCode, i32); 9] = [
+const EXPECTED: [(ErrorKind, ExceptionCode, i32); 9] = [
     (ErrorKind::InvalidRequest, ex::ILLEGAL_ARGUMENT, 0),
     (ErrorKind::BadDescriptor, ex::ILLEGAL_ARGUMENT, 0),
     (ErrorKind::PermissionDenied, ex::SECURITY, 0),
@@ -16,7 +17,7 @@ const EXPECTED: [(ErrorKind, binder_shim::ExceptionCode, i32); 9] = [
 
 fn check(status: &Status, kind: ErrorKind) {
     let expected = EXPECTED.iter().find(|(k, _, _)| *k == kind);
-    let (_, exception, code) = expected.expect("a kind without an entry in EXPECTED");
+    let (_, exception, code) = expected.expect("an entry in EXPECTED for every kind");
     assert_eq!(status.exception_code(), *exception, "{kind:?}");
     if *exception == ex::SERVICE_SPECIFIC {
         assert_eq!(status.service_specific_error(), *code, "{kind:?}");
@@ -28,7 +29,7 @@ fn every_kind_has_its_documented_status() {
     for (kind, _, _) in EXPECTED {
         let status = from(&Error::new(kind, "extent 3: too long"));
         check(&status, kind);
-        assert!(binder_shim::describe(&status).contains("extent 3: too long"));
+        assert!(describe(&status).contains("extent 3: too long"));
     }
 }
 
@@ -38,12 +39,12 @@ fn every_errno_has_a_status_that_names_it() {
         let errno = Errno::from_raw_os_error(raw);
         let status = from(&Error::from_errno("file: pread", errno));
         check(&status, errno.into());
-        assert!(binder_shim::describe(&status).contains(&format!("(os error {raw})")), "{raw}");
+        assert!(describe(&status).contains(&format!("(os error {raw})")), "{raw}");
     }
 }
 
 #[test]
-fn the_errnos_of_a_full_disk_are_no_space() {
+fn errnos_of_a_full_disk_are_no_space() {
     for errno in [Errno::NOSPC, Errno::DQUOT, Errno::FBIG] {
         check(&from(&Error::from_errno("save", errno)), ErrorKind::NoSpace);
     }

@@ -1,1 +1,118 @@
+use super::*;
+use proptest::prelude::*;
 
+const PAGE: u64 = 4096;
+
+fn direct() -> Route {
+    Route {
+        direct: Some(Method::RwFileDirect),
+        copy: Method::RwFileBuffered,
+        align: PAGE,
+        reason: None,
+    }
+}
+
+fn copied() -> Route {
+    Route { direct: None, reason: Some(FallbackReason::NoIoctl), ..direct() }
+}
+
+fn extent(file_offset: u64, buffer_offset: u64, len: u64) -> Extent {
+    Extent { file_offset, buffer_offset, len }
+}
+
+fn predict(extent: Extent, len: u64, route: Route) -> ExtentPlan {
+    let split = vec![SplitExtent::new(&extent, len, route)];
+    Plan { split, route }.predict()[0]
+}
+
+#[test]
+fn aligned_extent_is_all_body() {
+    let plan = predict(extent(8192, 0, 1 << 20), 1 << 20, direct());
+    assert_eq!((plan.direct, plan.bounced, plan.buffered), (1 << 20, 0, 0));
+    assert_eq!((plan.method, plan.reason), (Some(Method::RwFileDirect), None));
+}
+
+#[test]
+fn equal_phase_leaves_an_edge_at_each_end() {
+    let plan = predict(extent(4095, 8191, 10_000), 10_000, direct());
+    assert_eq!((plan.direct, plan.bounced, plan.buffered), (8192, 1 + 1807, 0));
+}
+
+#[test]
+fn different_phase_is_copied_whole() {
+    let plan = predict(extent(0, 1, 10_000), 10_000, direct());
+    assert_eq!((plan.direct, plan.bounced, plan.buffered), (0, 0, 10_000));
+    assert_eq!(plan.reason, Some(FallbackReason::Unaligned));
+}
+
+#[test]
+fn extent_inside_a_page_is_an_edge() {
+    let plan = predict(extent(100, 100, 200), 200, direct());
+    assert_eq!((plan.direct, plan.bounced, plan.buffered), (0, 200, 0));
+    assert_eq!((plan.method, plan.reason), (Some(Method::RwFileBuffered), None));
+}
+
+#[test]
+fn extent_across_a_page_boundary_without_a_whole_page_is_two_edges() {
+    let plan = predict(extent(4000, 4000, 200), 200, direct());
+    assert_eq!((plan.direct, plan.bounced), (0, 200));
+}
+
+#[test]
+fn nothing_within_the_file_is_nothing_to_do() {
+    let plan = predict(extent(1 << 40, 0, 4096), 0, direct());
+    assert_eq!((plan.direct, plan.bounced, plan.buffered, plan.method), (0, 0, 0, None));
+}
+
+#[test]
+fn route_without_direct_copies_and_says_why() {
+    let plan = predict(extent(0, 0, 8192), 8192, copied());
+    assert_eq!((plan.direct, plan.bounced, plan.buffered), (0, 0, 8192));
+    assert_eq!(plan.method, Some(Method::RwFileBuffered));
+    assert_eq!(plan.reason, Some(FallbackReason::NoIoctl));
+}
+
+proptest! {
+    #[test]
+    fn pieces_tile_the_extent(
+        file_offset in 0..1_u64 << 50,
+        buffer_offset in 0..1_u64 << 33,
+        same_phase: bool,
+        len in 1..200_u64 << 20,
+        short in 0..1_u64 << 20,
+        shift in 12..17_u32,
+    ) {
+        let route = Route { align: 1 << shift, ..direct() };
+        let buffer_offset = if same_phase {
+            (buffer_offset & !(route.align - 1)) + file_offset % route.align
+        } else {
+            buffer_offset
+        };
+        let extent = extent(file_offset, buffer_offset, len);
+        let moved = len.saturating_sub(short);
+        let split = SplitExtent::new(&extent, moved, route);
+        let mut done = 0;
+        let mut edges = 0;
+        for segment in split.segments() {
+            for piece in segment.pieces() {
+                // No gap, no overlap, no shift between file and buffer.
+                prop_assert_eq!(piece.file_offset, file_offset + done);
+                prop_assert_eq!(piece.buffer_offset, buffer_offset + done);
+                prop_assert!(piece.len > 0 && piece.len <= MAX_PIECE);
+                if segment.role == Role::Body {
+                    let all = piece.file_offset | piece.buffer_offset | piece.len;
+                    prop_assert_eq!(all % route.align, 0);
+                }
+                done += piece.len;
+            }
+            if segment.role == Role::Edge {
+                edges += 1;
+                prop_assert!(segment.pieces().map(|piece| piece.len).sum::<u64>() < route.align);
+            }
+        }
+        prop_assert_eq!(done, moved);
+        prop_assert!(edges <= 2);
+        let has_body = split.segments().any(|segment| segment.role == Role::Body);
+        prop_assert!(has_body || !same_phase || moved < 2 * route.align);
+    }
+}

@@ -1,0 +1,486 @@
+//! Every method, in both directions, on the file system under test: on this host with what it has,
+//! and in the VM on all kernels, disks and file systems.
+//!
+//! What a transfer wrote is read back by another path: buffers through their own mapping, files by
+//! plain reads of a second descriptor.
+
+#![allow(missing_docs, reason = "test code")]
+
+mod support;
+
+use dmabufio::dmabuf::DmaBuf;
+use dmabufio::error::{ErrorKind, Result};
+use dmabufio::extent::{Direction, Extent};
+use dmabufio::file::{cached_pages, RegularFile};
+use dmabufio::heap::{Allocator, Heap};
+use dmabufio::method::{FallbackReason, Method, Mode, MAX_PIECE};
+use dmabufio::probe;
+use dmabufio::transfer::receipt::Receipt;
+use dmabufio::transfer::{transfer, Durability, Request};
+use rustix::fs::{fadvise, Advice, OFlags};
+use std::fs;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use support::{
+    allocate, file, heaps, is_patched, open, read_buffer, scratch, vm_kernel, write_buffer,
+    Descriptor, Random, PAGE,
+};
+
+/// What a run of the matrix varies besides the extent.
+#[derive(Debug, Clone, Copy)]
+struct Case {
+    heap: Heap,
+    mode: Mode,
+    /// Extra flags of the client's descriptor.
+    flags: OFlags,
+}
+
+fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for heap in heaps() {
+        cases.push(Case { heap, mode: Mode::Auto, flags: OFlags::empty() });
+        cases.push(Case { heap, mode: Mode::Auto, flags: OFlags::DIRECT });
+        cases.push(Case { heap, mode: Mode::Buffered, flags: OFlags::empty() });
+    }
+    cases
+}
+
+/// The method that moves the body of an aligned extent in this case.
+fn expected(case: Case) -> (Method, Option<FallbackReason>) {
+    let rw_file = case.heap == Heap::System && is_patched();
+    let no_rw_file = match case.heap {
+        Heap::Memfd => FallbackReason::Exporter,
+        Heap::System | Heap::Udmabuf if !is_patched() => FallbackReason::NoIoctl,
+        Heap::System | Heap::Udmabuf => FallbackReason::Exporter,
+    };
+    let page_backed = case.heap == Heap::Memfd;
+    match case.mode {
+        Mode::Buffered if rw_file => (Method::RwFileBuffered, Some(FallbackReason::Requested)),
+        Mode::Buffered => (Method::MappedBuffered, Some(FallbackReason::Requested)),
+        _ if rw_file => (Method::RwFileDirect, None),
+        _ if page_backed && case.flags.contains(OFlags::DIRECT) => {
+            (Method::MappedDirect, Some(no_rw_file))
+        }
+        _ if page_backed => (Method::MappedBuffered, Some(FallbackReason::DescriptorNotDirect)),
+        _ => (Method::MappedBuffered, Some(no_rw_file)),
+    }
+}
+
+fn run(
+    case: Case,
+    buffer: BorrowedFd<'_>,
+    file: BorrowedFd<'_>,
+    extents: &[Extent],
+    direction: Direction,
+) -> Result<Receipt> {
+    let buffer = DmaBuf::new(buffer, case.heap)?;
+    let file = RegularFile::new(file, case.heap)?;
+    let (buffer, file) = (&buffer, &file);
+    let durability = Durability::None;
+    transfer(&Request { buffer, file, extents, direction, mode: case.mode, durability })
+}
+
+/// Loads into a buffer full of a pattern and compares all of the buffer with what must be there.
+fn check_load(case: Case, content: &[u8], source: &fs::File, extents: &[Extent], size: usize) {
+    let buffer = allocate(case.heap, size as u64);
+    let mut expected = Random::new(7).bytes(size);
+    write_buffer(buffer.as_fd(), case.heap, &expected);
+    let before = Descriptor::at(source, 12345);
+    let plan = plan(case, &buffer, source, extents);
+
+    let receipt = run(case, buffer.as_fd(), source.as_fd(), extents, Direction::Load)
+        .unwrap_or_else(|error| panic!("{case:?} {extents:?}: {error}"));
+
+    let mut moved = 0;
+    for extent in extents {
+        let from = (extent.file_offset as usize).min(content.len());
+        let to = (extent.file_end() as usize).min(content.len());
+        let at = extent.buffer_offset as usize;
+        expected[at..at + (to - from)].copy_from_slice(&content[from..to]);
+        moved += (to - from) as u64;
+    }
+    assert!(
+        read_buffer(buffer.as_fd(), case.heap, size) == expected,
+        "{case:?} {extents:?}: the buffer has other bytes than it should; {receipt:?}"
+    );
+    assert_eq!(receipt.bytes(), moved, "{case:?} {extents:?}");
+    assert_eq!(plan, (receipt.direct, receipt.bounced, receipt.buffered), "{case:?} {extents:?}");
+    assert_eq!(Descriptor::of(source), before, "{case:?}: the client's descriptor has changed");
+}
+
+/// What the probe predicts: direct, bounced, buffered.
+fn plan(case: Case, buffer: &OwnedFd, file: &fs::File, extents: &[Extent]) -> (u64, u64, u64) {
+    let buffer = DmaBuf::new(buffer.as_fd(), case.heap).expect("buffer");
+    let support = probe::buffer(&buffer, Direction::Load).expect("probe");
+    let file = RegularFile::new(file.as_fd(), case.heap).expect("file");
+    let plan = probe::plan(&file, extents, Direction::Load, case.mode, support).expect("plan");
+    plan.iter().fold((0, 0, 0), |sum, extent| {
+        (sum.0 + extent.direct, sum.1 + extent.bounced, sum.2 + extent.buffered)
+    })
+}
+
+fn extent(file_offset: u64, buffer_offset: u64, len: u64) -> Extent {
+    Extent { file_offset, buffer_offset, len }
+}
+
+#[test]
+fn probe_finds_what_this_kernel_can_do() {
+    for heap in heaps() {
+        let allocator = Allocator::open(heap).expect("heap");
+        let support = probe::heap(&allocator).expect("probe");
+        if vm_kernel().is_some() || heap == Heap::Memfd {
+            let auto = Case { heap, mode: Mode::Auto, flags: OFlags::DIRECT };
+            assert_eq!(support.no_rw_file, expected(auto).1, "{heap}");
+        }
+        assert_eq!(support.methods().last(), Some(Method::MappedBuffered), "{heap}");
+    }
+}
+
+#[test]
+fn aligned_load_goes_by_the_best_method() {
+    let dir = scratch();
+    let content = Random::new(1).bytes(1 << 20);
+    let path = file(dir.path(), "aligned", &content);
+    for case in cases() {
+        let source = open(&path, OFlags::RDONLY | case.flags);
+        let buffer = allocate(case.heap, 1 << 20);
+        let receipt =
+            run(case, buffer.as_fd(), source.as_fd(), &[extent(0, 0, 1 << 20)], Direction::Load)
+                .expect("load");
+        let (method, reason) = expected(case);
+        assert_eq!(receipt.method, Some(method), "{case:?}");
+        assert_eq!(receipt.first_fallback, reason, "{case:?}");
+        let direct = matches!(method, Method::RwFileDirect | Method::MappedDirect);
+        let counts = if direct { (1 << 20, 0, 0) } else { (0, 0, 1 << 20) };
+        assert_eq!((receipt.direct, receipt.bounced, receipt.buffered), counts, "{case:?}");
+        assert!(read_buffer(buffer.as_fd(), case.heap, 1 << 20) == content, "{case:?}");
+    }
+}
+
+#[test]
+fn random_loads_equal_an_independent_read() {
+    let dir = scratch();
+    let len = 700_001;
+    let content = Random::new(2).bytes(len);
+    let path = file(dir.path(), "random", &content);
+    for case in cases() {
+        let source = open(&path, OFlags::RDONLY | case.flags);
+        let mut random = Random::new(3);
+        for _ in 0..40 {
+            let start = random.below(len as u64);
+            let mut at = random.below(64 * 1024);
+            if random.below(2) == 0 {
+                // The same place in the page, so that there is a body.
+                at = at / PAGE * PAGE + start % PAGE;
+            }
+            let count = 1 + random.below(200_000);
+            let size = (at + count).next_multiple_of(PAGE) + PAGE;
+            check_load(case, &content, &source, &[extent(start, at, count)], size as usize);
+        }
+    }
+}
+
+#[test]
+fn edges_of_a_direct_body_are_less_than_a_page_each() {
+    let dir = scratch();
+    let content = Random::new(4).bytes(300_000);
+    let path = file(dir.path(), "edges", &content);
+    for case in cases() {
+        let source = open(&path, OFlags::RDONLY | case.flags);
+        let buffer = allocate(case.heap, 1 << 20);
+        let wanted = [extent(4095, 8191, 200_000)];
+        let receipt =
+            run(case, buffer.as_fd(), source.as_fd(), &wanted, Direction::Load).expect("load");
+        if receipt.direct > 0 {
+            // 4095..4096 and 204_095 rounded down to a page.
+            assert_eq!((receipt.direct, receipt.bounced), (196_608, 1 + 3391), "{case:?}");
+        } else {
+            assert_eq!((receipt.bounced, receipt.buffered), (0, 200_000), "{case:?}");
+        }
+    }
+}
+
+#[test]
+fn many_extents_are_moved_as_one_request() {
+    let dir = scratch();
+    let content = Random::new(5).bytes(1 << 20);
+    let path = file(dir.path(), "many", &content);
+    // Backwards in the file, with a gap of 100 bytes after each in the buffer.
+    let extents: Vec<_> =
+        (0..100).map(|i| extent((99 - i) * 10_000 + i * 7, i * 10_100, 10_000)).collect();
+    for case in cases() {
+        let source = open(&path, OFlags::RDONLY | case.flags);
+        check_load(case, &content, &source, &extents, 1 << 20);
+    }
+}
+
+#[test]
+fn end_of_file_inside_an_extent_is_a_short_count() {
+    let dir = scratch();
+    for len in [0, 1, 511, 512, 4095, 4096, 4097, 10_000, 65_536] {
+        let content = Random::new(6).bytes(len);
+        let path = file(dir.path(), &format!("eof-{len}"), &content);
+        for case in cases() {
+            let source = open(&path, OFlags::RDONLY | case.flags);
+            check_load(case, &content, &source, &[extent(0, 0, 128 * 1024)], 128 * 1024);
+            check_load(case, &content, &source, &[extent(100, 100, 50_000)], 128 * 1024);
+            // Wholly beyond the end, as far as offsets go.
+            let beyond = [extent(1 << 40, 0, 4096), extent(len as u64, 8192, 1)];
+            check_load(case, &content, &source, &beyond, 128 * 1024);
+        }
+    }
+}
+
+#[test]
+fn random_saves_change_the_extent_and_nothing_else() {
+    let dir = scratch();
+    let len = 500_000;
+    for case in cases() {
+        let direct = case.flags.contains(OFlags::DIRECT);
+        let mut content = Random::new(8).bytes(len);
+        let path = file(dir.path(), "saved", &content);
+        let target = open(&path, OFlags::WRONLY | case.flags);
+        let size = 512 * 1024;
+        let buffer = allocate(case.heap, size as u64);
+        let bytes = Random::new(9).bytes(size);
+        write_buffer(buffer.as_fd(), case.heap, &bytes);
+        let mut random = Random::new(10);
+        for _ in 0..40 {
+            let (mut start, mut at) = (random.below(len as u64), random.below(200_000));
+            let mut count = 1 + random.below(200_000);
+            if direct {
+                (start, count) = (start / PAGE * PAGE, count.next_multiple_of(PAGE));
+            }
+            if random.below(2) == 0 {
+                at = at / PAGE * PAGE + start % PAGE;
+            }
+            let before = Descriptor::at(&target, 99);
+            let wanted = [extent(start, at, count)];
+            let receipt = run(case, buffer.as_fd(), target.as_fd(), &wanted, Direction::Save)
+                .unwrap_or_else(|error| panic!("{case:?} {wanted:?}: {error}"));
+            assert_eq!(receipt.bytes(), count);
+            assert_eq!(Descriptor::of(&target), before);
+            let (from, to) = (start as usize, (start + count) as usize);
+            content.resize(content.len().max(to), 0);
+            content[from..to].copy_from_slice(&bytes[at as usize..(at + count) as usize]);
+            assert!(fs::read(&path).expect("read back") == content, "{case:?} {wanted:?}");
+        }
+        assert!(read_buffer(buffer.as_fd(), case.heap, size) == bytes, "{case:?}: a save wrote");
+    }
+}
+
+#[test]
+fn aligned_save_goes_by_the_best_method_and_is_made_durable() {
+    let dir = scratch();
+    for case in cases() {
+        let path = file(dir.path(), "target", &[]);
+        let target = open(&path, OFlags::RDWR | case.flags);
+        let buffer = allocate(case.heap, 1 << 20);
+        let bytes = Random::new(11).bytes(1 << 20);
+        write_buffer(buffer.as_fd(), case.heap, &bytes);
+        for durability in [Durability::None, Durability::Data, Durability::Full] {
+            let receipt = transfer(&Request {
+                buffer: &DmaBuf::new(buffer.as_fd(), case.heap).expect("buffer"),
+                file: &RegularFile::new(target.as_fd(), case.heap).expect("file"),
+                extents: &[extent(0, 0, 1 << 20)],
+                direction: Direction::Save,
+                mode: case.mode,
+                durability,
+            })
+            .expect("save");
+            assert_eq!(receipt.method, Some(expected(case).0), "{case:?}");
+            assert_eq!(receipt.sync.is_zero(), durability == Durability::None, "{case:?}");
+            assert!(fs::read(&path).expect("read back") == bytes, "{case:?}");
+        }
+    }
+}
+
+#[test]
+fn transfer_longer_than_a_piece_is_whole() {
+    let dir = scratch();
+    let len = MAX_PIECE as usize + 3 * PAGE as usize + 77;
+    let content = Random::new(12).bytes(len);
+    let path = file(dir.path(), "long", &content);
+    let size = len.next_multiple_of(PAGE as usize);
+    for heap in heaps() {
+        if heap == Heap::Udmabuf {
+            // Its default limit is 64 MiB.
+            continue;
+        }
+        let case = Case { heap, mode: Mode::Auto, flags: OFlags::empty() };
+        let source = open(&path, OFlags::RDONLY);
+        check_load(case, &content, &source, &[extent(0, 0, len as u64)], size);
+    }
+}
+
+#[test]
+fn offsets_above_four_gibibytes_are_loaded_and_saved() {
+    let dir = scratch();
+    let base = (5 << 30) + 3 * PAGE;
+    let content = Random::new(13).bytes(200_000);
+    let path = dir.path().join("sparse");
+    let sparse = fs::File::create(&path).expect("create");
+    sparse.write_all_at(&content, base).expect("write");
+    sparse.sync_all().expect("sync");
+    for case in cases() {
+        let source = open(&path, OFlags::RDWR | case.flags);
+        let buffer = allocate(case.heap, 256 * 1024);
+        let load = [extent(base, 0, 200_000)];
+        let receipt =
+            run(case, buffer.as_fd(), source.as_fd(), &load, Direction::Load).expect("load");
+        assert_eq!(receipt.bytes(), 200_000);
+        assert!(read_buffer(buffer.as_fd(), case.heap, 200_000) == content, "{case:?}");
+
+        let save = [extent(base + (1 << 30), 0, 192 * 1024)];
+        run(case, buffer.as_fd(), source.as_fd(), &save, Direction::Save).expect("save");
+        let mut back = vec![0; 192 * 1024];
+        sparse_read(&path, &mut back, base + (1 << 30));
+        assert!(back == content[..192 * 1024], "{case:?}");
+    }
+}
+
+fn sparse_read(path: &std::path::Path, out: &mut [u8], offset: u64) {
+    fs::File::open(path).and_then(|file| file.read_exact_at(out, offset)).expect("read back");
+}
+
+#[test]
+fn holes_read_as_zeros() {
+    let dir = scratch();
+    let path = dir.path().join("holes");
+    let sparse = fs::File::create(&path).expect("create");
+    sparse.set_len(1 << 20).expect("truncate");
+    sparse.write_all_at(&[0xaa; 8192], 65_536).expect("write");
+    sparse.sync_all().expect("sync");
+    let content = fs::read(&path).expect("read");
+    for case in cases() {
+        let source = open(&path, OFlags::RDONLY | case.flags);
+        check_load(case, &content, &source, &[extent(0, 0, 1 << 20)], 1 << 20);
+    }
+}
+
+#[test]
+fn dirty_pages_are_seen_by_a_load() {
+    let dir = scratch();
+    let mut content = Random::new(14).bytes(256 * 1024);
+    let path = file(dir.path(), "dirty", &content);
+    for case in cases() {
+        let patch = Random::new(15).bytes(10_000);
+        let writer = open(&path, OFlags::RDWR);
+        writer.write_all_at(&patch, 50_000).expect("write");
+        content[50_000..60_000].copy_from_slice(&patch);
+        let source = open(&path, OFlags::RDONLY | case.flags);
+        check_load(case, &content, &source, &[extent(0, 0, 256 * 1024)], 256 * 1024);
+    }
+}
+
+#[test]
+fn direct_load_leaves_the_page_cache_alone() {
+    let dir = scratch();
+    let content = Random::new(16).bytes(4 << 20);
+    let path = file(dir.path(), "cold", &content);
+    for case in cases() {
+        let source = open(&path, OFlags::RDONLY | case.flags);
+        fadvise(&source, 0, 0, Advice::DontNeed).expect("fadvise");
+        let cold = cached_pages(source.as_fd(), 0, 0).expect("cachestat");
+        let buffer = allocate(case.heap, 4 << 20);
+        let wanted = [extent(0, 0, 4 << 20)];
+        let receipt =
+            run(case, buffer.as_fd(), source.as_fd(), &wanted, Direction::Load).expect("load");
+        let warm = cached_pages(source.as_fd(), 0, 0).expect("cachestat");
+        if receipt.direct > 0 {
+            assert_eq!(warm, cold, "{case:?}: {receipt:?}");
+        } else if !case.flags.contains(OFlags::DIRECT) {
+            assert!(warm > cold, "{case:?}: buffered, but nothing is cached; {receipt:?}");
+        }
+    }
+}
+
+#[test]
+fn mode_direct_fails_before_any_byte_moves() {
+    let dir = scratch();
+    let path = file(dir.path(), "strict", &Random::new(17).bytes(1 << 20));
+    for case in cases().into_iter().filter(|case| case.mode == Mode::Auto) {
+        let case = Case { mode: Mode::Direct, ..case };
+        let source = open(&path, OFlags::RDONLY | case.flags);
+        let buffer = allocate(case.heap, 1 << 20);
+        let pattern = Random::new(18).bytes(1 << 20);
+        write_buffer(buffer.as_fd(), case.heap, &pattern);
+        // The first extent could go direct, the second is shifted against the buffer.
+        let wanted = [extent(0, 0, 65_536), extent(65_536, 65_537, 65_536)];
+        let error = run(case, buffer.as_fd(), source.as_fd(), &wanted, Direction::Load)
+            .expect_err("a shifted extent cannot go direct");
+        assert_eq!(error.kind(), ErrorKind::NotDirect, "{case:?}: {error}");
+        assert!(read_buffer(buffer.as_fd(), case.heap, 1 << 20) == pattern, "{case:?}");
+        let aligned = [extent(0, 0, 65_536)];
+        let outcome = run(case, buffer.as_fd(), source.as_fd(), &aligned, Direction::Load);
+        match expected(Case { mode: Mode::Auto, ..case }).0 {
+            Method::RwFileDirect | Method::MappedDirect => {
+                assert_eq!(outcome.expect("direct").direct, 65_536, "{case:?}");
+            }
+            _ => {
+                let error = outcome.expect_err("nothing goes direct here");
+                assert_eq!(error.kind(), ErrorKind::NotDirect, "{case:?}: {error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn mode_buffered_on_an_o_direct_descriptor_is_refused() {
+    let dir = scratch();
+    let path = file(dir.path(), "odirect", &[1; 8192]);
+    for heap in heaps() {
+        let case = Case { heap, mode: Mode::Buffered, flags: OFlags::DIRECT };
+        let source = open(&path, OFlags::RDONLY | OFlags::DIRECT);
+        let buffer = allocate(heap, 8192);
+        let error =
+            run(case, buffer.as_fd(), source.as_fd(), &[extent(0, 0, 8192)], Direction::Load)
+                .expect_err("O_DIRECT cannot be buffered");
+        assert_eq!(error.kind(), ErrorKind::BadDescriptor);
+        assert!(error.to_string().contains("O_DIRECT"), "{error}");
+    }
+}
+
+#[test]
+fn unaligned_save_through_an_o_direct_descriptor_names_the_extent() {
+    let dir = scratch();
+    let content = Random::new(19).bytes(8192);
+    let path = file(dir.path(), "odirect-save", &content);
+    for heap in heaps() {
+        let case = Case { heap, mode: Mode::Auto, flags: OFlags::DIRECT };
+        let target = open(&path, OFlags::WRONLY | OFlags::DIRECT);
+        let buffer = allocate(heap, 16_384);
+        let wanted = [extent(0, 0, 4096), extent(4096, 4096, 100)];
+        let error = run(case, buffer.as_fd(), target.as_fd(), &wanted, Direction::Save)
+            .expect_err("100 bytes cannot be written with O_DIRECT");
+        assert_eq!(error.kind(), ErrorKind::InvalidRequest);
+        assert!(error.to_string().starts_with("extent 1: "), "{error}");
+        assert!(fs::read(&path).expect("read back") == content, "a byte moved");
+    }
+}
+
+#[test]
+fn buffers_are_zeroed_and_named() {
+    for heap in heaps() {
+        let allocator = Allocator::open(heap).expect("heap");
+        let (fd, size) = allocator.allocate_named(5000, 1000, "camera").expect("allocate");
+        assert_eq!(size, 8192);
+        assert!(read_buffer(fd.as_fd(), heap, 8192).iter().all(|byte| *byte == 0));
+        if heap != Heap::Memfd {
+            use std::os::fd::AsRawFd;
+            let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd()));
+            assert!(info.expect("fdinfo").contains("dmabufio:1000:camera"), "{heap}");
+        }
+    }
+}
+
+#[test]
+fn impossible_sizes_are_refused() {
+    for heap in heaps() {
+        let allocator = Allocator::open(heap).expect("heap");
+        for size in [0, allocator.max_bytes() + 1, u64::MAX] {
+            let error = allocator.allocate(size).expect_err("impossible");
+            assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{heap}: {error}");
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! The service on this host: everything of `support/service_suite.rs`, over a Unix socket with the
+//! embedded heap, and how the process behaves.
+
+#![allow(missing_docs, reason = "test code")]
+
+#[path = "support/service_suite.rs"]
+mod suite;
+mod support;
+
+use rustix::process::{kill_process, Pid, Signal};
+use std::process::Command;
+use suite::Fixture;
+
+#[test]
+fn sigterm_ends_the_service_cleanly() {
+    let mut fixture = Fixture::new();
+    let mut child = fixture.child.take().expect("this test's own service");
+    let pid = Pid::from_child(&child);
+    kill_process(pid, Signal::Term).expect("kill");
+    let status = child.wait().expect("wait");
+    assert_eq!(status.code(), Some(0), "{status}");
+    assert!(!fixture.dir.path().join("socket").exists(), "the socket is left behind");
+}
+
+#[test]
+fn wrong_options_say_what_is_wrong_and_fail() {
+    for (args, message) in [
+        (&["--heap", "cma"][..], "heap 'cma': not one of system, udmabuf, memfd"),
+        (&["--heap"], "--heap: needs a value"),
+        (&["--speed", "high"], "--speed: unknown option"),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_dmabufio-service"))
+            .args(args)
+            .output()
+            .expect("run the service");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        assert!(text.contains(message), "{args:?}: {text}");
+    }
+}

@@ -1,0 +1,143 @@
+//! What the tests share: a place for files, random data, and reading back by another path.
+
+#![allow(dead_code, reason = "each test program uses a part of it")]
+#![allow(missing_docs, reason = "test code")]
+
+use dmabufio::dmabuf::DmaBuf;
+use dmabufio::extent::Direction;
+use dmabufio::heap::{Allocator, Heap};
+use dmabufio::sys::mmap::{Access, Mapping};
+use rustix::fs::{fcntl_getfl, seek, OFlags, SeekFrom};
+use std::env;
+use std::fs::{self, File, OpenOptions};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+pub const PAGE: u64 = 4096;
+
+/// Which kernel the VM runs; `None` on a host, where the heaps and the ioctl may be missing.
+pub fn vm_kernel() -> Option<String> {
+    env::var("DMABUFIO_KERNEL").ok()
+}
+
+/// Whether `DMA_BUF_IOCTL_RW_FILE` has to work here.
+pub fn is_patched() -> bool {
+    vm_kernel().is_some_and(|kernel| kernel != "stock")
+}
+
+/// A folder on the file system under test, removed when dropped.
+pub fn scratch() -> TempDir {
+    // Beside the build's own files where there is no test disk: /tmp may be a tmpfs, which does no
+    // direct I/O.
+    let parent = env::var_os("DMABUFIO_TEST_DIR")
+        .map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), PathBuf::from);
+    TempDir::new_in(&parent).unwrap_or_else(|e| panic!("a folder in {}: {e}", parent.display()))
+}
+
+/// A small generator with a seed that failing tests print: the same bytes on every run.
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit
+    }
+
+    pub fn bytes(&mut self, len: usize) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(len + 8);
+        while bytes.len() < len {
+            bytes.extend_from_slice(&self.next().to_le_bytes());
+        }
+        bytes.truncate(len);
+        bytes
+    }
+}
+
+/// Writes a file of `content` and lets it reach the disk, so that its pages are clean.
+pub fn file(dir: &Path, name: &str, content: &[u8]) -> PathBuf {
+    let path = dir.join(name);
+    fs::write(&path, content).expect("write a test file");
+    File::open(&path).and_then(|file| file.sync_all()).expect("sync a test file");
+    path
+}
+
+pub fn open(path: &Path, flags: OFlags) -> File {
+    let access = flags & OFlags::RWMODE;
+    OpenOptions::new()
+        .read(access != OFlags::WRONLY)
+        .write(access != OFlags::RDONLY)
+        .custom_flags((flags & !OFlags::RWMODE).bits() as i32)
+        .open(path)
+        .unwrap_or_else(|e| panic!("open {} {flags:?}: {e}", path.display()))
+}
+
+/// The heaps that work here. In the VM all of them have to.
+pub fn heaps() -> Vec<Heap> {
+    Heap::ALL.into_iter().filter(|heap| has(*heap)).collect()
+}
+
+fn has(heap: Heap) -> bool {
+    match Allocator::open(heap) {
+        Ok(_) => true,
+        Err(error) if vm_kernel().is_some() => panic!("heap {heap} must work in the VM: {error}"),
+        Err(_) => false,
+    }
+}
+
+pub fn allocate(heap: Heap, size: u64) -> OwnedFd {
+    Allocator::open(heap).and_then(|heap| heap.allocate(size)).expect("allocate").0
+}
+
+/// The whole content of a buffer, read by the CPU through its mapping.
+pub fn read_buffer(fd: BorrowedFd<'_>, heap: Heap, len: usize) -> Vec<u8> {
+    let mapping = Mapping::new(fd, 0, len, Access::Read).expect("map a buffer");
+    let buffer = DmaBuf::new(fd, heap).expect("a buffer");
+    let access = buffer.begin_cpu_access(Direction::Save).expect("begin CPU access");
+    let mut bytes = vec![0; len];
+    mapping.read(0, &mut bytes).expect("read a buffer");
+    access.end().expect("end CPU access");
+    bytes
+}
+
+/// Sets the whole content of a buffer, written by the CPU through its mapping.
+pub fn write_buffer(fd: BorrowedFd<'_>, heap: Heap, bytes: &[u8]) {
+    let mapping = Mapping::new(fd, 0, bytes.len(), Access::ReadWrite).expect("map a buffer");
+    let buffer = DmaBuf::new(fd, heap).expect("a buffer");
+    let access = buffer.begin_cpu_access(Direction::Load).expect("begin CPU access");
+    mapping.write(0, bytes).expect("write a buffer");
+    access.end().expect("end CPU access");
+}
+
+/// The position and flags of a client's file, which no transfer may change.
+#[derive(Debug, PartialEq)]
+pub struct Descriptor {
+    position: u64,
+    flags: OFlags,
+}
+
+impl Descriptor {
+    pub fn of(file: impl AsFd) -> Self {
+        Self {
+            position: seek(file.as_fd(), SeekFrom::Current(0)).expect("lseek"),
+            flags: fcntl_getfl(file.as_fd()).expect("F_GETFL"),
+        }
+    }
+
+    /// Puts the position somewhere that a stray read would move it from.
+    pub fn at(file: impl AsFd, position: u64) -> Self {
+        seek(file.as_fd(), SeekFrom::Start(position)).expect("lseek");
+        Self::of(file)
+    }
+}

@@ -1,0 +1,572 @@
+//! The service, through its AIDL interface: on this host over a Unix socket with the embedded heap
+//! (`service.rs`), in the VM over kernel binder with the system heap (`vm_service.rs`).
+//!
+//! One rejected input a test: the request is valid but for it, and the error is checked exactly.
+
+use crate::support::{
+    file, is_patched, open, read_buffer, scratch, vm_kernel, write_buffer, Descriptor, Random, PAGE,
+};
+use binder_shim::{
+    borrow, connect_socket, describe, ex, lookup_within, pfd, ExceptionCode, ParcelFileDescriptor,
+    Status, Strong,
+};
+use dmabufio::heap::Heap as CoreHeap;
+use dmabufio::service::INSTANCE;
+use dmabufio::sys::ioctl::heap_alloc;
+use rustix::event::{eventfd, EventfdFlags};
+use rustix::fs::{ftruncate, memfd_create, MemfdFlags, Mode as Permissions, OFlags};
+use rustix::pipe::pipe;
+use std::fs::{self, File};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command};
+use std::thread::sleep;
+use std::time::Duration;
+use tempfile::TempDir;
+use vendor_dmabufio::aidl::vendor::dmabufio::{
+    Buffer::Buffer,
+    BufferDesc::BufferDesc,
+    Digest::Digest,
+    Direction::Direction,
+    Durability::Durability,
+    Error::Error as Code,
+    Extent::Extent,
+    FallbackReason::FallbackReason,
+    Heap::Heap,
+    IDmabufIo::{IDmabufIo, MAX_EXTENTS},
+    Method::Method,
+    Mode::Mode,
+    Priority::Priority,
+    TransferRequest::TransferRequest,
+};
+
+/// The service, and a folder for files.
+pub struct Fixture {
+    pub service: Strong<dyn IDmabufIo>,
+    pub heap: CoreHeap,
+    pub dir: TempDir,
+    /// The process, if this test started it.
+    pub child: Option<Child>,
+}
+
+impl Fixture {
+    pub fn new() -> Self {
+        let dir = scratch();
+        if vm_kernel().is_some() {
+            let service = lookup_within(INSTANCE, Duration::from_secs(10))
+                .unwrap_or_else(|status| panic!("{INSTANCE}: {}", describe(&status)));
+            return Self { service, heap: CoreHeap::System, dir, child: None };
+        }
+        let socket = dir.path().join("socket");
+        let child = Command::new(env!("CARGO_BIN_EXE_dmabufio-service"))
+            .env("RUST_LOG", "error")
+            .args(["--heap", "memfd", "--socket"])
+            .arg(&socket)
+            .spawn()
+            .expect("start the service");
+        let mut fixture = None;
+        for _ in 0..250 {
+            if let Ok(service) = connect_socket(&socket) {
+                fixture = Some(service);
+                break;
+            }
+            sleep(Duration::from_millis(20));
+        }
+        let service = fixture.expect("the service answers within 5 s");
+        Self { service, heap: CoreHeap::Memfd, dir, child: Some(child) }
+    }
+
+    pub fn allocate(&self, size: i64) -> Buffer {
+        let desc = BufferDesc { size, tag: "test".to_owned() };
+        self.service.allocate(&desc).unwrap_or_else(|status| panic!("{}", describe(&status)))
+    }
+
+    pub fn file(&self, name: &str, len: usize) -> (PathBuf, Vec<u8>) {
+        let content = Random::new(len as u64).bytes(len);
+        (file(self.dir.path(), name, &content), content)
+    }
+
+    /// A valid load of a file of 64 KiB into a buffer of the same size.
+    pub fn valid(&self) -> TransferRequest {
+        let (path, _) = self.file("valid", 65_536);
+        request(self.allocate(65_536).fd, File::open(path).expect("open"), &[(0, 0, 65_536)])
+    }
+
+    /// Checks that a load that is valid but for `spoil` fails with `exception`, that the message
+    /// names `operand`, that no byte moved, and that the service still works.
+    fn refuses(
+        &self,
+        exception: ExceptionCode,
+        operand: &str,
+        spoil: impl FnOnce(&mut TransferRequest),
+    ) {
+        let mut request = self.valid();
+        let buffer = request.buffer.as_ref().map(|fd| borrow(fd).try_clone_to_owned());
+        let buffer = buffer.expect("a buffer").expect("dup");
+        spoil(&mut request);
+        let status = self.service.transfer(&request).expect_err(operand);
+        expect(&status, exception, operand);
+        let untouched = read_buffer(buffer.as_fd(), self.heap, 65_536);
+        assert!(untouched.iter().all(|byte| *byte == 0), "{operand}: bytes moved");
+        let receipt = self.service.transfer(&self.valid()).expect("a valid request afterwards");
+        assert_eq!(receipt.bytes, 65_536);
+    }
+
+    fn refuses_file(&self, operand: &str, fd: impl Into<OwnedFd>) {
+        let fd = pfd(fd.into());
+        self.refuses(ex::ILLEGAL_ARGUMENT, operand, |request| request.file = Some(fd));
+    }
+
+    fn refuses_buffer(&self, operand: &str, fd: impl Into<OwnedFd>) {
+        let fd = pfd(fd.into());
+        self.refuses(ex::ILLEGAL_ARGUMENT, operand, |request| request.buffer = Some(fd));
+    }
+
+    fn refuses_extents(&self, operand: &str, extents: &[(i64, i64, i64)]) {
+        self.refuses(ex::ILLEGAL_ARGUMENT, operand, |request| request.extents = list(extents));
+    }
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+pub fn list(extents: &[(i64, i64, i64)]) -> Vec<Extent> {
+    let one = |&(file, buffer, length)| Extent { fileOffset: file, bufferOffset: buffer, length };
+    extents.iter().map(one).collect()
+}
+
+pub fn request(
+    buffer: Option<ParcelFileDescriptor>,
+    file: impl Into<OwnedFd>,
+    extents: &[(i64, i64, i64)],
+) -> TransferRequest {
+    TransferRequest {
+        buffer,
+        file: Some(pfd(file.into())),
+        extents: list(extents),
+        ..Default::default()
+    }
+}
+
+pub fn duplicate(fd: &Option<ParcelFileDescriptor>) -> OwnedFd {
+    borrow(fd.as_ref().expect("a descriptor")).try_clone_to_owned().expect("dup")
+}
+
+pub fn expect(status: &Status, exception: ExceptionCode, operand: &str) {
+    let text = describe(status);
+    assert_eq!(status.exception_code(), exception, "{operand}: {text}");
+    assert!(text.starts_with(operand), "the message should start with '{operand}': {text}");
+}
+
+#[test]
+fn capabilities_say_what_the_service_uses() {
+    let fixture = Fixture::new();
+    let capabilities = fixture.service.getCapabilities().expect("capabilities");
+    assert_eq!(capabilities.pageSize, PAGE as i64);
+    assert_eq!(capabilities.maxExtents, MAX_EXTENTS);
+    assert_eq!(capabilities.digests, [Digest::NONE]);
+    assert!(capabilities.maxBufferBytes >= 64 << 20);
+    let methods: &[Method] = match vm_kernel() {
+        None => &[Method::MAPPED_DIRECT, Method::MAPPED_BUFFERED],
+        Some(_) if is_patched() => {
+            &[Method::RW_FILE_DIRECT, Method::RW_FILE_BUFFERED, Method::MAPPED_BUFFERED]
+        }
+        Some(_) => &[Method::MAPPED_BUFFERED],
+    };
+    assert_eq!(capabilities.methods, methods);
+    let heap = if vm_kernel().is_some() { Heap::SYSTEM } else { Heap::MEMFD };
+    assert_eq!(capabilities.heap, heap);
+}
+
+#[test]
+fn buffer_is_zeroed_rounded_up_and_the_callers() {
+    let fixture = Fixture::new();
+    let buffer = fixture.allocate(5000);
+    assert_eq!(buffer.size, 8192);
+    let fd = duplicate(&buffer.fd);
+    assert!(read_buffer(fd.as_fd(), fixture.heap, 8192).iter().all(|byte| *byte == 0));
+    write_buffer(fd.as_fd(), fixture.heap, &[7; 8192]);
+}
+
+#[test]
+fn load_and_save_round_trip_through_the_service() {
+    let fixture = Fixture::new();
+    let (source, content) = fixture.file("source", 1_000_003);
+    let target = fixture.dir.path().join("target");
+    let buffer = fixture.allocate(1_000_003);
+    let file = File::open(&source).expect("open");
+    let before = Descriptor::at(&file, 777);
+    let load = request(
+        Some(pfd(duplicate(&buffer.fd))),
+        file.try_clone().expect("dup"),
+        &[(0, 0, 1_000_003)],
+    );
+    let receipt = fixture.service.transfer(&load).expect("load");
+    assert_eq!(receipt.bytes, 1_000_003);
+    assert_eq!(receipt.bytesDirect + receipt.bytesBounced + receipt.bytesBuffered, receipt.bytes);
+    assert!(receipt.ioNanos > 0 && receipt.syncNanos == 0 && receipt.digest.is_empty());
+    assert_eq!(Descriptor::of(&file), before);
+    if is_patched() {
+        assert_eq!(receipt.method, Method::RW_FILE_DIRECT);
+        assert_eq!(receipt.firstFallback, FallbackReason::NONE);
+        assert_eq!(receipt.bytesDirect, 999_424);
+    }
+    let back = read_buffer(duplicate(&buffer.fd).as_fd(), fixture.heap, 1_000_003);
+    assert!(back == content, "the buffer differs from the file");
+
+    let save = TransferRequest {
+        direction: Direction::SAVE,
+        durability: Durability::FULL,
+        priority: Priority::BACKGROUND,
+        tag: "round trip".to_owned(),
+        ..request(buffer.fd, File::create(&target).expect("create"), &[(0, 0, 1_000_003)])
+    };
+    let receipt = fixture.service.transfer(&save).expect("save");
+    assert_eq!(receipt.bytes, 1_000_003);
+    assert!(receipt.syncNanos > 0);
+    assert!(fs::read(&target).expect("read back") == content, "the saved file differs");
+}
+
+#[test]
+fn probe_predicts_the_receipt() {
+    let fixture = Fixture::new();
+    let (path, _) = fixture.file("probed", 300_000);
+    let buffer = fixture.allocate(1 << 20);
+    for extent in [(0, 0, 65_536), (100, 100, 200_000), (5, 0, 100), (299_000, 0, 65_536)] {
+        let file = File::open(&path).expect("open");
+        let plan = fixture.service.probe(&pfd(file.into()), &list(&[extent])).expect("probe");
+        let file = File::open(&path).expect("open");
+        let load = request(Some(pfd(duplicate(&buffer.fd))), file, &[extent]);
+        let receipt = fixture.service.transfer(&load).expect("load");
+        let [plan] = plan.extents[..] else { panic!("one prediction for one extent") };
+        assert_eq!(
+            (plan.bytesDirect, plan.bytesBounced, plan.bytesBuffered),
+            (receipt.bytesDirect, receipt.bytesBounced, receipt.bytesBuffered),
+            "{extent:?}"
+        );
+        assert_eq!((plan.method, plan.reason), (receipt.method, receipt.firstFallback));
+    }
+}
+
+#[test]
+fn mode_direct_is_the_service_specific_error_not_direct() {
+    let fixture = Fixture::new();
+    let mut load = fixture.valid();
+    load.mode = Mode::DIRECT;
+    load.extents = list(&[(0, 1, 4096)]);
+    let status = fixture.service.transfer(&load).expect_err("shifted");
+    expect(&status, ex::SERVICE_SPECIFIC, "extent 0: ");
+    assert_eq!(status.service_specific_error(), Code::NOT_DIRECT.0);
+}
+
+// Buffers.
+
+#[test]
+fn pipe_as_buffer_is_refused() {
+    Fixture::new().refuses_buffer("buffer: ", pipe().expect("pipe").0);
+}
+
+#[test]
+fn regular_file_as_buffer_is_refused() {
+    let fixture = Fixture::new();
+    let (path, _) = fixture.file("no-buffer", 65_536);
+    fixture.refuses_buffer("buffer: not a dma-buf", open(&path, OFlags::RDWR));
+}
+
+#[test]
+fn unsealed_memfd_as_buffer_is_refused() {
+    let memfd = memfd_create("plain", MemfdFlags::CLOEXEC).expect("memfd");
+    ftruncate(&memfd, 65_536).expect("truncate");
+    Fixture::new().refuses_buffer("buffer: not a dma-buf", memfd);
+}
+
+#[test]
+fn o_path_buffer_is_refused() {
+    let fixture = Fixture::new();
+    let (path, _) = fixture.file("path-buffer", 1);
+    let fd = rustix::fs::open(&path, OFlags::PATH | OFlags::CLOEXEC, Permissions::empty());
+    fixture.refuses_buffer("buffer: an O_PATH descriptor", fd.expect("open"));
+}
+
+#[test]
+fn read_only_buffer_for_a_load_is_refused() {
+    let fixture = Fixture::new();
+    fixture.refuses_buffer("buffer: read-only", restricted(&fixture, OFlags::RDONLY));
+}
+
+#[test]
+fn write_only_buffer_for_a_save_is_refused() {
+    let fixture = Fixture::new();
+    let (path, _) = fixture.file("target", 65_536);
+    let buffer = restricted(&fixture, OFlags::WRONLY);
+    fixture.refuses(ex::ILLEGAL_ARGUMENT, "buffer: write-only", |request| {
+        request.direction = Direction::SAVE;
+        request.file = Some(pfd(open(&path, OFlags::WRONLY).into()));
+        request.buffer = Some(pfd(buffer));
+    });
+}
+
+/// A buffer with less access than read and write: a memfd can be opened again, the system heap takes
+/// an access mode when it allocates.
+fn restricted(fixture: &Fixture, access: OFlags) -> OwnedFd {
+    match fixture.heap {
+        CoreHeap::Memfd => {
+            let buffer = duplicate(&fixture.allocate(65_536).fd);
+            let path = format!("/proc/self/fd/{}", buffer.as_raw_fd());
+            rustix::fs::open(path, access | OFlags::CLOEXEC, Permissions::empty()).expect("open")
+        }
+        _ => {
+            let heap = File::open("/dev/dma_heap/system").expect("the system heap");
+            heap_alloc(heap.as_fd(), 65_536, access).expect("allocate")
+        }
+    }
+}
+
+#[test]
+fn missing_buffer_is_a_null_pointer() {
+    let fixture = Fixture::new();
+    // The stack refuses it on one side or the other: never a crash, never success.
+    let mut request = fixture.valid();
+    request.buffer = None;
+    assert!(fixture.service.transfer(&request).is_err());
+    assert_eq!(fixture.service.transfer(&fixture.valid()).expect("valid").bytes, 65_536);
+}
+
+// Files.
+
+#[test]
+fn pipe_as_file_is_refused() {
+    Fixture::new().refuses_file("file: a pipe", pipe().expect("pipe").0);
+}
+
+#[test]
+fn socket_as_file_is_refused() {
+    Fixture::new().refuses_file("file: a socket", UnixStream::pair().expect("pair").0);
+}
+
+#[test]
+fn directory_as_file_is_refused() {
+    let fixture = Fixture::new();
+    let directory = File::open(fixture.dir.path()).expect("open");
+    fixture.refuses_file("file: a directory", directory);
+}
+
+#[test]
+fn device_as_file_is_refused() {
+    Fixture::new().refuses_file("file: a character device", File::open("/dev/zero").expect("open"));
+}
+
+#[test]
+fn o_path_file_is_refused() {
+    let fixture = Fixture::new();
+    let (path, _) = fixture.file("path", 65_536);
+    let fd = rustix::fs::open(&path, OFlags::PATH | OFlags::CLOEXEC, Permissions::empty());
+    fixture.refuses_file("file: an O_PATH descriptor", fd.expect("open"));
+}
+
+#[test]
+fn eventfd_as_file_is_refused() {
+    let fd = eventfd(0, EventfdFlags::CLOEXEC).expect("eventfd");
+    Fixture::new().refuses_file("file: ", fd);
+}
+
+#[test]
+fn buffer_as_its_own_file_is_refused() {
+    let fixture = Fixture::new();
+    fixture.refuses(ex::ILLEGAL_ARGUMENT, "file: ", |request| {
+        request.file = Some(pfd(duplicate(&request.buffer)));
+    });
+}
+
+#[test]
+fn other_buffer_as_file_is_refused() {
+    let fixture = Fixture::new();
+    let other = duplicate(&fixture.allocate(65_536).fd);
+    fixture.refuses_file("file: ", other);
+}
+
+#[test]
+fn write_only_file_for_a_load_is_refused() {
+    let fixture = Fixture::new();
+    let (path, _) = fixture.file("write-only", 65_536);
+    fixture.refuses_file("file: write-only", open(&path, OFlags::WRONLY));
+}
+
+#[test]
+fn read_only_file_for_a_save_is_refused() {
+    let fixture = Fixture::new();
+    fixture.refuses(ex::ILLEGAL_ARGUMENT, "file: read-only", |request| {
+        request.direction = Direction::SAVE;
+    });
+}
+
+#[test]
+fn o_append_file_for_a_save_is_refused() {
+    let fixture = Fixture::new();
+    let (path, _) = fixture.file("append", 65_536);
+    let file = open(&path, OFlags::WRONLY | OFlags::APPEND);
+    fixture.refuses(ex::ILLEGAL_ARGUMENT, "file: O_APPEND", |request| {
+        request.direction = Direction::SAVE;
+        request.file = Some(pfd(file.into()));
+    });
+}
+
+#[test]
+fn file_truncated_before_the_load_is_a_short_count() {
+    let fixture = Fixture::new();
+    let load = fixture.valid();
+    let file = duplicate(&load.file);
+    let path = fixture.dir.path().join("valid");
+    open(&path, OFlags::WRONLY).set_len(10_000).expect("truncate");
+    assert_eq!(fixture.service.transfer(&load).expect("load").bytes, 10_000);
+    drop(file);
+}
+
+// Extents.
+
+#[test]
+fn no_extent_is_refused() {
+    Fixture::new().refuses_extents("extents: 0 given", &[]);
+}
+
+#[test]
+fn too_many_extents_are_refused() {
+    let extents: Vec<_> = (0..=i64::from(MAX_EXTENTS)).map(|i| (i, i, 1)).collect();
+    Fixture::new().refuses_extents("extents: 2049 given", &extents);
+}
+
+#[test]
+fn as_many_extents_as_allowed_are_moved() {
+    let fixture = Fixture::new();
+    let mut load = fixture.valid();
+    let extents: Vec<_> = (0..i64::from(MAX_EXTENTS)).map(|i| (i * 2, i * 2, 2)).collect();
+    load.extents = list(&extents);
+    let receipt = fixture.service.transfer(&load).expect("load");
+    assert_eq!(receipt.bytes, i64::from(MAX_EXTENTS) * 2);
+}
+
+#[test]
+fn negative_offset_is_refused() {
+    Fixture::new().refuses_extents("extent 1: fileOffset=-1", &[(0, 0, 1), (-1, 1, 1)]);
+}
+
+#[test]
+fn negative_length_is_refused() {
+    Fixture::new().refuses_extents("extent 0: length=-4096", &[(0, 0, -4096)]);
+}
+
+#[test]
+fn zero_length_is_refused() {
+    Fixture::new().refuses_extents("extent 0: ", &[(0, 0, 0)]);
+}
+
+#[test]
+fn overflowing_extent_is_refused() {
+    Fixture::new().refuses_extents("extent 0: ", &[(i64::MAX, 0, 4096)]);
+}
+
+#[test]
+fn extent_beyond_the_buffer_is_refused() {
+    Fixture::new().refuses_extents("extent 1: ", &[(0, 0, 1), (0, 65_535, 2)]);
+}
+
+#[test]
+fn overlapping_extents_are_refused() {
+    Fixture::new().refuses_extents("extent 2: ", &[(0, 0, 100), (0, 200, 100), (0, 99, 10)]);
+}
+
+// Numbers and words.
+
+#[test]
+fn unknown_direction_is_refused() {
+    Fixture::new().refuses(ex::ILLEGAL_ARGUMENT, "direction=9", |request| {
+        request.direction = Direction(9);
+    });
+}
+
+#[test]
+fn unknown_mode_is_refused() {
+    Fixture::new().refuses(ex::ILLEGAL_ARGUMENT, "mode=-1", |request| request.mode = Mode(-1));
+}
+
+#[test]
+fn unknown_priority_is_refused() {
+    Fixture::new().refuses(ex::ILLEGAL_ARGUMENT, "priority=3", |request| {
+        request.priority = Priority(3);
+    });
+}
+
+#[test]
+fn unknown_durability_is_refused() {
+    Fixture::new().refuses(ex::ILLEGAL_ARGUMENT, "durability=3", |request| {
+        request.durability = Durability(3);
+    });
+}
+
+#[test]
+fn durable_load_is_refused() {
+    Fixture::new().refuses(ex::ILLEGAL_ARGUMENT, "durability=Full", |request| {
+        request.durability = Durability::FULL;
+    });
+}
+
+#[test]
+fn digest_that_is_not_offered_is_unsupported() {
+    Fixture::new().refuses(ex::UNSUPPORTED_OPERATION, "digest=2", |request| {
+        request.digest = Digest::SHA256;
+    });
+}
+
+#[test]
+fn unprintable_tag_is_refused() {
+    Fixture::new().refuses(ex::ILLEGAL_ARGUMENT, "tag: ", |request| {
+        request.tag = "two\nlines".to_owned();
+    });
+}
+
+#[test]
+fn overlong_tag_is_refused() {
+    Fixture::new().refuses(ex::ILLEGAL_ARGUMENT, "tag: ", |request| request.tag = "x".repeat(32));
+}
+
+#[test]
+fn impossible_allocations_are_refused() {
+    let fixture = Fixture::new();
+    let limit = fixture.service.getCapabilities().expect("capabilities").maxBufferBytes;
+    for size in [0, -1, i64::MIN, limit + 1, i64::MAX] {
+        let desc = BufferDesc { size, tag: String::new() };
+        let status = fixture.service.allocate(&desc).expect_err("impossible");
+        expect(&status, ex::ILLEGAL_ARGUMENT, &format!("size={size}"));
+    }
+}
+
+#[test]
+fn no_descriptor_leaks_in_the_service() {
+    let fixture = Fixture::new();
+    let pid = match &fixture.child {
+        Some(child) => child.id().to_string(),
+        None => std::env::var("DMABUFIO_SERVICE_PID").expect("xtask vm names the service"),
+    };
+    let count = || fs::read_dir(format!("/proc/{pid}/fd")).expect("fds").count();
+    let round = || {
+        fixture.service.transfer(&fixture.valid()).expect("load");
+        let mut bad = fixture.valid();
+        bad.extents = list(&[(0, 0, 1 << 40)]);
+        fixture.service.transfer(&bad).expect_err("too long");
+    };
+    round();
+    let before = count();
+    for _ in 0..50 {
+        round();
+    }
+    // Other tests use the same service in the VM, each with a few descriptors at a time.
+    let slack = if fixture.child.is_some() { 0 } else { 16 };
+    assert!(count() <= before + slack, "{} descriptors, {before} before", count());
+}
