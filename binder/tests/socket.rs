@@ -2,8 +2,8 @@
 
 use binder_shim::{
     borrow, caller, connect_socket, describe, ex, exception, impl_interface, into_fd, new_binder,
-    pfd, ping, serve_socket, service_error, BinderResult, DeathLink, Dump, Interface,
-    ParcelFileDescriptor, Strong,
+    pfd, ping, serve_socket, service_error, BinderResult, DeathLink, Dump, ParcelFileDescriptor,
+    Strong,
 };
 use rustix::fs::{fcntl_getfl, memfd_create, MemfdFlags, OFlags};
 use rustix::process::{getpid, getuid};

@@ -1,0 +1,125 @@
+//! Compiles the SELinux policy with a stand-in for the platform's, and tries rules that must be refused.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use anyhow::{bail, Context, Result};
+
+use super::in_tree;
+use crate::{cache, packages};
+
+/// The version of the policy's binary format that Android 14 and later load.
+const FORMAT: &str = "30";
+
+/// The labels of a policy, to be checked against the types it has.
+const CONTEXTS: [&str; 2] = ["file_contexts", "service_contexts"];
+
+/// The policy with nothing added compiles; with any one file of `refused` or `granted` it does not.
+pub fn check() -> Result<()> {
+    packages::ensure(&["m4", "checkpolicy", "selinux-utils"])?;
+    let run = cache::RunDir::new()?;
+    let vendor = in_tree("sepolicy/vendor");
+    if let Err(why) = compile(run.path(), None)? {
+        bail!("sepolicy/vendor does not compile with sepolicy/tests/platform:\n{why}");
+    }
+    labels(&vendor, run.path())?;
+
+    let mut wrong = Vec::new();
+    for (folder, meaning) in [
+        ("refused", "compiles, but the platform refuses it"),
+        ("granted", "compiles, so the policy does not grant it"),
+    ] {
+        let extras = files(&in_tree("sepolicy/tests").join(folder), "te")?;
+        if extras.is_empty() {
+            bail!("sepolicy/tests/{folder} is empty");
+        }
+        for extra in extras {
+            let name = extra.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            match compile(run.path(), Some(&extra))? {
+                Ok(()) => wrong.push(format!("{folder}/{name}: {meaning}")),
+                // Any other complaint is a mistake in the test.
+                Err(why)
+                    if !why.contains("neverallow on line") && !why.contains("unknown type") =>
+                {
+                    wrong.push(format!("{folder}/{name}: {why}"));
+                }
+                Err(_) => {}
+            }
+        }
+    }
+    if !wrong.is_empty() {
+        bail!("sepolicy/tests:\n{}", wrong.join("\n"));
+    }
+    Ok(())
+}
+
+/// Expands and compiles the policy; the inner error is what the compiler said.
+fn compile(dir: &Path, extra: Option<&Path>) -> Result<std::result::Result<(), String>> {
+    let platform = in_tree("sepolicy/tests/platform");
+    let vendor = in_tree("sepolicy/vendor");
+    let mut m4 = Command::new("m4");
+    m4.args(["--fatal-warnings", "-s"]);
+    m4.arg(platform.join("classes.conf")).arg(platform.join("macros.m4"));
+    // The order of the platform's own build: attributes, then types and rules, then what ends a policy.
+    m4.arg(vendor.join("attributes")).arg(platform.join("types.te")).args(files(&vendor, "te")?);
+    m4.arg(platform.join("neverallow.te")).args(extra).arg(platform.join("tail.conf"));
+    let expanded = output(&mut m4)?;
+    if !expanded.status.success() {
+        return Ok(Err(text(&expanded)));
+    }
+    let conf = dir.join("policy.conf");
+    fs::write(&conf, &expanded.stdout)?;
+    let mut compiler = Command::new("checkpolicy");
+    compiler.args(["-M", "-c", FORMAT, "-o"]).arg(dir.join("policy")).arg(&conf);
+    let compiled = output(&mut compiler)?;
+    Ok(if compiled.status.success() { Ok(()) } else { Err(text(&compiled)) })
+}
+
+/// Fails unless every label that the policy gives out exists in it.
+fn labels(vendor: &Path, dir: &Path) -> Result<()> {
+    for name in CONTEXTS {
+        let source = vendor.join(name);
+        // What SELinux calls file contexts is the same format for services, but for the meaning of the first word.
+        let words =
+            fs::read_to_string(&source).with_context(|| format!("reading {}", source.display()))?;
+        let rooted: String = words
+            .lines()
+            .filter(|line| !line.trim().is_empty() && !line.starts_with('#'))
+            .map(|line| format!("/{}\n", line.trim_start_matches('/')))
+            .collect();
+        let copy = dir.join(name);
+        fs::write(&copy, rooted)?;
+        let mut compiler = Command::new("sefcontext_compile");
+        compiler.arg("-p").arg(dir.join("policy")).arg("-o").arg(dir.join("labels")).arg(&copy);
+        let compiled = output(compiler.env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin"))?;
+        if !compiled.status.success() {
+            bail!("sepolicy/vendor/{name}: {}", text(&compiled));
+        }
+    }
+    Ok(())
+}
+
+fn output(command: &mut Command) -> Result<Output> {
+    command
+        .output()
+        .with_context(|| format!("starting {}", command.get_program().to_string_lossy()))
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).trim().to_owned()
+}
+
+/// The files of a folder that end in `extension`, in order.
+fn files(dir: &Path, extension: &str) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).with_context(|| format!("listing {}", dir.display()))? {
+        let path = entry?.path();
+        if path.extension() == Some(OsStr::new(extension)) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
