@@ -15,16 +15,19 @@ cold() {
 }
 
 dmabufio() {
-    # On a pipe it would not know that a person reads along.
     command dmabufio ${DMABUFIO_SOCKET:+--socket "$DMABUFIO_SOCKET"} "$@"
 }
 
-step "Making a file of $mib MiB of random bytes on ${DMABUFIO_FS:-this host\'s file system}${DMABUFIO_DISK:+ on $DMABUFIO_DISK}"
+where="a disk of this host"
+[ -z "${DMABUFIO_FS:-}" ] || where="$DMABUFIO_FS on the $DMABUFIO_DISK disk"
+
+step "Making a file of $mib MiB of random bytes on $where"
 dd if=/dev/urandom of="$file" bs=1M count="$mib" status=none conv=fsync
 ls -l "$file"
 
 step "dmabufio doctor: what there is here"
-dmabufio doctor
+# It looks at the file system of the folder it is in.
+(cd "$dir" && dmabufio doctor)
 
 step "dmabufio load: file -> dma-buf, then the dma-buf read back and compared"
 cold
@@ -43,7 +46,11 @@ cold
 }
 echo "equal"
 
-step "dmabufio bench: the six rows of the published table"
 rm -f "$copy"
+if [ -n "${DMABUFIO_SOCKET:-}" ]; then
+    step "The six rows of the published table need dma-buf heaps and the patched kernel: not in the embedded demo"
+    exit 0
+fi
+step "dmabufio bench: the six rows of the published table"
 cold
 dmabufio bench "$file"

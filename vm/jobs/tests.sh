@@ -1,12 +1,14 @@
 #!/bin/sh
-# Runs test programs in the VM: those listed in $DMABUFIO_OUT/programs, one "name path" a line. Leaves NAME.log,
+# Runs test programs in the VM: those listed in $DMABUFIO_OUT/programs, one "name path arguments..." a line. Leaves NAME.log,
 # NAME.status and NAME.seconds beside the list, from which `cargo xtask test` counts; fails if one of them failed.
 set -u
 failed=0
-while read -r name path; do
+while read -r name path args; do
     echo "--- $name"
     start=$(date +%s)
-    timeout -k 10 1200 "$path" </dev/null >"$DMABUFIO_OUT/$name.log" 2>&1
+    # The arguments are words of their own.
+    # shellcheck disable=SC2086
+    timeout -k 10 1200 "$path" $args </dev/null >"$DMABUFIO_OUT/$name.log" 2>&1
     status=$?
     echo $status >"$DMABUFIO_OUT/$name.status"
     echo $(($(date +%s) - start)) >"$DMABUFIO_OUT/$name.seconds"

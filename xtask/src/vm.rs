@@ -26,7 +26,7 @@ pub use boot::Outcome;
 pub use disk::{Bus, Fs};
 
 /// Where the disk is mounted in the guest; also in `vm/mounts`.
-const TEST_DIR: &str = "/run/dmabufio/disk";
+pub const TEST_DIR: &str = "/run/dmabufio/disk";
 
 /// Which heap the service uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

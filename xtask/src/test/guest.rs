@@ -22,12 +22,15 @@ use crate::{cargo, packages, tree};
 const EVERYWHERE: &str = "methods";
 /// Tests that need the VM; cargo leaves them out of a plain `cargo test`.
 const PREFIX: &str = "vm_";
+/// What makes the kernel's selftest look that the ioctl is not there.
+const STOCK: &str = "--stock";
 
 /// One program to run in the guest.
 #[derive(Debug)]
 struct Program {
     name: String,
     path: PathBuf,
+    args: &'static str,
 }
 
 /// Runs it.
@@ -58,9 +61,11 @@ pub fn run(table: &mut Table) {
             let whole = disk == Bus::Ufs && fs == Fs::F2fs;
             let mut programs: Vec<&Program> =
                 tests.iter().filter(|program| whole || program.name == EVERYWHERE).collect();
-            if kernel == Flavour::Patched {
-                programs.extend(&selftest);
-            }
+            programs.extend(
+                selftest
+                    .iter()
+                    .filter(|program| (program.args == STOCK) == (kernel == Flavour::Stock)),
+            );
             combination(
                 table,
                 kernel,
@@ -122,7 +127,7 @@ fn list(out: &Path, programs: &[&Program]) -> Result<()> {
     fs::create_dir_all(out).with_context(|| format!("creating {}", out.display()))?;
     let lines: String = programs
         .iter()
-        .map(|program| format!("{} {}\n", program.name, program.path.display()))
+        .map(|Program { name, path, args }| format!("{name} {} {args}\n", path.display()))
         .collect();
     fs::write(out.join("programs"), lines)
         .with_context(|| format!("writing {}", out.join("programs").display()))
@@ -159,7 +164,7 @@ fn tests() -> Result<Vec<Program>> {
             else {
                 bail!("cargo built no test program {name} of {package}; is it declared in its Cargo.toml?");
             };
-            programs.push(Program { name: name.clone(), path: path.clone() });
+            programs.push(Program { name: name.clone(), path: path.clone(), args: "" });
         }
     }
     if programs.is_empty() {
@@ -190,7 +195,8 @@ fn selftest(dir: &Path) -> Result<Vec<Program>> {
         .args(["-O2", "-Wall", "-Wextra", "-pthread", "-I", "kernel/uapi", "-o"])
         .arg(&path);
     Step::new("building the kernel selftest rw_file").run(gcc.arg("kernel/selftests/rw_file.c"))?;
-    Ok(vec![Program { name: "kernel_selftest".into(), path }])
+    let program = |args| Program { name: "kernel_selftest".into(), path: path.clone(), args };
+    Ok(vec![program(vm::TEST_DIR), program(STOCK)])
 }
 
 #[cfg(test)]
