@@ -15,6 +15,7 @@
 #include <linux/dma-buf.h>
 #include <linux/dma-heap.h>
 #include <linux/fs.h>
+#include <linux/fsverity.h>
 #include <linux/loop.h>
 #include <linux/udmabuf.h>
 #include <poll.h>
@@ -1025,6 +1026,64 @@ static void test_cache_untouched(void)
 	file_remove("direct");
 }
 
+/* Files that are never read directly: asking for it must not make them fail. */
+static void test_verity(void)
+{
+	const size_t size = 64 * page, eof = 37 * page + 100;
+	struct fsverity_enable_arg arg = {
+		.version = 1,
+		.hash_algorithm = FS_VERITY_HASH_ALG_SHA256,
+		.block_size = 4096,
+	};
+	int buf = buf_alloc(size), fd = file_make("verity", eof, 29), ret;
+	uint8_t *map = buf_map(buf, size);
+
+	close(fd);
+	fd = file_open("verity", O_RDONLY);
+	ret = ioctl(fd, FS_IOC_ENABLE_VERITY, &arg);
+	if (ret)
+		file_remove("verity");
+	REQUIRE(!ret);
+	buf_fill(buf, map, size, GUARD);
+	EXPECT(rw(buf, READ | DIRECT, fd, 0, 0, size), 0);
+	CHECK(has_pattern(map, eof, 0, 29));
+	CHECK(all_bytes(map + 38 * page, size - 38 * page, GUARD));
+	EXPECT(rw(buf, WRITE | DIRECT, fd, 0, 0, size), -EBADF);
+	close(fd);
+	munmap(map, size);
+	close(buf);
+	file_remove("verity");
+}
+
+static void test_compressed(void)
+{
+	const size_t size = 64 * page;
+	int buf = buf_alloc(size), fd = file_make("compressed", 0, 30), ret;
+	uint8_t *map = buf_map(buf, size);
+	int flags = 0;
+
+	ret = ioctl(fd, FS_IOC_GETFLAGS, &flags);
+	flags |= FS_COMPR_FL;
+	if (!ret)
+		ret = ioctl(fd, FS_IOC_SETFLAGS, &flags);
+	if (ret)
+		file_remove("compressed");
+	REQUIRE(!ret);
+	buf_fill(buf, map, size, 0x11);
+	EXPECT(rw(buf, WRITE | DIRECT, fd, 0, 0, size), 0);
+	fsync(fd);
+	posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+	buf_fill(buf, map, size, GUARD);
+	EXPECT(rw(buf, READ | DIRECT, fd, page, page, 60 * page), 0);
+	CHECK(all_bytes(map, page, GUARD));
+	CHECK(all_bytes(map + page, 60 * page, 0x11));
+	CHECK(all_bytes(map + 61 * page, 3 * page, GUARD));
+	close(fd);
+	munmap(map, size);
+	close(buf);
+	file_remove("compressed");
+}
+
 /* A file opened with O_DIRECT is read as read() would read it. */
 static void test_o_direct_file(void)
 {
@@ -1866,6 +1925,8 @@ static const struct {
 	{ "hole_reads_zero", test_hole },
 	{ "page_cache_coherence", test_coherence },
 	{ "direct_leaves_page_cache_alone", test_cache_untouched },
+	{ "verity_file_reads", test_verity },
+	{ "compressed_file_reads_and_writes", test_compressed },
 	{ "o_direct_file_as_read", test_o_direct_file },
 	{ "file_size_limit_efbig", test_file_size_limit },
 	{ "no_space_enospc", test_no_space },
