@@ -4,7 +4,7 @@ use crate::dmabuf::{DmaBuf, MEMFD_SEALS};
 use crate::error::{During, Error, ErrorKind, Result};
 use crate::sys::{ioctl, sysconf};
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{self, MemfdFlags, Mode, OFlags, SealFlags};
+use rustix::fs::{self, FallocateFlags, MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::io::Errno;
 use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
@@ -141,7 +141,12 @@ impl Allocator {
                     result => result.during(what)?,
                 }
             }
-            Source::Memfd => sealed_memfd(size, MEMFD_SEALS).during(what)?,
+            Source::Memfd => {
+                let memfd = sealed_memfd(size, MEMFD_SEALS).during(what)?;
+                // Running out of memory is an error now, not a failed load later.
+                fs::fallocate(&memfd, FallocateFlags::empty(), 0, size).during(what)?;
+                memfd
+            }
         };
         Ok((fd, size))
     }
@@ -161,12 +166,14 @@ fn open_device(path: &str) -> Result<OwnedFd> {
         .during(|| format!("open {path}"))
 }
 
-/// A memfd of `size` bytes with `seals`. Its pages are allocated here, so that running out of
-/// memory is an error now and not a signal later.
+/// A memfd of `size` bytes with `seals`, without pages.
+///
+/// For udmabuf they must not come from `fallocate(2)`: tmpfs zeroes such pages on first use only,
+/// and udmabuf pins them without that, with the content of whoever had them before (seen on Linux
+/// 6.12).
 fn sealed_memfd(size: u64, seals: SealFlags) -> rustix::io::Result<OwnedFd> {
     let memfd = fs::memfd_create("dmabufio", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     fs::ftruncate(&memfd, size)?;
-    fs::fallocate(&memfd, fs::FallocateFlags::empty(), 0, size)?;
     fs::fcntl_add_seals(&memfd, seals)?;
     Ok(memfd)
 }

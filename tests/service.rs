@@ -9,7 +9,7 @@ mod support;
 
 use rustix::process::{kill_process, Pid, Signal};
 use std::process::Command;
-use suite::Fixture;
+use suite::{o_path, Fixture};
 
 #[test]
 fn sigterm_ends_the_service_cleanly() {
@@ -20,6 +20,18 @@ fn sigterm_ends_the_service_cleanly() {
     let status = child.wait().expect("wait");
     assert_eq!(status.code(), Some(0), "{status}");
     assert!(!fixture.dir.path().join("socket").exists(), "the socket is left behind");
+}
+
+#[test]
+fn o_path_buffer_is_refused() {
+    let fixture = Fixture::new();
+    fixture.refuses_buffer("buffer: an O_PATH descriptor", o_path(&fixture));
+}
+
+#[test]
+fn o_path_file_is_refused() {
+    let fixture = Fixture::new();
+    fixture.refuses_file("file: an O_PATH descriptor", o_path(&fixture));
 }
 
 #[test]

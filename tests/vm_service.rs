@@ -17,7 +17,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
-use suite::{duplicate, expect, request, Fixture};
+use suite::{duplicate, expect, o_path, request, Fixture};
 use support::{is_patched, open, read_buffer, write_buffer, Descriptor, Random, PAGE};
 use vendor_dmabufio::aidl::vendor::dmabufio::{
     Direction::Direction, Error::Error as Code, FallbackReason::FallbackReason, Method::Method,
@@ -166,6 +166,21 @@ fn five_hundred_random_loads_and_saves_are_exact() {
 fn open_new(path: &Path) -> File {
     File::create(path).expect("create");
     open(path, OFlags::RDWR)
+}
+
+#[test]
+fn o_path_descriptors_are_stopped_by_kernel_binder() {
+    let fixture = Fixture::new();
+    for spoil in [
+        |load: &mut TransferRequest, fd| load.buffer = Some(fd),
+        |load: &mut TransferRequest, fd| load.file = Some(fd),
+    ] {
+        let mut load = fixture.valid();
+        spoil(&mut load, pfd(o_path(&fixture)));
+        let status = fixture.service.transfer(&load).expect_err("O_PATH");
+        assert_eq!(status.exception_code(), ex::TRANSACTION_FAILED, "{}", describe(&status));
+    }
+    assert_eq!(fixture.service.transfer(&fixture.valid()).expect("valid").bytes, 65_536);
 }
 
 #[test]

@@ -113,12 +113,12 @@ impl Fixture {
         assert_eq!(receipt.bytes, 65_536);
     }
 
-    fn refuses_file(&self, operand: &str, fd: impl Into<OwnedFd>) {
+    pub fn refuses_file(&self, operand: &str, fd: impl Into<OwnedFd>) {
         let fd = pfd(fd.into());
         self.refuses(ex::ILLEGAL_ARGUMENT, operand, |request| request.file = Some(fd));
     }
 
-    fn refuses_buffer(&self, operand: &str, fd: impl Into<OwnedFd>) {
+    pub fn refuses_buffer(&self, operand: &str, fd: impl Into<OwnedFd>) {
         let fd = pfd(fd.into());
         self.refuses(ex::ILLEGAL_ARGUMENT, operand, |request| request.buffer = Some(fd));
     }
@@ -153,6 +153,12 @@ pub fn request(
         extents: list(extents),
         ..Default::default()
     }
+}
+
+/// A descriptor that names a file and gives no access to it.
+pub fn o_path(fixture: &Fixture) -> OwnedFd {
+    let (path, _) = fixture.file("path", 65_536);
+    rustix::fs::open(&path, OFlags::PATH | OFlags::CLOEXEC, Permissions::empty()).expect("open")
 }
 
 pub fn duplicate(fd: &Option<ParcelFileDescriptor>) -> OwnedFd {
@@ -288,14 +294,6 @@ fn unsealed_memfd_as_buffer_is_refused() {
 }
 
 #[test]
-fn o_path_buffer_is_refused() {
-    let fixture = Fixture::new();
-    let (path, _) = fixture.file("path-buffer", 1);
-    let fd = rustix::fs::open(&path, OFlags::PATH | OFlags::CLOEXEC, Permissions::empty());
-    fixture.refuses_buffer("buffer: an O_PATH descriptor", fd.expect("open"));
-}
-
-#[test]
 fn read_only_buffer_for_a_load_is_refused() {
     let fixture = Fixture::new();
     fixture.refuses_buffer("buffer: read-only", restricted(&fixture, OFlags::RDONLY));
@@ -361,14 +359,6 @@ fn directory_as_file_is_refused() {
 #[test]
 fn device_as_file_is_refused() {
     Fixture::new().refuses_file("file: a character device", File::open("/dev/zero").expect("open"));
-}
-
-#[test]
-fn o_path_file_is_refused() {
-    let fixture = Fixture::new();
-    let (path, _) = fixture.file("path", 65_536);
-    let fd = rustix::fs::open(&path, OFlags::PATH | OFlags::CLOEXEC, Permissions::empty());
-    fixture.refuses_file("file: an O_PATH descriptor", fd.expect("open"));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use crate::size;
 use anyhow::{ensure, Context, Result};
 use dmabufio::heap::{Allocator, Heap};
 use dmabufio::sys::mmap::{Access, Mapping};
+use dmabufio::sys::sysconf::page_size;
 use dmabufio::sys::{ioctl, uapi};
 use rustix::fs::{
     fadvise, fcntl_add_seals, ftruncate, memfd_create, sendfile, Advice, MemfdFlags, OFlags,
@@ -219,7 +220,7 @@ impl Bench {
         let buffered = open(OFlags::empty()).with_context(|| format!("open {name}"))?;
         let direct = open(OFlags::DIRECT)
             .with_context(|| format!("open {name} with O_DIRECT; use a file on f2fs or ext4"))?;
-        let page_size = dmabufio::sys::sysconf::page_size();
+        let page_size = page_size();
         ensure!(
             args.chunk > 0 && args.chunk % page_size == 0,
             "--chunk {}: not a multiple of the page size, {page_size} bytes",
