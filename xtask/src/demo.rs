@@ -39,7 +39,8 @@ pub fn run(args: &Args) -> Result<u8> {
     }
     let start = Instant::now();
     let options = &args.options;
-    let outcome = match vm::boot(options, &format!("sh {JOB}"), &[]) {
+    let programs = vm::programs(options)?;
+    let outcome = match vm::boot(options, programs.as_deref(), &format!("sh {JOB}")) {
         Ok(outcome) => outcome,
         Err(error)
             if error.downcast_ref::<Unavailable>().is_some() && exec::interrupted().is_none() =>

@@ -5,152 +5,30 @@
 //! No child outlives this process: each is in a process group of its own, which an interrupt ends, and asks the kernel
 //! for a signal should we be killed outright.
 
-use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, IsTerminal, Write};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{self, Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::process::{self, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{anyhow, bail, Context, Error, Result};
+use anyhow::{bail, Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
-use rustix::process::{kill_process_group, Pid, Signal};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 
 use crate::cache;
+
+mod guard;
+
+pub use guard::{handle_interrupts, interrupted, Guarded};
 
 /// How many lines of a failed step's log the error repeats.
 const TAIL_LINES: usize = 25;
 /// How often a step that writes to a pipe says that it is still at work: CI systems end silent jobs.
 const PLAIN_EVERY: Duration = Duration::from_secs(60);
-/// What a child gets to clean up after an interrupt before it is killed.
-const GRACE: Duration = Duration::from_secs(5);
-
-/// The process groups to end on an interrupt. A static, because signals come to the process and not to a value.
-static GROUPS: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
-/// The signal that interrupted this run, 0 before there is one.
-static INTERRUPTED: AtomicI32 = AtomicI32::new(0);
-
-/// From here on SIGINT, SIGTERM and SIGHUP end the children and make the running step fail, so that callers
-/// unwind and clean up. A second signal exits at once.
-pub fn handle_interrupts() -> Result<()> {
-    let mut signals =
-        Signals::new([SIGINT, SIGTERM, SIGHUP]).context("installing signal handlers")?;
-    thread::spawn(move || {
-        for signal in signals.forever() {
-            if INTERRUPTED.swap(signal, Ordering::SeqCst) != 0 {
-                end_groups(Signal::KILL);
-                process::exit(128 + signal);
-            }
-            end_groups(Signal::TERM);
-            thread::spawn(|| {
-                thread::sleep(GRACE);
-                end_groups(Signal::KILL);
-            });
-        }
-    });
-    Ok(())
-}
-
-/// The signal that interrupted this run, if one did.
-pub fn interrupted() -> Option<i32> {
-    match INTERRUPTED.load(Ordering::SeqCst) {
-        0 => None,
-        signal => Some(signal),
-    }
-}
-
-fn end_groups(signal: Signal) {
-    for pid in GROUPS.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-        if let Some(pid) = Pid::from_raw(*pid) {
-            // It may have ended by itself in between, which is as good.
-            let _ = kill_process_group(pid, signal);
-        }
-    }
-}
-
-/// A child in a process group of its own that an interrupt, or dropping this, ends.
-#[derive(Debug)]
-pub struct Guarded {
-    child: Child,
-    group: i32,
-}
-
-impl Guarded {
-    /// Starts `command`. The thread that calls this must live as long as the child: the kernel's parent-death
-    /// signal is tied to the thread.
-    pub fn spawn(command: &mut Command) -> Result<Self> {
-        if let Some(signal) = interrupted() {
-            bail!("interrupted by signal {signal}");
-        }
-        let shown = show(command);
-        let child = command.process_group(0).spawn().map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => anyhow!("starting `{shown}`: there is no such program"),
-            _ => Error::from(error).context(format!("starting `{shown}`")),
-        })?;
-        let group = i32::try_from(child.id()).context("process id")?;
-        GROUPS.lock().unwrap_or_else(PoisonError::into_inner).insert(group);
-        Ok(Guarded { child, group })
-    }
-
-    /// The child, to take its pipes from.
-    pub fn child(&mut self) -> &mut Child {
-        &mut self.child
-    }
-
-    /// Waits for its end; `None` when `timeout` passed first.
-    pub fn wait(&mut self, timeout: Option<Duration>) -> Result<Option<ExitStatus>> {
-        let start = Instant::now();
-        let mut pause = Duration::from_millis(2);
-        loop {
-            if let Some(status) = self.child.try_wait().context("waiting for a child")? {
-                return Ok(Some(status));
-            }
-            if timeout.is_some_and(|limit| start.elapsed() >= limit) {
-                return Ok(None);
-            }
-            thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(50));
-        }
-    }
-
-    /// Asks it to end with SIGTERM; `None` when it is still there after `limit`.
-    pub fn terminate(&mut self, limit: Duration) -> Result<Option<ExitStatus>> {
-        if let Some(pid) = Pid::from_raw(self.group) {
-            let _ = kill_process_group(pid, Signal::TERM);
-        }
-        self.wait(Some(limit))
-    }
-
-    /// Ends the whole group: asks first, then kills.
-    pub fn end(&mut self) {
-        for (signal, wait) in [(Signal::TERM, GRACE), (Signal::KILL, GRACE)] {
-            if let Some(pid) = Pid::from_raw(self.group) {
-                let _ = kill_process_group(pid, signal);
-            }
-            if matches!(self.wait(Some(wait)), Ok(Some(_))) {
-                break;
-            }
-        }
-    }
-}
-
-impl Drop for Guarded {
-    fn drop(&mut self) {
-        if !matches!(self.child.try_wait(), Ok(Some(_))) {
-            self.end();
-        }
-        GROUPS.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.group);
-    }
-}
 
 /// A command for `program` whose process dies with us even if we are killed.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
@@ -406,7 +284,6 @@ impl View {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
 
     #[test]
     fn wrapper_is_not_shown() {
@@ -435,14 +312,5 @@ mod tests {
     fn times_are_readable() {
         assert_eq!(elapsed(Duration::from_millis(420)), "0.4 s");
         assert_eq!(elapsed(Duration::from_secs(185)), "3 min 05 s");
-    }
-
-    #[test]
-    fn dropped_child_is_gone() -> Result<()> {
-        let child = Guarded::spawn(Command::new("sleep").arg("1000"))?;
-        let pid = child.group;
-        drop(child);
-        assert!(!Path::new(&format!("/proc/{pid}")).exists());
-        Ok(())
     }
 }

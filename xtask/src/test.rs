@@ -4,7 +4,8 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Error, Result};
+use anyhow::{bail, Error, Result};
+use clap::{Arg, CommandFactory, Parser};
 
 use crate::failure::{Unavailable, UNAVAILABLE};
 use crate::{aosp, exec};
@@ -42,7 +43,8 @@ pub struct Row {
 #[derive(Debug, Default)]
 pub struct Table {
     rows: Vec<Row>,
-    unavailable: bool,
+    /// How many of the failures are of the kind that nothing was found wrong, but something could not be had.
+    unavailable: usize,
 }
 
 impl Table {
@@ -79,7 +81,7 @@ impl Table {
     /// Prints an error and remembers what it means for the exit status.
     fn note(&mut self, layer: &str, what: &str, error: &Error) {
         eprintln!("error: {layer}: {what}: {error:#}");
-        self.unavailable |= error.downcast_ref::<Unavailable>().is_some();
+        self.unavailable += usize::from(error.downcast_ref::<Unavailable>().is_some());
     }
 
     fn total(&self) -> Tally {
@@ -108,6 +110,20 @@ impl Table {
     }
 }
 
+/// The arguments of `cargo xtask aosp`, to be made from words.
+#[derive(Parser)]
+struct Android {
+    #[command(flatten)]
+    args: aosp::Args,
+}
+
+/// The checks that `cargo xtask aosp` takes as arguments.
+fn android_checks() -> Vec<String> {
+    let command = Android::command();
+    let values = command.get_positionals().flat_map(Arg::get_possible_values);
+    values.map(|value| value.get_name().to_owned()).collect()
+}
+
 /// Runs the layers and returns the exit status.
 pub fn run(args: &Args) -> Result<u8> {
     let all = !(args.host || args.vm || args.aosp);
@@ -119,20 +135,21 @@ pub fn run(args: &Args) -> Result<u8> {
         guest::run(&mut table);
     }
     if all || args.aosp {
-        table.row("aosp", "Android's own tools", || {
-            aosp::run(aosp::Args::default())?;
-            Ok(Tally::one(true))
-        });
+        for check in android_checks() {
+            table.row("aosp", check.clone(), || {
+                aosp::run(Android::try_parse_from(["aosp", &check])?.args)?;
+                Ok(Tally::one(true))
+            });
+        }
     }
     if let Some(signal) = exec::interrupted() {
-        anyhow::bail!("interrupted by signal {signal}");
+        bail!("interrupted by signal {signal}");
     }
     table.print();
     let total = table.total();
-    Ok(match (total.failed, table.unavailable) {
-        (0, _) if total.passed > 0 => 0,
-        // Every failure being one of the VM itself, nothing was found wrong.
-        (_, true) if table.rows.iter().all(|row| row.tally.failed <= 1) => UNAVAILABLE,
+    Ok(match total.failed {
+        0 if total.passed > 0 => 0,
+        failed if failed > 0 && failed == table.unavailable => UNAVAILABLE,
         _ => 1,
     })
 }

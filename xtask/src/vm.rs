@@ -81,7 +81,8 @@ pub struct Args {
 /// Runs the command and returns its exit status.
 pub fn run(args: &Args) -> Result<u8> {
     let words: Vec<String> = args.command.iter().map(|word| quote(word)).collect();
-    let outcome = boot(&args.options, &words.join(" "), &[])?;
+    let programs = programs(&args.options)?;
+    let outcome = boot(&args.options, programs.as_deref(), &words.join(" "))?;
     let sound = report(&outcome);
     match u8::try_from(outcome.status).unwrap_or(u8::MAX) {
         0 if !sound => Ok(1),
@@ -117,13 +118,19 @@ pub struct Parts {
     kernel: kernel::Kernel,
 }
 
-/// Boots, runs the shell script `script` there, and says how it went. `variables` are set for the script.
-pub fn boot(options: &Options, script: &str, variables: &[(&str, &str)]) -> Result<Outcome> {
+/// The folder of the product's programs, built unless they are fresh; none with `--no-service`, where the product need
+/// not even compile.
+pub fn programs(options: &Options) -> Result<Option<PathBuf>> {
+    if options.no_service {
+        return Ok(None);
+    }
+    cargo::release().map(Some)
+}
+
+/// Boots, runs the shell script `script` there, and says how it went.
+pub fn boot(options: &Options, programs: Option<&Path>, script: &str) -> Result<Outcome> {
     let parts = prepare(options)?;
-    // With --no-service the product need not even compile.
-    let programs = if options.no_service { None } else { Some(cargo::release()?) };
-    start(options, &parts, programs.as_deref(), script, variables)
-        .context(Unavailable("the VM could not do its job"))
+    start(options, &parts, programs, script).context(Unavailable("the VM could not do its job"))
 }
 
 fn start(
@@ -131,7 +138,6 @@ fn start(
     parts: &Parts,
     programs: Option<&Path>,
     script: &str,
-    variables: &[(&str, &str)],
 ) -> Result<Outcome> {
     let run = RunDir::new()?;
     let disk = disk::Disk::new(run.path(), options.disk, options.fs)?;
@@ -156,7 +162,7 @@ fn start(
     let text = [out.to_string_lossy(), path.to_string_lossy(), parts.kernel.dir.to_string_lossy()];
     let (disk_name, fs_name) = (options.disk.to_string(), options.fs.to_string());
     let modules = format!("{}/modules", text[2]);
-    let mut plan = vec![
+    let plan = [
         ("PATH", &*text[1]),
         ("DMABUFIO_TEST_DIR", TEST_DIR),
         ("DMABUFIO_OUT", &*text[0]),
@@ -169,7 +175,6 @@ fn start(
         ("DMABUFIO_SERVICE", if options.no_service { "0" } else { "1" }),
         ("DMABUFIO_REQUIRE", require(options)),
     ];
-    plan.extend_from_slice(variables);
     let exports: String =
         plan.iter().map(|(name, value)| format!("export {name}={}\n", quote(value))).collect();
     fs::write(run.path().join("plan"), exports).context("writing the plan of the run")?;

@@ -26,13 +26,14 @@ pub fn check() -> Result<Vec<String>> {
             if fenced {
                 continue;
             }
-            let linked = links(line).into_iter().map(|link| (link, dir.join(link)));
+            // A link is relative to its document, a quoted path also to the root, as people write them.
+            let linked = links(line).into_iter().map(|link| (link, vec![dir.join(link)]));
             let quoted = quoted(line)
                 .into_iter()
                 .filter(|path| top(path))
-                .map(|path| (path, PathBuf::from(path)));
-            for (said, path) in linked.chain(quoted) {
-                if !normal(&path).is_some_and(|path| full(&path).exists()) {
+                .map(|path| (path, vec![PathBuf::from(path), dir.join(path)]));
+            for (said, paths) in linked.chain(quoted) {
+                if !paths.iter().filter_map(|path| normal(path)).any(|path| full(&path).exists()) {
                     problems.push(format!("{name}:{}: there is no {said}", number + 1));
                 }
             }

@@ -37,18 +37,17 @@ struct Program {
 pub fn run(table: &mut Table) {
     let start = Instant::now();
     let made = RunDir::new().and_then(|dir| {
-        let tests = tests()?;
         let selftest = selftest(dir.path())?;
-        Ok((dir, tests, selftest))
+        Ok((dir, tests()?, selftest, cargo::release()?))
     });
-    let (dir, tests, selftest) = match made {
+    let (dir, tests, selftest, product) = match made {
         Ok(made) => made,
         Err(error) => {
-            table.row("vm", "building the test programs", || Err(error));
+            table.row("vm", "building the programs", || Err(error));
             return;
         }
     };
-    table.add("vm", "building the test programs", Tally::one(true), start.elapsed());
+    table.add("vm", "building the programs", Tally::one(true), start.elapsed());
 
     for kernel in [Flavour::Patched, Flavour::Stock] {
         for (disk, fs) in [
@@ -66,42 +65,34 @@ pub fn run(table: &mut Table) {
                     .iter()
                     .filter(|program| (program.args == STOCK) == (kernel == Flavour::Stock)),
             );
-            combination(
-                table,
+            let options = Options {
                 kernel,
                 disk,
                 fs,
-                &programs,
-                &dir.path().join(format!("{kernel}-{disk}-{fs}")),
-            );
+                memory: "4G".into(),
+                heap: Heap::System,
+                no_service: false,
+                timeout: 30,
+                out: Some(dir.path().join(format!("{kernel}-{disk}-{fs}"))),
+            };
+            combination(table, &options, &product, &programs);
         }
     }
 }
 
-fn combination(
-    table: &mut Table,
-    kernel: Flavour,
-    disk: Bus,
-    fs: Fs,
-    programs: &[&Program],
-    out: &Path,
-) {
-    if exec::interrupted().is_some() || programs.is_empty() {
+/// One boot and its lines of the table.
+fn combination(table: &mut Table, options: &Options, product: &Path, programs: &[&Program]) {
+    let Some(out) = options.out.as_deref() else {
+        return;
+    };
+    if exec::interrupted().is_some() {
         return;
     }
-    let options = Options {
-        kernel,
-        disk,
-        fs,
-        memory: "4G".into(),
-        heap: Heap::System,
-        no_service: false,
-        timeout: 30,
-        out: Some(out.to_owned()),
-    };
+    let Options { kernel, disk, fs, .. } = options;
     let name = format!("{kernel} {disk}/{fs}");
     let start = Instant::now();
-    let outcome = list(out, programs).and_then(|()| vm::boot(&options, "sh vm/jobs/tests.sh", &[]));
+    let outcome =
+        list(out, programs).and_then(|()| vm::boot(options, Some(product), "sh vm/jobs/tests.sh"));
     let mut spent = Duration::ZERO;
     for program in programs {
         let (tally, time) = result(out, &program.name);
@@ -111,11 +102,8 @@ fn combination(
         spent += time;
     }
     let left = start.elapsed().saturating_sub(spent);
-    let mut whole = Tally::default();
     table.row("vm", format!("{name}: boot, service, kernel log"), || {
-        let sound = vm::report(&outcome?);
-        whole = Tally::one(sound);
-        Ok(whole)
+        Ok(Tally::one(vm::report(&outcome?)))
     });
     if let Some(row) = table.rows.last_mut() {
         row.time = left;
