@@ -12,6 +12,7 @@ use std::fs::File;
 use std::io;
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::thread;
 use std::time::{Duration, Instant};
 
 #[cfg(aosp)]
@@ -67,7 +68,8 @@ pub fn into_fd(pfd: ParcelFileDescriptor) -> OwnedFd {
     OwnedFd::from(pfd)
 }
 
-/// [`lookup`], tried again until `patience` is over, for a service that may be starting.
+/// [`lookup`], tried again until `patience` is over while the service, or the service manager, may
+/// be starting. What will not pass by itself fails at once: no kernel binder, another interface.
 pub fn lookup_within<T: FromIBinder + ?Sized>(
     name: &str,
     patience: Duration,
@@ -76,7 +78,12 @@ pub fn lookup_within<T: FromIBinder + ?Sized>(
     let deadline = Instant::now() + patience;
     loop {
         match lookup(name) {
-            Err(_) if Instant::now() < deadline => std::thread::sleep(PAUSE),
+            Err(status)
+                if matches!(status.transaction_error(), st::NAME_NOT_FOUND | st::DEAD_OBJECT)
+                    && Instant::now() < deadline =>
+            {
+                thread::sleep(PAUSE);
+            }
             answer => return answer,
         }
     }
