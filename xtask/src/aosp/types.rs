@@ -188,9 +188,6 @@ fn lay_out(dir: &Path) -> Result<()> {
         let text = tree::read(manifest)?;
         fs::write(dir.join(manifest), android_manifest(&text)?)?;
     }
-    if !dir.join("Cargo.lock").exists() {
-        fs::copy(in_tree("Cargo.lock"), dir.join("Cargo.lock")).context("copying Cargo.lock")?;
-    }
     vendor(dir)
 }
 
@@ -223,16 +220,18 @@ fn android_manifest(text: &str) -> Result<String> {
 
 /// Puts a copy of every foreign crate beside the workspace, so that checking needs no network.
 fn vendor(dir: &Path) -> Result<()> {
-    let key = tree::key(
-        ["Cargo.toml", "binder/Cargo.toml", "client/Cargo.toml", "aidl/Cargo.toml"]
-            .map(|name| fs::read_to_string(dir.join(name)).unwrap_or_default())
-            .iter()
-            .map(String::as_str),
-    );
+    let lock = tree::read("Cargo.lock")?;
+    let mut parts = vec![lock.clone()];
+    for manifest in ["Cargo.toml", "binder/Cargo.toml", "client/Cargo.toml", "aidl/Cargo.toml"] {
+        parts.push(fs::read_to_string(dir.join(manifest))?);
+    }
+    let key = tree::key(parts.iter().map(String::as_str));
     let stamp = dir.join("vendored");
     if fs::read_to_string(&stamp).is_ok_and(|have| have == key) {
         return Ok(());
     }
+    // Cargo keeps to these versions, drops what Android does not need and adds what AOSP's crates need.
+    fs::write(dir.join("Cargo.lock"), lock)?;
     // Cargo would read its own old answer as where to look.
     let config = dir.join(".cargo/config.toml");
     let _ = fs::remove_file(&config);
