@@ -15,8 +15,8 @@ use rustix::process::geteuid;
 use crate::cache;
 use crate::exec::{self, Guarded};
 
-/// From power-on to the guest's first sign of life. A boot takes 4 to 15 s under software emulation.
-const BOOT_LIMIT: Duration = Duration::from_secs(180);
+/// From power-on to the guest's first sign of life. 4 to 15 s under software emulation, minutes on a crowded machine.
+const BOOT_LIMIT: Duration = Duration::from_secs(300);
 /// What may pass between the end of the command and power-off.
 const STOP_LIMIT: Duration = Duration::from_secs(90);
 /// What the kernel says when it found a mistake of its own.
