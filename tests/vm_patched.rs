@@ -1,0 +1,112 @@
+//! What only a kernel with `DMA_BUF_IOCTL_RW_FILE` can show: a buffer that a device is attached to.
+
+#![allow(missing_docs, reason = "test code")]
+
+mod support;
+
+use dmabufio::dmabuf::DmaBuf;
+use dmabufio::error::{ErrorKind, Result};
+use dmabufio::extent::{Direction, Extent};
+use dmabufio::file::RegularFile;
+use dmabufio::heap::Heap;
+use dmabufio::method::{FallbackReason, Method, Mode};
+use dmabufio::transfer::receipt::Receipt;
+use dmabufio::transfer::{transfer, Durability, Request};
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use support::{allocate, file, read_buffer, scratch, write_buffer, Random};
+use tempfile::TempDir;
+
+const LEN: usize = 1 << 20;
+
+/// Keeps a buffer attached to a device until dropped.
+struct Attachment(Child);
+
+impl Attachment {
+    fn new(buffer: &OwnedFd) -> Self {
+        static PROGRAM: OnceLock<TempDir> = OnceLock::new();
+        let dir = PROGRAM.get_or_init(|| {
+            let dir = scratch();
+            let source = concat!(env!("CARGO_MANIFEST_DIR"), "/kernel/selftests/attach.c");
+            let program = dir.path().join("attach");
+            let cc = Command::new("cc").arg("-o").arg(program).arg(source).status();
+            assert!(cc.is_ok_and(|status| status.success()), "compile {source}");
+            dir
+        });
+        let mut child = Command::new(dir.path().join("attach"))
+            .stdin(buffer.try_clone().expect("dup"))
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("run it");
+        let mut line = String::new();
+        let stdout = child.stdout.take().expect("its output");
+        BufReader::new(stdout).read_line(&mut line).expect("read its output");
+        assert_eq!(line, "attached\n");
+        Self(child)
+    }
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn run(buffer: &OwnedFd, file: &File, direction: Direction, mode: Mode) -> Result<Receipt> {
+    transfer(&Request {
+        buffer: &DmaBuf::new(buffer.as_fd(), Heap::System)?,
+        file: &RegularFile::new(file.as_fd(), Heap::System)?,
+        extents: &[Extent { file_offset: 0, buffer_offset: 0, len: LEN as u64 }],
+        direction,
+        mode,
+        durability: Durability::None,
+    })
+}
+
+#[test]
+fn attached_buffer_is_loaded_through_a_mapping() {
+    let dir = scratch();
+    let content = Random::new(1).bytes(LEN);
+    let source = File::open(file(dir.path(), "source", &content)).expect("open");
+    let buffer = allocate(Heap::System, LEN as u64);
+    let attachment = Attachment::new(&buffer);
+
+    let receipt = run(&buffer, &source, Direction::Load, Mode::Auto).expect("load");
+    assert_eq!(receipt.method, Some(Method::MappedBuffered));
+    assert_eq!(receipt.first_fallback, Some(FallbackReason::BufferBusy));
+    assert_eq!((receipt.direct, receipt.buffered), (0, LEN as u64));
+    assert!(read_buffer(buffer.as_fd(), Heap::System, LEN) == content);
+
+    drop(attachment);
+    let receipt = run(&buffer, &source, Direction::Load, Mode::Auto).expect("load");
+    assert_eq!((receipt.method, receipt.first_fallback), (Some(Method::RwFileDirect), None));
+}
+
+#[test]
+fn attached_buffer_is_saved_through_a_mapping() {
+    let dir = scratch();
+    let content = Random::new(2).bytes(LEN);
+    let buffer = allocate(Heap::System, LEN as u64);
+    write_buffer(buffer.as_fd(), Heap::System, &content);
+    let _attachment = Attachment::new(&buffer);
+    let path = dir.path().join("target");
+    let target = File::create(&path).expect("create");
+    let receipt = run(&buffer, &target, Direction::Save, Mode::Auto).expect("save");
+    assert_eq!(receipt.first_fallback, Some(FallbackReason::BufferBusy));
+    assert!(fs::read(&path).expect("read back") == content);
+}
+
+#[test]
+fn attached_buffer_in_mode_direct_is_busy_and_untouched() {
+    let dir = scratch();
+    let source = File::open(file(dir.path(), "source", &[7; LEN])).expect("open");
+    let buffer = allocate(Heap::System, LEN as u64);
+    let _attachment = Attachment::new(&buffer);
+    let error = run(&buffer, &source, Direction::Load, Mode::Direct).expect_err("attached");
+    assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
+    assert!(read_buffer(buffer.as_fd(), Heap::System, LEN).iter().all(|byte| *byte == 0));
+}
