@@ -22,6 +22,8 @@ use crate::{cargo, packages, tree};
 const EVERYWHERE: &str = "methods";
 /// Tests that need the VM; cargo leaves them out of a plain `cargo test`.
 const PREFIX: &str = "vm_";
+/// Of those, the ones that make no sense without the ioctl.
+const PATCHED: &str = "vm_patched";
 /// What makes the kernel's selftest look that the ioctl is not there.
 const STOCK: &str = "--stock";
 
@@ -58,13 +60,16 @@ pub fn run(table: &mut Table) {
         ] {
             // The phone's own combination gets everything; on the others the methods are what differs.
             let whole = disk == Bus::Ufs && fs == Fs::F2fs;
-            let mut programs: Vec<&Program> =
-                tests.iter().filter(|program| whole || program.name == EVERYWHERE).collect();
-            programs.extend(
-                selftest
-                    .iter()
-                    .filter(|program| (program.args == STOCK) == (kernel == Flavour::Stock)),
-            );
+            let programs: Vec<&Program> = tests
+                .iter()
+                .filter(|program| whole || program.name == EVERYWHERE)
+                .filter(|program| kernel != Flavour::Stock || !program.name.starts_with(PATCHED))
+                .chain(
+                    selftest
+                        .iter()
+                        .filter(|test| (test.args == STOCK) == (kernel == Flavour::Stock)),
+                )
+                .collect();
             let options = Options {
                 kernel,
                 disk,
