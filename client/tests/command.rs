@@ -1,0 +1,168 @@
+//! The command `dmabufio` as a person runs it, in its own process with the embedded heap.
+
+#![allow(missing_docs, reason = "test code")]
+
+use serde_json::Value;
+use std::fs;
+use std::os::unix::fs::{symlink, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use tempfile::TempDir;
+
+fn scratch() -> TempDir {
+    // Beside the build, because /tmp may be a file system without direct I/O.
+    TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder")
+}
+
+fn run(args: &[&str], paths: &[&Path]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_dmabufio"))
+        .args(args)
+        .args(paths)
+        .args(["--local", "--heap", "memfd"])
+        .output()
+        .expect("run dmabufio")
+}
+
+fn success(args: &[&str], paths: &[&Path]) -> String {
+    let output = run(args, paths);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{args:?}: {error}");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+fn failure(args: &[&str], paths: &[&Path]) -> String {
+    let output = run(args, paths);
+    assert_eq!(output.status.code(), Some(1), "{args:?}");
+    String::from_utf8(output.stderr).expect("text")
+}
+
+fn json(args: &[&str], paths: &[&Path]) -> Value {
+    let text = success(&[args, &["--json"]].concat(), paths);
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+fn file(dir: &TempDir, name: &str, len: usize) -> PathBuf {
+    let path = dir.path().join(name);
+    let content: Vec<u8> = (0..len).map(|i| (i * 7 + i / 251) as u8).collect();
+    fs::write(&path, content).expect("write");
+    path
+}
+
+#[test]
+fn load_prints_a_receipt_that_adds_up() {
+    let dir = scratch();
+    let path = file(&dir, "model", 1_000_003);
+    let report = json(&["load", "--verify"], &[&path]);
+    let receipt = &report["receipt"];
+    let count = |name: &str| receipt[name].as_u64().expect("a count");
+    assert_eq!(count("bytes"), 1_000_003);
+    let parts = count("bytes_direct") + count("bytes_bounced") + count("bytes_buffered");
+    assert_eq!(parts, 1_000_003);
+    assert_eq!(report["sha256"].as_str().map(str::len), Some(64));
+    assert_eq!(report["heap"], "memfd");
+}
+
+#[test]
+fn load_of_a_range_keeps_its_place_in_the_page() {
+    let dir = scratch();
+    let path = file(&dir, "range", 300_000);
+    let report = json(&["load", "--verify", "--offset", "5000", "--length", "100K"], &[&path]);
+    let receipt = &report["receipt"];
+    assert_eq!(receipt["bytes"], 102_400);
+    // The body goes direct where the file system does, which only an equal place allows.
+    let bounced = receipt["bytes_bounced"].as_u64().expect("a count");
+    let buffered = receipt["bytes_buffered"].as_u64().expect("a count");
+    assert!(bounced < 2 * 4096 && (buffered == 0 || buffered == 102_400), "{receipt}");
+}
+
+#[test]
+fn empty_file_is_loaded_as_nothing() {
+    let dir = scratch();
+    let report = json(&["load", "--verify"], &[&file(&dir, "empty", 0)]);
+    assert_eq!(report["receipt"]["bytes"], 0);
+}
+
+#[test]
+fn probe_and_load_agree() {
+    let dir = scratch();
+    let path = file(&dir, "probed", 200_000);
+    let plan = json(&["probe"], &[&path]);
+    let receipt = &json(&["load"], &[&path])["receipt"];
+    for count in ["bytes_direct", "bytes_bounced", "bytes_buffered", "method"] {
+        assert_eq!(plan[count], receipt[count], "{count}");
+    }
+}
+
+#[test]
+fn save_makes_an_equal_file() {
+    let dir = scratch();
+    let source = file(&dir, "source", 123_457);
+    let target = dir.path().join("target");
+    success(&["save", "--verify", "--from"], &[&source, &target]);
+    assert!(fs::read(&source).expect("read") == fs::read(&target).expect("read"));
+    assert_eq!(fs::read_dir(dir.path()).expect("list").count(), 2, "something is left behind");
+}
+
+#[test]
+fn save_replaces_a_file_and_keeps_its_permissions() {
+    let dir = scratch();
+    let source = file(&dir, "source", 5000);
+    let target = file(&dir, "target", 100_000);
+    fs::set_permissions(&target, fs::Permissions::from_mode(0o640)).expect("chmod");
+    success(&["save", "--from"], &[&source, &target]);
+    assert!(fs::read(&source).expect("read") == fs::read(&target).expect("read"));
+    assert_eq!(fs::metadata(&target).expect("stat").permissions().mode() & 0o777, 0o640);
+}
+
+#[test]
+fn save_that_cannot_load_leaves_the_destination_alone() {
+    let dir = scratch();
+    let target = file(&dir, "target", 1000);
+    let before = fs::read(&target).expect("read");
+    let error = failure(&["save", "--from"], &[&dir.path().join("absent"), &target]);
+    assert!(error.contains("absent") && error.contains("os error 2"), "{error}");
+    assert!(fs::read(&target).expect("read") == before);
+}
+
+#[test]
+fn errors_name_the_file_and_the_reason() {
+    let dir = scratch();
+    let error = failure(&["load"], &[&dir.path().join("absent")]);
+    assert!(error.contains("absent: No such file") || error.contains("os error 2"), "{error}");
+    let error = failure(&["load"], &[dir.path()]);
+    assert!(error.contains("file: a directory"), "{error}");
+    let path = file(&dir, "short", 10);
+    let error = failure(&["load", "--offset", "11"], &[&path]);
+    assert!(error.contains("beyond the end"), "{error}");
+}
+
+#[test]
+fn symbolic_links_are_followed() {
+    let dir = scratch();
+    let path = file(&dir, "model", 10_000);
+    let link = dir.path().join("link");
+    symlink(&path, &link).expect("symlink");
+    assert_eq!(json(&["load", "--verify"], &[&link])["receipt"]["bytes"], 10_000);
+}
+
+#[test]
+fn doctor_says_which_heaps_work() {
+    let output = run(&["doctor", "--json"], &[]);
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let findings = report["findings"].as_array().expect("findings");
+    for subject in ["kernel", "heap system", "heap memfd", "service", "file system", "UFS device"] {
+        assert!(findings.iter().any(|finding| finding["subject"] == subject), "{subject}");
+    }
+}
+
+#[test]
+fn service_that_is_not_there_is_named_with_what_to_do() {
+    let output = Command::new(env!("CARGO_BIN_EXE_dmabufio"))
+        .args(["load", "/dev/null", "--socket", "/nonexistent/socket"])
+        .output()
+        .expect("run dmabufio");
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.contains("/nonexistent/socket"), "{error}");
+    assert!(error.contains("dmabufio-service --socket"), "{error}");
+}
