@@ -13,8 +13,6 @@ use std::process;
 use std::thread;
 use std::time::Duration;
 
-use binder_shim::Interface;
-
 /// Binder threads besides the main one. More calls than threads wait in the kernel.
 const MAX_THREADS: u32 = 8;
 

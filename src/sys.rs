@@ -10,6 +10,7 @@ pub mod ioctl;
 pub mod ioprio;
 pub mod mmap;
 pub mod pagecache;
+pub mod sendfile;
 pub mod signal;
 pub mod statx;
 pub mod sysconf;

@@ -9,11 +9,11 @@ use crate::size;
 use anyhow::{ensure, Context, Result};
 use dmabufio::heap::{Allocator, Heap};
 use dmabufio::sys::mmap::{Access, Mapping};
+use dmabufio::sys::sendfile::sendfile;
 use dmabufio::sys::sysconf::page_size;
 use dmabufio::sys::{ioctl, uapi};
 use rustix::fs::{
-    fadvise, fcntl_add_seals, ftruncate, memfd_create, sendfile, Advice, MemfdFlags, OFlags,
-    SealFlags,
+    fadvise, fcntl_add_seals, ftruncate, memfd_create, Advice, MemfdFlags, OFlags, SealFlags,
 };
 use rustix::io::Errno;
 use serde::Serialize;
@@ -272,11 +272,12 @@ impl Bench {
                 let (memfd, dma_buf) = udmabuf(len)?;
                 times.alloc += start.elapsed();
                 let start = Instant::now();
-                let (mut from, mut left) = (offset, bytes);
-                while left > 0 {
-                    let sent = sendfile(&memfd, file, Some(&mut from), left).context("sendfile")?;
-                    ensure!(sent > 0, "sendfile: the file ended at {from}");
-                    left -= sent;
+                let mut done = 0;
+                while done < bytes {
+                    let sent = sendfile(memfd.as_fd(), file, offset + done as u64, bytes - done)
+                        .context("sendfile")?;
+                    ensure!(sent > 0, "sendfile: the file ended early");
+                    done += sent;
                 }
                 times.read += start.elapsed();
                 Ok(Filled { pages: map(memfd.as_fd(), bytes)?, _dma_buf: dma_buf })
