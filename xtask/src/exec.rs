@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{bail, Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
+use rustix::process::geteuid;
 
 use crate::cache;
 
@@ -34,6 +35,17 @@ const PLAIN_EVERY: Duration = Duration::from_secs(60);
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+    command
+}
+
+/// As [`command`], for a program that starts others: in a process namespace of its own, so that the kernel ends all of
+/// them with the first one.
+pub fn contained(program: impl AsRef<OsStr>) -> Command {
+    let mut command = command("unshare");
+    if !geteuid().is_root() {
+        command.arg("--map-current-user");
+    }
+    command.args(["--pid", "--fork", "--kill-child", "--"]).arg(program);
     command
 }
 
@@ -208,11 +220,14 @@ pub fn describe(status: &ExitStatus) -> String {
     }
 }
 
-/// The program and its arguments as a shell would take them, without the wrapper of [`command`].
+/// The program and its arguments as a shell would take them, without the wrappers of [`command`] and [`contained`].
 fn show(command: &Command) -> String {
     let mut words: Vec<_> = [command.get_program()].into_iter().chain(command.get_args()).collect();
-    if words.len() > 4 && words[0] == "setpriv" && words[3] == "--" {
-        words.drain(..4);
+    for wrapper in ["setpriv", "unshare"] {
+        let end = words.iter().position(|word| *word == "--");
+        if let Some(end) = end.filter(|_| words[0] == wrapper) {
+            words.drain(..=end);
+        }
     }
     words.iter().map(|word| quote(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
 }
@@ -288,6 +303,7 @@ mod tests {
     #[test]
     fn wrapper_is_not_shown() {
         assert_eq!(show(command("make").args(["-j2", "a b"])), "make -j2 'a b'");
+        assert_eq!(show(contained("make").args(["--", "x"])), "make -- x");
         assert_eq!(show(Command::new("true").arg("")), "true ''");
     }
 

@@ -133,7 +133,8 @@ fn build(
     );
     let make = |targets: &[&str]| {
         let jobs = thread::available_parallelism().map_or(1, usize::from);
-        let mut command = exec::command("nice");
+        // A make that outlived us would write to the trees of the next build.
+        let mut command = exec::contained("nice");
         command.arg("make").arg("-C").arg(linux).arg(format!("O={}", objects.display()));
         command.arg(format!("-j{jobs}")).args(targets);
         // Options of an outer make are not for this one.

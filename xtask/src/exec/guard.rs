@@ -17,7 +17,7 @@ use signal_hook::iterator::Signals;
 use super::show;
 
 /// What a child gets to clean up after an interrupt before it is killed.
-const GRACE: Duration = Duration::from_secs(5);
+const GRACE: Duration = Duration::from_secs(3);
 
 /// The process groups to end on an interrupt. A static, because signals come to the process and not to a value.
 static GROUPS: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());

@@ -10,7 +10,6 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, bail, Context, Error, Result};
-use rustix::process::geteuid;
 
 use crate::cache;
 use crate::exec::{self, Guarded};
@@ -133,13 +132,7 @@ impl Machine<'_> {
     }
 
     fn spawn(&self, console: &Path) -> Result<Guarded> {
-        // A process namespace of its own: when its first process goes, because it ends or because we do, the
-        // kernel takes QEMU and all else in it along.
-        let mut command = exec::command("unshare");
-        if !geteuid().is_root() {
-            command.arg("--map-current-user");
-        }
-        command.args(["--pid", "--fork", "--kill-child", "--"]).arg(self.virtme_run);
+        let mut command = exec::contained(self.virtme_run);
         command.arg("--kimg").arg(self.image).args([
             "--mods",
             "none",
