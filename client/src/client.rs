@@ -17,10 +17,10 @@ use dmabufio::transfer::receipt::Receipt;
 use dmabufio::transfer::{transfer, Durability, Request};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
-use std::fs::{File, OpenOptions};
+use std::fs::{metadata, File, OpenOptions};
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 use vendor_dmabufio::aidl::vendor::dmabufio as aidl;
@@ -140,7 +140,8 @@ impl Client {
                 Ok(Buffer::new(into_fd(fd), size, convert::heap(buffer.heap)?))
             }
             Backend::Local { heap, .. } => {
-                let (fd, size) = heap.allocate(size)?;
+                let uid = metadata("/proc/self").map_or(0, |process| process.uid());
+                let (fd, size) = heap.allocate_named(size, uid, tag)?;
                 Ok(Buffer::new(fd, size, heap.heap()))
             }
         }
