@@ -75,6 +75,11 @@ impl Error {
         Self { kind: errno.into(), what: what.into(), errno: Some(errno) }
     }
 
+    /// The same failure, with the extent that it happened in.
+    pub(crate) fn in_extent(self, index: usize) -> Self {
+        Self { what: format!("extent {index}: {}", self.what), ..self }
+    }
+
     /// What kind of failure it is.
     pub fn kind(&self) -> ErrorKind {
         self.kind

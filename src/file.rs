@@ -4,7 +4,7 @@ use crate::dmabuf;
 use crate::error::{During, Error, ErrorKind, Result};
 use crate::extent::Direction;
 use crate::heap::Heap;
-use crate::sys::{pagecache, statx};
+use crate::sys::{pagecache, statx, sysconf};
 use rustix::fd::BorrowedFd;
 use rustix::fs::{fcntl_getfl, fstat, fstatfs, FileType, OFlags};
 
@@ -98,6 +98,17 @@ impl<'fd> RegularFile<'fd> {
     /// `STATX_DIOALIGN`; `None` if the file cannot do direct I/O.
     pub fn direct_align(&self) -> Option<u64> {
         self.direct_align
+    }
+
+    /// Whether the page cache holds more than half of `len` bytes from `offset`.
+    ///
+    /// The kernel tells that to those who may write the file, and to its owner. For a service that
+    /// was passed somebody else's read-only descriptor, and before Linux 6.5, it is `false`.
+    pub fn is_mostly_cached(&self, offset: u64, len: u64) -> bool {
+        let page_size = sysconf::page_size();
+        let cached = pagecache::cachestat(self.fd, offset, len).map_or(0, |stat| stat.nr_cache);
+        // A length of 0 would mean the rest of the file.
+        len > 0 && cached.saturating_mul(page_size) > len / 2
     }
 
     /// Whether a user-space daemon answers for this file, and may not.

@@ -69,6 +69,8 @@ pub enum FallbackReason {
     Unaligned,
     /// Direct I/O through a mapping needs a descriptor opened with `O_DIRECT`.
     DescriptorNotDirect,
+    /// The page cache holds most of it already, and copying is faster than reading again.
+    Resident,
 }
 
 impl Display for FallbackReason {
@@ -82,6 +84,7 @@ impl Display for FallbackReason {
             Self::FileSystemStalls => "the file system is served by a user-space daemon",
             Self::Unaligned => "file offset and buffer offset differ modulo the page size",
             Self::DescriptorNotDirect => "the file was opened without O_DIRECT",
+            Self::Resident => "most of it is in the page cache already",
         })
     }
 }

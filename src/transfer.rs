@@ -1,7 +1,7 @@
 //! One transfer: many extents between one buffer and one file.
 //!
-//! [`transfer`] checks everything that can be checked, then moves the extents in order, then makes
-//! a save durable. It steps down from a method only if the kernel says that the method is not
+//! [`transfer`] checks everything that can be checked, then moves the extents, then makes a save
+//! durable. It steps down from a method only if the kernel says that the method is not
 //! possible for this buffer or this file, and the receipt says why.
 
 pub mod plan;
@@ -37,7 +37,7 @@ pub struct Request<'a> {
     pub buffer: &'a DmaBuf<'a>,
     /// The file.
     pub file: &'a RegularFile<'a>,
-    /// The ranges, moved in this order.
+    /// The ranges, moved in the order of the file.
     pub extents: &'a [Extent],
     /// Which way.
     pub direction: Direction,
@@ -87,25 +87,28 @@ fn make_durable(file: &RegularFile<'_>, durability: Durability) -> Result<Durati
 }
 
 /// Moves the pieces of the plan, stepping down the route where the kernel says so.
-fn run(request: &Request<'_>, plan: &Plan, mut route: Route) -> Result<Receipt> {
+fn run(request: &Request<'_>, plan: &Plan<'_>, mut route: Route) -> Result<Receipt> {
     let mut tally = Tally::default();
     let Request { buffer, file, direction, mode, .. } = *request;
-    for extent in plan.extents() {
-        'extent: for segment in extent.segments() {
+    for run in plan.runs() {
+        'run: for segment in run.segments() {
             for piece in segment.pieces() {
                 let moved = loop {
                     let method = segment.role.method(route);
                     match method::run(method, buffer, file, direction, piece) {
                         Ok(moved) => {
-                            let reason = extent.reason.or(route.reason);
+                            let reason = run.reason.or(route.reason);
                             tally.add(segment.role, method, moved, reason);
                             break moved;
                         }
-                        Err(error) => route = step_down(route, method, error, mode, &tally)?,
+                        Err(error) => {
+                            let error = error.in_extent(plan.extent_of(run, piece));
+                            route = step_down(route, method, error, mode, &tally)?;
+                        }
                     }
                 };
                 if moved < piece.len {
-                    break 'extent;
+                    break 'run;
                 }
             }
         }
@@ -131,7 +134,7 @@ fn step_down(
         if error.kind() == ErrorKind::Busy || !tally.is_empty() {
             return Err(error);
         }
-        return Err(Error::new(ErrorKind::NotDirect, format!("mode DIRECT: {error}")));
+        return Err(Error::new(ErrorKind::NotDirect, error.to_string()));
     }
     log::debug!("{error}; going on by another method");
     Ok(next)

@@ -22,8 +22,8 @@ use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use support::{
-    allocate, file, heaps, is_patched, open, read_buffer, scratch, vm_kernel, write_buffer,
-    Descriptor, Random, PAGE,
+    allocate, file, heaps, is_patched, make_cold, open, read_buffer, scratch, vm_kernel,
+    write_buffer, Descriptor, Random, PAGE,
 };
 
 /// What a run of the matrix varies besides the extent.
@@ -142,6 +142,7 @@ fn aligned_load_goes_by_the_best_method() {
     let content = Random::new(1).bytes(1 << 20);
     let path = file(dir.path(), "aligned", &content);
     for case in cases() {
+        make_cold(&path);
         let source = open(&path, OFlags::RDONLY | case.flags);
         let buffer = allocate(case.heap, 1 << 20);
         let receipt =
@@ -392,6 +393,51 @@ fn direct_load_leaves_the_page_cache_alone() {
         } else if !case.flags.contains(OFlags::DIRECT) {
             assert!(warm > cold, "{case:?}: buffered, but nothing is cached; {receipt:?}");
         }
+    }
+}
+
+#[test]
+fn cached_file_is_copied_unless_direct_is_asked_for() {
+    let dir = scratch();
+    let content = Random::new(20).bytes(1 << 20);
+    let path = file(dir.path(), "warm", &content);
+    let wanted = [extent(0, 0, 1 << 20)];
+    for case in cases().into_iter().filter(|case| case.mode == Mode::Auto) {
+        let source = open(&path, OFlags::RDONLY | case.flags);
+        let buffer = allocate(case.heap, 1 << 20);
+        let load = |case| {
+            fs::read(&path).expect("fill the page cache");
+            run(case, buffer.as_fd(), source.as_fd(), &wanted, Direction::Load)
+        };
+        let receipt = load(case).expect("load");
+        if expected(case).0 == Method::RwFileDirect && case.flags.is_empty() {
+            assert_eq!(receipt.method, Some(Method::RwFileBuffered), "{case:?}");
+            assert_eq!(receipt.first_fallback, Some(FallbackReason::Resident), "{case:?}");
+            let receipt = load(Case { mode: Mode::Direct, ..case }).expect("load");
+            assert_eq!(receipt.direct, 1 << 20, "{case:?}");
+        } else {
+            assert_eq!(receipt.first_fallback, expected(case).1, "{case:?}");
+        }
+        assert!(read_buffer(buffer.as_fd(), case.heap, 1 << 20) == content, "{case:?}");
+    }
+}
+
+#[test]
+fn contiguous_extents_have_edges_at_their_ends_only() {
+    let dir = scratch();
+    let content = Random::new(21).bytes(1 << 20);
+    let path = file(dir.path(), "contiguous", &content);
+    // Seven bytes more than a page each, in reverse order.
+    let extents: Vec<_> = (0..200).rev().map(|i| extent(i * 4103, i * 4103, 4103)).collect();
+    for case in cases() {
+        let source = open(&path, OFlags::RDONLY | case.flags);
+        make_cold(&path);
+        check_load(case, &content, &source, &extents, 1 << 20);
+        make_cold(&path);
+        let buffer = allocate(case.heap, 1 << 20);
+        let receipt =
+            run(case, buffer.as_fd(), source.as_fd(), &extents, Direction::Load).expect("load");
+        assert!(receipt.bounced < PAGE, "{case:?}: {receipt:?}");
     }
 }
 

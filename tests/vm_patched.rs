@@ -17,7 +17,7 @@ use std::io::{BufRead, BufReader};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-use support::{allocate, file, read_buffer, scratch, write_buffer, Random};
+use support::{allocate, file, make_cold, read_buffer, scratch, write_buffer, Random};
 use tempfile::TempDir;
 
 const LEN: usize = 1 << 20;
@@ -71,7 +71,8 @@ fn run(buffer: &OwnedFd, file: &File, direction: Direction, mode: Mode) -> Resul
 fn attached_buffer_is_loaded_through_a_mapping() {
     let dir = scratch();
     let content = Random::new(1).bytes(LEN);
-    let source = File::open(file(dir.path(), "source", &content)).expect("open");
+    let path = file(dir.path(), "source", &content);
+    let source = File::open(&path).expect("open");
     let buffer = allocate(Heap::System, LEN as u64);
     let attachment = Attachment::new(&buffer);
 
@@ -82,6 +83,7 @@ fn attached_buffer_is_loaded_through_a_mapping() {
     assert!(read_buffer(buffer.as_fd(), Heap::System, LEN) == content);
 
     drop(attachment);
+    make_cold(&path);
     let receipt = run(&buffer, &source, Direction::Load, Mode::Auto).expect("load");
     assert_eq!((receipt.method, receipt.first_fallback), (Some(Method::RwFileDirect), None));
 }

@@ -113,6 +113,7 @@ fn reason(value: aidl::FallbackReason::FallbackReason) -> Result<Option<Fallback
         Aidl::FILE_SYSTEM_STALLS => Ok(Some(FallbackReason::FileSystemStalls)),
         Aidl::UNALIGNED => Ok(Some(FallbackReason::Unaligned)),
         Aidl::DESCRIPTOR_NOT_DIRECT => Ok(Some(FallbackReason::DescriptorNotDirect)),
+        Aidl::RESIDENT => Ok(Some(FallbackReason::Resident)),
         other => Err(unknown("fallback reason", other.0)),
     }
 }

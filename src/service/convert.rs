@@ -156,6 +156,7 @@ fn reason(reason: Option<FallbackReason>) -> aidl::FallbackReason::FallbackReaso
         Some(FallbackReason::FileSystemStalls) => Aidl::FILE_SYSTEM_STALLS,
         Some(FallbackReason::Unaligned) => Aidl::UNALIGNED,
         Some(FallbackReason::DescriptorNotDirect) => Aidl::DESCRIPTOR_NOT_DIRECT,
+        Some(FallbackReason::Resident) => Aidl::RESIDENT,
     }
 }
 

@@ -1,8 +1,10 @@
 //! Splits extents into what can go direct and what cannot.
 //!
-//! An extent whose offsets in file and buffer are equal modulo the alignment has a *body*, aligned
-//! at both ends, and at each end an *edge* of less than one alignment unit. An extent that cannot
-//! go direct is *copied* as a whole. Data is never shifted in place.
+//! Extents that continue each other in file and buffer are one *run*, so that only its ends can be
+//! unaligned; runs are moved in the order of the file, which serves the disk. A run whose offsets in
+//! file and buffer are equal modulo the alignment has a *body*, aligned at both ends, and at each
+//! end an *edge* of less than one alignment unit. A run that cannot go direct, or that the page
+//! cache mostly holds already, is *copied* as a whole. Data is never shifted in place.
 
 use super::Piece;
 use crate::error::{Error, ErrorKind, Result};
@@ -17,11 +19,11 @@ pub(crate) enum Role {
     Body,
     /// Less than one alignment unit at an end of a body.
     Edge,
-    /// All of an extent that cannot go direct.
+    /// All of a run that does not go direct.
     Copied,
 }
 
-/// A contiguous part of an extent, moved in one way.
+/// A contiguous part of a run, moved in one way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Segment {
     pub role: Role,
@@ -29,13 +31,19 @@ pub(crate) struct Segment {
 }
 
 impl Segment {
-    fn new(role: Role, extent: &Extent, from: u64, to: u64) -> Self {
+    fn new(role: Role, whole: &Extent, from: u64, to: u64) -> Self {
         let range = Piece {
-            file_offset: extent.file_offset + from,
-            buffer_offset: extent.buffer_offset + from,
+            file_offset: whole.file_offset + from,
+            buffer_offset: whole.buffer_offset + from,
             len: to - from,
         };
         Self { role, range }
+    }
+
+    /// How many bytes of `extent` lie in this segment of its run.
+    fn overlap(&self, extent: &Extent) -> u64 {
+        let end = (self.range.file_offset + self.range.len).min(extent.file_end());
+        end.saturating_sub(self.range.file_offset.max(extent.file_offset))
     }
 
     /// The segment in pieces of at most [`MAX_PIECE`] bytes.
@@ -52,54 +60,50 @@ impl Segment {
     }
 }
 
-/// An extent, split.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct SplitExtent {
+/// Extents that continue each other, split.
+#[derive(Debug, Clone)]
+pub(crate) struct Run {
+    /// The extents, as indices into the request, in the order of the file.
+    members: Vec<usize>,
     segments: [Segment; 3],
-    /// Why this extent does not go the way of the route.
+    /// Why this run does not go the way of the route.
     pub reason: Option<FallbackReason>,
 }
 
-impl SplitExtent {
+impl Run {
     /// The segments in file order.
-    pub fn segments(&self) -> impl Iterator<Item = Segment> {
-        self.segments.into_iter().filter(|segment| segment.range.len > 0)
+    pub fn segments(&self) -> impl Iterator<Item = Segment> + '_ {
+        self.segments.iter().copied().filter(|segment| segment.range.len > 0)
     }
 
-    /// Splits the first `len` bytes of `extent`; the rest lies beyond the end of the file.
-    fn new(extent: &Extent, len: u64, route: Route) -> Self {
-        let segment = |role, from, to| Segment::new(role, extent, from, to);
-        let copied = |reason| Self {
-            segments: [
-                segment(Role::Copied, 0, len),
-                segment(Role::Edge, len, len),
-                segment(Role::Edge, len, len),
-            ],
-            reason,
-        };
-        if route.direct.is_none() {
-            return copied(None);
-        }
+    /// Splits the first `len` bytes of `whole`; the rest lies beyond the end of the file.
+    fn new(members: Vec<usize>, whole: &Extent, len: u64, route: Route, resident: bool) -> Self {
+        let segment = |role, from, to| Segment::new(role, whole, from, to);
         let align = route.align;
-        if extent.file_offset % align != extent.buffer_offset % align {
-            return copied(Some(FallbackReason::Unaligned));
-        }
-        let start = extent.file_offset;
-        let head = (start.next_multiple_of(align) - start).min(len);
-        let tail = ((start + len) / align * align).saturating_sub(start).max(head);
-        Self {
-            segments: [
+        let reason = if route.direct.is_none() {
+            route.reason
+        } else if whole.file_offset % align != whole.buffer_offset % align {
+            Some(FallbackReason::Unaligned)
+        } else if resident {
+            Some(FallbackReason::Resident)
+        } else {
+            let start = whole.file_offset;
+            let head = (start.next_multiple_of(align) - start).min(len);
+            let tail = ((start + len) / align * align).saturating_sub(start).max(head);
+            let segments = [
                 segment(Role::Edge, 0, head),
                 segment(Role::Body, head, tail),
                 segment(Role::Edge, tail, len),
-            ],
-            reason: None,
-        }
+            ];
+            return Self { members, segments, reason: None };
+        };
+        let nothing = segment(Role::Edge, len, len);
+        Self { members, segments: [segment(Role::Copied, 0, len), nothing, nothing], reason }
     }
 }
 
 /// What a transfer would do with one extent. The counts are bytes and add up to what would move.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ExtentPlan {
     /// Moved by direct I/O.
     pub direct: u64,
@@ -113,86 +117,129 @@ pub struct ExtentPlan {
     pub reason: Option<FallbackReason>,
 }
 
-/// The extents of a transfer, split.
+/// The extents of a transfer, merged, ordered and split.
 #[derive(Debug)]
-pub(crate) struct Plan {
-    split: Vec<SplitExtent>,
+pub(crate) struct Plan<'a> {
+    extents: &'a [Extent],
+    runs: Vec<Run>,
     route: Route,
 }
 
-impl Plan {
-    /// Splits `extents` for `route`. A load ends at the end of the file, as it is now.
+impl<'a> Plan<'a> {
+    /// Plans `extents` for `route`. A load ends at the end of the file, as it is now.
     ///
     /// # Errors
     /// `NotDirect` if `mode` is [`Mode::Direct`] and a body byte cannot go direct;
     /// `InvalidRequest` if a save through an `O_DIRECT` descriptor is not aligned.
     pub fn new(
-        extents: &[Extent],
+        extents: &'a [Extent],
         file: &RegularFile<'_>,
         direction: Direction,
         mode: Mode,
         route: Route,
     ) -> Result<Self> {
-        let mut split = Vec::with_capacity(extents.len());
-        for (i, extent) in extents.iter().enumerate() {
+        let mut runs = Vec::new();
+        for (members, whole) in merge(extents) {
             let len = match direction {
-                Direction::Load => extent.len.min(file.size().saturating_sub(extent.file_offset)),
-                Direction::Save => extent.len,
+                Direction::Load => whole.len.min(file.size().saturating_sub(whole.file_offset)),
+                Direction::Save => whole.len,
             };
-            let aligned = (extent.file_offset | len) % route.align == 0;
-            if direction == Direction::Save && file.is_o_direct() && !aligned {
-                return Err(Error::new(
-                    ErrorKind::InvalidRequest,
-                    format!(
-                        "extent {i}: {extent}: not a multiple of {} bytes, as a file opened with \
-                         O_DIRECT needs it; open the file without O_DIRECT",
-                        route.align
-                    ),
-                ));
+            let refused = |member: Option<&usize>, kind, why: String| {
+                let i = member.copied().unwrap_or(0);
+                Error::new(kind, format!("extent {i}: {}: {why}", extents[i]))
+            };
+            let (start, end) = (whole.file_offset % route.align, len % route.align);
+            if direction == Direction::Save && file.is_o_direct() && (start | end) != 0 {
+                let member = if start != 0 { members.first() } else { members.last() };
+                let why = format!(
+                    "not a multiple of {} bytes, as a file opened with O_DIRECT needs it; open \
+                     the file without O_DIRECT",
+                    route.align
+                );
+                return Err(refused(member, ErrorKind::InvalidRequest, why));
             }
-            let parts = SplitExtent::new(extent, len, route);
-            let reason = parts.reason.or(route.reason);
-            if mode == Mode::Direct && parts.segments().any(|part| part.role == Role::Copied) {
-                let why = reason.map_or_else(String::new, |reason| format!(": {reason}"));
-                return Err(Error::new(
-                    ErrorKind::NotDirect,
-                    format!("extent {i}: {extent}: cannot go direct{why}"),
-                ));
+            // A descriptor with O_DIRECT reads past the page cache in any case.
+            let resident = mode == Mode::Auto
+                && direction == Direction::Load
+                && route.direct.is_some()
+                && !file.is_o_direct()
+                && file.is_mostly_cached(whole.file_offset, len);
+            let run = Run::new(members, &whole, len, route, resident);
+            if mode == Mode::Direct && run.segments().any(|part| part.role == Role::Copied) {
+                let reason = run.reason.map_or_else(String::new, |reason| format!(": {reason}"));
+                let why = format!("cannot go direct{reason}");
+                return Err(refused(run.members.first(), ErrorKind::NotDirect, why));
             }
-            split.push(parts);
+            runs.push(run);
         }
-        Ok(Self { split, route })
+        Ok(Self { extents, runs, route })
     }
 
-    /// The extents, in the order of the request.
-    pub fn extents(&self) -> &[SplitExtent] {
-        &self.split
+    /// The runs, in the order of the file.
+    pub fn runs(&self) -> &[Run] {
+        &self.runs
+    }
+
+    /// The extent of `run` that `piece` starts in, as an index into the request.
+    pub fn extent_of(&self, run: &Run, piece: Piece) -> usize {
+        let covers = |&&member: &&usize| self.extents[member].file_end() > piece.file_offset;
+        run.members.iter().find(covers).copied().unwrap_or(0)
     }
 
     /// What the transfer will do with each extent, if nothing changes.
     pub fn predict(&self) -> Vec<ExtentPlan> {
-        self.split.iter().map(|extent| self.predict_one(extent)).collect()
+        let mut plans = vec![ExtentPlan::default(); self.extents.len()];
+        for run in &self.runs {
+            for &member in &run.members {
+                plans[member] = self.predict_one(run, &self.extents[member]);
+            }
+        }
+        plans
     }
 
-    fn predict_one(&self, extent: &SplitExtent) -> ExtentPlan {
-        let mut plan =
-            ExtentPlan { direct: 0, bounced: 0, buffered: 0, method: None, reason: None };
-        for segment in extent.segments() {
+    fn predict_one(&self, run: &Run, extent: &Extent) -> ExtentPlan {
+        let mut plan = ExtentPlan::default();
+        for segment in run.segments() {
+            let len = segment.overlap(extent);
+            if len == 0 {
+                continue;
+            }
             let count = match segment.role {
                 Role::Body => &mut plan.direct,
                 Role::Edge => &mut plan.bounced,
                 Role::Copied => &mut plan.buffered,
             };
-            *count += segment.range.len;
+            *count += len;
             if segment.role != Role::Edge || plan.method.is_none() {
                 plan.method = Some(segment.role.method(self.route));
             }
             if segment.role != Role::Edge {
-                plan.reason = extent.reason.or(self.route.reason);
+                plan.reason = run.reason.or(self.route.reason);
             }
         }
         plan
     }
+}
+
+/// Sorts extents by file offset, and joins those that continue each other in file and buffer.
+fn merge(extents: &[Extent]) -> Vec<(Vec<usize>, Extent)> {
+    let mut order: Vec<usize> = (0..extents.len()).collect();
+    order.sort_by_key(|&i| extents[i].file_offset);
+    let mut runs: Vec<(Vec<usize>, Extent)> = Vec::with_capacity(extents.len());
+    for i in order {
+        let next = extents[i];
+        match runs.last_mut() {
+            Some((members, whole))
+                if whole.file_end() == next.file_offset
+                    && whole.buffer_end() == next.buffer_offset =>
+            {
+                members.push(i);
+                whole.len += next.len;
+            }
+            _ => runs.push((vec![i], next)),
+        }
+    }
+    runs
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use dmabufio::dmabuf::DmaBuf;
 use dmabufio::extent::Direction;
 use dmabufio::heap::{Allocator, Heap};
 use dmabufio::sys::mmap::{Access, Mapping};
-use rustix::fs::{fcntl_getfl, seek, OFlags, SeekFrom};
+use rustix::fs::{fadvise, fcntl_getfl, seek, Advice, OFlags, SeekFrom};
 use std::env;
 use std::fs::{self, File, OpenOptions};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -65,12 +65,19 @@ impl Random {
     }
 }
 
-/// Writes a file of `content` and lets it reach the disk, so that its pages are clean.
+/// Writes a file of `content` and leaves nothing of it in the page cache.
 pub fn file(dir: &Path, name: &str, content: &[u8]) -> PathBuf {
     let path = dir.join(name);
     fs::write(&path, content).expect("write a test file");
-    File::open(&path).and_then(|file| file.sync_all()).expect("sync a test file");
+    make_cold(&path);
     path
+}
+
+/// Empties the page cache of a file.
+pub fn make_cold(path: &Path) {
+    let file = File::open(path).expect("open a test file");
+    file.sync_all().expect("sync a test file");
+    fadvise(&file, 0, 0, Advice::DontNeed).expect("drop its pages");
 }
 
 pub fn open(path: &Path, flags: OFlags) -> File {

@@ -28,7 +28,7 @@ parcelable ExtentPlan {
     long bytesDirect;
     /** Bytes at the edges of a direct body that would be copied: less than one page at each end. */
     long bytesBounced;
-    /** Bytes that would go through the page cache. */
+    /** Bytes that the CPU would copy because the extent would not go direct. */
     long bytesBuffered;
     /** The method of the body, or of everything if there is no body. */
     Method method = Method.NONE;

@@ -38,4 +38,10 @@ enum FallbackReason {
     UNALIGNED = 7,
     /** Direct I/O through a mapping needs a file descriptor opened with O_DIRECT. */
     DESCRIPTOR_NOT_DIRECT = 8,
+    /**
+     * The page cache holds most of it already, and copying is faster than reading it again. The
+     * service sees that only where the kernel tells it: for a descriptor that can write, or a file
+     * of its own.
+     */
+    RESIDENT = 9,
 }

@@ -32,7 +32,7 @@ parcelable Receipt {
     long bytesDirect;
     /** Bytes at the edges of direct bodies, copied by the CPU: less than a page at each end. */
     long bytesBounced;
-    /** Bytes of bodies moved through the page cache. */
+    /** Bytes copied by the CPU because their extent did not go direct. */
     long bytesBuffered;
     /** The method that moved the most bytes; NONE if nothing moved. */
     Method method = Method.NONE;

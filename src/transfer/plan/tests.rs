@@ -21,8 +21,48 @@ fn extent(file_offset: u64, buffer_offset: u64, len: u64) -> Extent {
 }
 
 fn predict(extent: Extent, len: u64, route: Route) -> ExtentPlan {
-    let split = vec![SplitExtent::new(&extent, len, route)];
-    Plan { split, route }.predict()[0]
+    let runs = vec![Run::new(vec![0], &extent, len, route, false)];
+    Plan { extents: &[extent], runs, route }.predict()[0]
+}
+
+fn merged(extents: &[Extent]) -> Vec<(Vec<usize>, u64)> {
+    merge(extents).into_iter().map(|(members, whole)| (members, whole.len)).collect()
+}
+
+#[test]
+fn extents_that_continue_each_other_are_one_run() {
+    let extents = [extent(8292, 100, 50), extent(0, 1000, 10), extent(8192, 0, 100)];
+    assert_eq!(merged(&extents), [(vec![1], 10), (vec![2, 0], 150)]);
+}
+
+#[test]
+fn gap_in_file_or_buffer_ends_a_run() {
+    let extents = [extent(0, 0, 10), extent(10, 11, 10), extent(21, 21, 10)];
+    assert_eq!(merged(&extents), [(vec![0], 10), (vec![1], 10), (vec![2], 10)]);
+}
+
+#[test]
+fn merged_extents_have_edges_at_the_ends_of_the_run_only() {
+    let extents = [extent(0, 0, 5000), extent(5000, 5000, 5000)];
+    let route = direct();
+    let whole = extent(0, 0, 10_000);
+    let runs = vec![Run::new(vec![0, 1], &whole, 10_000, route, false)];
+    let plan = Plan { extents: &extents, runs, route };
+    let [first, second] = plan.predict()[..] else { panic!("two extents") };
+    assert_eq!((first.direct, first.bounced), (5000, 0));
+    assert_eq!((second.direct, second.bounced), (3192, 1808));
+    let at = |file_offset| Piece { file_offset, buffer_offset: file_offset, len: 1 };
+    assert_eq!(plan.extent_of(&plan.runs[0], at(4999)), 0);
+    assert_eq!(plan.extent_of(&plan.runs[0], at(5000)), 1);
+}
+
+#[test]
+fn resident_run_is_copied_and_says_so() {
+    let whole = extent(0, 0, 8192);
+    let runs = vec![Run::new(vec![0], &whole, 8192, direct(), true)];
+    let plan = Plan { extents: &[whole], runs, route: direct() }.predict()[0];
+    assert_eq!((plan.direct, plan.buffered), (0, 8192));
+    assert_eq!(plan.reason, Some(FallbackReason::Resident));
 }
 
 #[test]
@@ -90,7 +130,7 @@ proptest! {
         };
         let extent = extent(file_offset, buffer_offset, len);
         let moved = len.saturating_sub(short);
-        let split = SplitExtent::new(&extent, moved, route);
+        let split = Run::new(vec![0], &extent, moved, route, false);
         let mut done = 0;
         let mut edges = 0;
         for segment in split.segments() {

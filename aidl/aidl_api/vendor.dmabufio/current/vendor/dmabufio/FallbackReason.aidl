@@ -43,4 +43,5 @@ enum FallbackReason {
   FILE_SYSTEM_STALLS = 6,
   UNALIGNED = 7,
   DESCRIPTOR_NOT_DIRECT = 8,
+  RESIDENT = 9,
 }
