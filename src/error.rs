@@ -80,6 +80,11 @@ impl Error {
         Self { what: format!("extent {index}: {}", self.what), ..self }
     }
 
+    /// The same failure, with the item of a load that it happened in.
+    pub(crate) fn in_item(self, index: usize) -> Self {
+        Self { what: format!("item {index}: {}", self.what), ..self }
+    }
+
     /// What kind of failure it is.
     pub fn kind(&self) -> ErrorKind {
         self.kind

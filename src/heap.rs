@@ -110,15 +110,21 @@ impl Allocator {
         self.max_bytes
     }
 
-    /// Allocates a zeroed buffer of at least `size` bytes: readable, writable, close-on-exec.
-    /// Returns it with its size, a multiple of the page size.
-    pub fn allocate(&self, size: u64) -> Result<(OwnedFd, u64)> {
+    /// Checks that a buffer can have `size` bytes.
+    pub(crate) fn check_size(&self, size: u64) -> Result<()> {
         if size == 0 || size > self.max_bytes {
             return Err(Error::new(
                 ErrorKind::InvalidRequest,
                 format!("size={size}: not between 1 and {} bytes", self.max_bytes),
             ));
         }
+        Ok(())
+    }
+
+    /// Allocates a zeroed buffer of at least `size` bytes: readable, writable, close-on-exec.
+    /// Returns it with its size, a multiple of the page size.
+    pub fn allocate(&self, size: u64) -> Result<(OwnedFd, u64)> {
+        self.check_size(size)?;
         // At most max_bytes, so it cannot overflow.
         let size = size.next_multiple_of(self.page_size);
         let what = || format!("heap {}: allocate {size} bytes", self.heap());

@@ -16,6 +16,7 @@ pub mod error;
 pub mod extent;
 pub mod file;
 pub mod heap;
+pub mod load;
 pub mod method;
 pub mod probe;
 pub mod service;

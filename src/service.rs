@@ -16,12 +16,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::extent::MAX_EXTENTS;
 use crate::file::RegularFile;
 use crate::heap::Allocator;
+use crate::load::{self, MAX_BATCH};
 use crate::method::{Mode, Support};
 use crate::probe;
 use crate::transfer::receipt::Receipt as CoreReceipt;
 use crate::transfer::{transfer, Request};
 use binder_shim::{borrow, caller, new_binder, pfd, BinderResult, ParcelFileDescriptor, Strong};
-use convert::CheckedRequest;
+use convert::{CheckedLoad, CheckedRequest};
 use gate::Gate;
 use priority::PriorityGuard;
 use statistics::Statistics;
@@ -35,6 +36,8 @@ use aidl::Capabilities::Capabilities;
 use aidl::Digest::Digest;
 use aidl::Extent::Extent;
 use aidl::IDmabufIo::{BnDmabufIo, IDmabufIo};
+use aidl::LoadRequest::LoadRequest;
+use aidl::LoadResult::LoadResult;
 use aidl::Plan::Plan;
 use aidl::Receipt::Receipt;
 use aidl::TransferRequest::TransferRequest;
@@ -43,6 +46,7 @@ use aidl::TransferRequest::TransferRequest;
 pub const INSTANCE: &str = "vendor.dmabufio.IDmabufIo/default";
 
 const _: () = assert!(aidl::IDmabufIo::MAX_EXTENTS as usize == MAX_EXTENTS);
+const _: () = assert!(aidl::IDmabufIo::MAX_BATCH as usize == MAX_BATCH);
 
 /// The service's state. Clones share it.
 #[derive(Debug, Clone)]
@@ -143,6 +147,30 @@ impl DmabufIo {
         Ok(receipt)
     }
 
+    fn load(&self, request: &LoadRequest) -> Result<LoadResult> {
+        let _running = self.state.gate.enter()?;
+        let checked = CheckedLoad::new(request)?;
+        let heap = &self.state.heap;
+        let file = RegularFile::new(checked.file, heap.heap())?;
+        let uid = caller().uid;
+        let _priority = PriorityGuard::new(checked.priority);
+        let source = load::Source { heap, uid, tag: &request.tag };
+        let results = load::load(source, &file, &checked.items, checked.mode)?;
+        log::debug!("load uid={uid} tag={}: {} items", request.tag, results.len());
+        let mut items = Vec::with_capacity(results.len());
+        for result in results {
+            match &result {
+                Ok(loaded) => self.state.statistics.count_transfer(&loaded.receipt),
+                Err(error) => self.state.statistics.count_error("load", uid, error),
+            }
+            items.push(match result {
+                Ok(loaded) => convert::loaded_item(loaded, heap.heap()),
+                Err(error) => status::failed_item(&error),
+            });
+        }
+        Ok(LoadResult { items })
+    }
+
     /// Turns a failure into a status, once it is logged and counted.
     fn reply<T>(&self, call: &str, result: Result<T>) -> BinderResult<T> {
         result.map_err(|error| {
@@ -170,8 +198,14 @@ impl IDmabufIo for DmabufIo {
 
     fn transfer(&self, request: &TransferRequest) -> BinderResult<Receipt> {
         // A missing descriptor has an exception of its own, like any null in AIDL.
-        status::check_not_null(request)?;
+        status::check_not_null("buffer", &request.buffer)?;
+        status::check_not_null("file", &request.file)?;
         self.reply("transfer", self.transfer(request).map(convert::receipt))
+    }
+
+    fn load(&self, request: &LoadRequest) -> BinderResult<LoadResult> {
+        status::check_not_null("file", &request.file)?;
+        self.reply("load", self.load(request))
     }
 }
 

@@ -21,6 +21,8 @@ use vendor_dmabufio::aidl::vendor::dmabufio::{
     Extent::Extent,
     Heap::Heap,
     IDmabufIo::{BnDmabufIo, IDmabufIo},
+    LoadRequest::LoadRequest,
+    LoadResult::LoadResult,
     Plan::Plan,
     Receipt::Receipt,
     TransferRequest::TransferRequest,
@@ -61,6 +63,10 @@ impl IDmabufIo for Copier {
         let copy = || std::io::copy(&mut open(file)?, &mut open(buffer)?);
         let bytes = copy().map_err(|error| service_error(Error::IO.0, &error.to_string()))?;
         Ok(Receipt { bytes: bytes as i64, ..Default::default() })
+    }
+
+    fn load(&self, _request: &LoadRequest) -> BinderResult<LoadResult> {
+        Err(exception(ex::UNSUPPORTED_OPERATION, "load: not in this test"))
     }
 }
 

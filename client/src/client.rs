@@ -3,12 +3,13 @@
 use crate::buffer::Buffer;
 use crate::convert;
 use crate::error::Error;
-use binder_shim::{connect_socket, describe, into_fd, lookup_within, pfd, Strong};
+use binder_shim::{connect_socket, describe, lookup_within, pfd, Strong};
 use dmabufio::dmabuf::DmaBuf;
 use dmabufio::error::{Error as CoreError, ErrorKind};
 use dmabufio::extent::{Direction, Extent, MAX_EXTENTS};
 use dmabufio::file::RegularFile;
 use dmabufio::heap::{Allocator, Heap};
+use dmabufio::load::{self, Item, Loaded};
 use dmabufio::method::{Method, Mode, Support};
 use dmabufio::probe;
 use dmabufio::service::INSTANCE;
@@ -75,6 +76,15 @@ impl<'a> Transfer<'a> {
     }
 }
 
+/// A buffer of [`Client::load`].
+#[derive(Debug)]
+pub struct Filled {
+    /// The buffer.
+    pub buffer: Buffer,
+    /// How it was filled.
+    pub receipt: Receipt,
+}
+
 /// A connection to the service, or the core in this process.
 pub struct Client(Backend);
 
@@ -132,16 +142,10 @@ impl Client {
                     size: convert::bytes("size", size)?,
                     tag: tag.to_owned(),
                 };
-                let buffer = service.allocate(&desc).map_err(convert::error)?;
-                let fd = buffer.fd.ok_or_else(|| {
-                    Error::Unreachable("the service sent a buffer without a descriptor".to_owned())
-                })?;
-                let size = u64::try_from(buffer.size).unwrap_or(0);
-                Ok(Buffer::new(into_fd(fd), size, convert::heap(buffer.heap)?))
+                convert::buffer(service.allocate(&desc).map_err(convert::error)?)
             }
             Backend::Local { heap, .. } => {
-                let uid = metadata("/proc/self").map_or(0, |process| process.uid());
-                let (fd, size) = heap.allocate_named(size, uid, tag)?;
+                let (fd, size) = heap.allocate_named(size, own_uid(), tag)?;
                 Ok(Buffer::new(fd, size, heap.heap()))
             }
         }
@@ -194,6 +198,41 @@ impl Client {
         }
     }
 
+    /// Allocates a buffer for each item and fills it from `file`, allocating the next one while the
+    /// one before is filled. What is malformed is refused as a whole; after that each item succeeds
+    /// or fails by itself.
+    pub fn load(
+        &self,
+        file: BorrowedFd<'_>,
+        items: &[Item],
+        mode: Mode,
+        tag: &str,
+    ) -> Result<Vec<Result<Filled, Error>>, Error> {
+        match &self.0 {
+            Backend::Service(service) => {
+                let request = aidl::LoadRequest::LoadRequest {
+                    file: Some(pfd(duplicate("file", file)?)),
+                    items: items.iter().map(convert::load_item).collect::<Result<_, _>>()?,
+                    mode: convert::mode(mode),
+                    tag: tag.to_owned(),
+                    ..Default::default()
+                };
+                let result = service.load(&request).map_err(convert::error)?;
+                Ok(result.items.into_iter().map(convert::loaded_item).collect())
+            }
+            Backend::Local { heap, .. } => {
+                let file = RegularFile::new(file, heap.heap())?;
+                let source = load::Source { heap, uid: own_uid(), tag };
+                let results = load::load(source, &file, items, mode)?.into_iter();
+                let filled = |loaded: Loaded| Filled {
+                    buffer: Buffer::new(loaded.fd, loaded.size, heap.heap()),
+                    receipt: loaded.receipt,
+                };
+                Ok(results.map(|result| Ok(filled(result?))).collect())
+            }
+        }
+    }
+
     /// Opens a file for a load in `mode`, with `O_DIRECT` where that makes the load faster: if
     /// the best method here is a mapping, and the file system takes it.
     pub fn open_for_load(&self, path: &Path, mode: Mode) -> Result<File, Error> {
@@ -207,6 +246,11 @@ impl Client {
         };
         file.map_err(|error| open_error(path, &error))
     }
+}
+
+/// The user of this process, whom local buffers are for.
+fn own_uid() -> u32 {
+    metadata("/proc/self").map_or(0, |process| process.uid())
 }
 
 /// A second descriptor of the same open file, as a parcel must own what it carries.

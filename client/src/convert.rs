@@ -3,12 +3,14 @@
 //! What a service sends is checked too: a newer one may know methods and reasons that this client
 //! does not.
 
-use crate::client::Capabilities;
+use crate::buffer::Buffer;
+use crate::client::{Capabilities, Filled};
 use crate::error::Error;
-use binder_shim::{describe, ex, Status};
+use binder_shim::{describe, ex, into_fd, Status};
 use dmabufio::error::{Error as CoreError, ErrorKind};
 use dmabufio::extent::{Direction, Extent};
 use dmabufio::heap::Heap;
+use dmabufio::load::Item;
 use dmabufio::method::{FallbackReason, Method, Mode};
 use dmabufio::transfer::plan::ExtentPlan;
 use dmabufio::transfer::receipt::Receipt;
@@ -19,21 +21,25 @@ use vendor_dmabufio::aidl::vendor::dmabufio as aidl;
 /// The failure that a status reports.
 pub(crate) fn error(status: Status) -> Error {
     let message = describe(&status);
-    let code = aidl::Error::Error(status.service_specific_error());
     let kind = match status.exception_code() {
         ex::ILLEGAL_ARGUMENT | ex::NULL_POINTER => ErrorKind::InvalidRequest,
         ex::SECURITY => ErrorKind::PermissionDenied,
         ex::UNSUPPORTED_OPERATION => ErrorKind::Unsupported,
-        ex::SERVICE_SPECIFIC => match code {
-            aidl::Error::Error::NOT_DIRECT => ErrorKind::NotDirect,
-            aidl::Error::Error::BUSY => ErrorKind::Busy,
-            aidl::Error::Error::NO_MEMORY => ErrorKind::NoMemory,
-            aidl::Error::Error::NO_SPACE => ErrorKind::NoSpace,
-            _ => ErrorKind::Io,
-        },
+        ex::SERVICE_SPECIFIC => kind(status.service_specific_error()),
         _ => return Error::Unreachable(message),
     };
     CoreError::new(kind, message).into()
+}
+
+/// The kind of failure that a service-specific code stands for.
+fn kind(code: i32) -> ErrorKind {
+    match aidl::Error::Error(code) {
+        aidl::Error::Error::NOT_DIRECT => ErrorKind::NotDirect,
+        aidl::Error::Error::BUSY => ErrorKind::Busy,
+        aidl::Error::Error::NO_MEMORY => ErrorKind::NoMemory,
+        aidl::Error::Error::NO_SPACE => ErrorKind::NoSpace,
+        _ => ErrorKind::Io,
+    }
 }
 
 pub(crate) fn capabilities(from: &aidl::Capabilities::Capabilities) -> Result<Capabilities, Error> {
@@ -56,6 +62,29 @@ pub(crate) fn extents(extents: &[Extent]) -> Result<Vec<aidl::Extent::Extent>, E
         })
     };
     extents.iter().map(convert).collect()
+}
+
+pub(crate) fn load_item(item: &Item) -> Result<aidl::LoadItem::LoadItem, Error> {
+    Ok(aidl::LoadItem::LoadItem {
+        size: bytes("size", item.size)?,
+        extents: extents(&item.extents)?,
+    })
+}
+
+pub(crate) fn loaded_item(item: aidl::LoadedItem::LoadedItem) -> Result<Filled, Error> {
+    match (item.buffer, item.receipt) {
+        (Some(filled), Some(how)) => {
+            Ok(Filled { buffer: buffer(filled)?, receipt: receipt(&how)? })
+        }
+        _ => Err(CoreError::new(kind(item.error), item.message).into()),
+    }
+}
+
+pub(crate) fn buffer(buffer: aidl::Buffer::Buffer) -> Result<Buffer, Error> {
+    let fd = buffer.fd.ok_or_else(|| {
+        Error::Unreachable("the service sent a buffer without a descriptor".to_owned())
+    })?;
+    Ok(Buffer::new(into_fd(fd), unsigned(buffer.size)?, heap(buffer.heap)?))
 }
 
 pub(crate) fn direction(direction: Direction) -> aidl::Direction::Direction {

@@ -28,5 +28,5 @@ mod convert;
 mod error;
 
 pub use buffer::Buffer;
-pub use client::{Capabilities, Client, Transfer};
+pub use client::{Capabilities, Client, Filled, Transfer};
 pub use error::Error;

@@ -8,11 +8,12 @@ use super::priority::Priority;
 use crate::error::{Error, ErrorKind, Result};
 use crate::extent::{Direction, Extent};
 use crate::heap::Heap;
+use crate::load::{Item, Loaded};
 use crate::method::{FallbackReason, Method, Mode};
 use crate::transfer::plan::ExtentPlan;
 use crate::transfer::receipt::Receipt;
 use crate::transfer::Durability;
-use binder_shim::{borrow, ParcelFileDescriptor};
+use binder_shim::{borrow, pfd, ParcelFileDescriptor};
 use rustix::fd::BorrowedFd;
 use std::time::Duration;
 
@@ -33,17 +34,14 @@ pub(super) struct CheckedRequest<'a> {
 
 impl<'a> CheckedRequest<'a> {
     pub fn new(request: &'a aidl::TransferRequest::TransferRequest) -> Result<Self> {
-        let fd = |name: &str, fd: &'a Option<ParcelFileDescriptor>| {
-            fd.as_ref().map(borrow).ok_or_else(|| invalid(format!("{name}: no descriptor")))
-        };
         check_tag(&request.tag)?;
         if request.tag.len() > MAX_TAG {
             return Err(invalid(format!("tag: longer than {MAX_TAG} bytes")));
         }
         check_digest(request.digest)?;
         Ok(Self {
-            buffer: fd("buffer", &request.buffer)?,
-            file: fd("file", &request.file)?,
+            buffer: descriptor("buffer", &request.buffer)?,
+            file: descriptor("file", &request.file)?,
             extents: extents(&request.extents)?,
             direction: direction(request.direction)?,
             mode: mode(request.mode)?,
@@ -51,6 +49,36 @@ impl<'a> CheckedRequest<'a> {
             durability: durability(request.durability)?,
         })
     }
+}
+
+/// A load request whose numbers, enums and text have been checked, and whose descriptor has not.
+pub(super) struct CheckedLoad<'a> {
+    pub file: BorrowedFd<'a>,
+    pub items: Vec<Item>,
+    pub mode: Mode,
+    pub priority: Priority,
+}
+
+impl<'a> CheckedLoad<'a> {
+    pub fn new(request: &'a aidl::LoadRequest::LoadRequest) -> Result<Self> {
+        check_tag(&request.tag)?;
+        let convert = |(i, item): (usize, &aidl::LoadItem::LoadItem)| {
+            let size = u64::try_from(item.size)
+                .map_err(|_| invalid(format!("item {i}: size={}: negative", item.size)))?;
+            let extents = extents(&item.extents).map_err(|error| error.in_item(i))?;
+            Ok(Item { size, extents })
+        };
+        Ok(Self {
+            file: descriptor("file", &request.file)?,
+            items: request.items.iter().enumerate().map(convert).collect::<Result<_>>()?,
+            mode: mode(request.mode)?,
+            priority: priority(request.priority)?,
+        })
+    }
+}
+
+fn descriptor<'a>(name: &str, fd: &'a Option<ParcelFileDescriptor>) -> Result<BorrowedFd<'a>> {
+    fd.as_ref().map(borrow).ok_or_else(|| invalid(format!("{name}: no descriptor")))
 }
 
 pub(super) fn extents(extents: &[aidl::Extent::Extent]) -> Result<Vec<Extent>> {
@@ -182,6 +210,20 @@ pub(super) fn receipt(receipt: Receipt) -> aidl::Receipt::Receipt {
         ioNanos: nanos(receipt.io),
         syncNanos: nanos(receipt.sync),
         digest: Vec::new(),
+    }
+}
+
+pub(super) fn loaded_item(loaded: Loaded, from: Heap) -> aidl::LoadedItem::LoadedItem {
+    // From here the reply owns the descriptor.
+    let buffer = aidl::Buffer::Buffer {
+        fd: Some(pfd(loaded.fd)),
+        size: bytes(loaded.size),
+        heap: heap(from),
+    };
+    aidl::LoadedItem::LoadedItem {
+        buffer: Some(buffer),
+        receipt: Some(receipt(loaded.receipt)),
+        ..Default::default()
     }
 }
 

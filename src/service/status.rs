@@ -1,10 +1,8 @@
 //! Turns failures into binder statuses. The table is on [`ErrorKind`].
 
 use crate::error::{Error, ErrorKind};
-use binder_shim::{ex, exception, service_error, BinderResult, Status};
-use vendor_dmabufio::aidl::vendor::dmabufio::{
-    Error::Error as Code, TransferRequest::TransferRequest,
-};
+use binder_shim::{ex, exception, service_error, BinderResult, ParcelFileDescriptor, Status};
+use vendor_dmabufio::aidl::vendor::dmabufio::{Error::Error as Code, LoadedItem::LoadedItem};
 
 /// The status for `error`, with its message.
 pub(super) fn from(error: &Error) -> Status {
@@ -24,14 +22,29 @@ pub(super) fn from(error: &Error) -> Status {
     }
 }
 
-/// Refuses a request without its descriptors, which the Rust types allow.
-pub(super) fn check_not_null(request: &TransferRequest) -> BinderResult<()> {
-    for (name, fd) in [("buffer", &request.buffer), ("file", &request.file)] {
-        if fd.is_none() {
-            return Err(exception(ex::NULL_POINTER, &format!("{name}: no descriptor")));
-        }
+/// The outcome of an item of a load that could not be filled. What the caller did wrong has been
+/// refused before, so a kind without a code of its own is the kernel's word about the I/O.
+pub(super) fn failed_item(error: &Error) -> LoadedItem {
+    let code = match error.kind() {
+        ErrorKind::NotDirect => Code::NOT_DIRECT,
+        ErrorKind::Busy => Code::BUSY,
+        ErrorKind::NoMemory => Code::NO_MEMORY,
+        ErrorKind::NoSpace => Code::NO_SPACE,
+        ErrorKind::InvalidRequest
+        | ErrorKind::BadDescriptor
+        | ErrorKind::PermissionDenied
+        | ErrorKind::Unsupported
+        | ErrorKind::Io => Code::IO,
+    };
+    LoadedItem { error: code.0, message: error.to_string(), ..Default::default() }
+}
+
+/// Refuses a request without one of its descriptors, which the Rust types allow.
+pub(super) fn check_not_null(name: &str, fd: &Option<ParcelFileDescriptor>) -> BinderResult<()> {
+    match fd {
+        Some(_) => Ok(()),
+        None => Err(exception(ex::NULL_POINTER, &format!("{name}: no descriptor"))),
     }
-    Ok(())
 }
 
 #[cfg(test)]

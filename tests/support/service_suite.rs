@@ -34,7 +34,9 @@ use vendor_dmabufio::aidl::vendor::dmabufio::{
     Extent::Extent,
     FallbackReason::FallbackReason,
     Heap::Heap,
-    IDmabufIo::{IDmabufIo, MAX_EXTENTS},
+    IDmabufIo::{IDmabufIo, MAX_BATCH, MAX_EXTENTS},
+    LoadItem::LoadItem,
+    LoadRequest::LoadRequest,
     Method::Method,
     Mode::Mode,
     Priority::Priority,
@@ -270,6 +272,93 @@ fn mode_direct_is_the_service_specific_error_not_direct() {
     let status = fixture.service.transfer(&load).expect_err("shifted");
     expect(&status, ex::SERVICE_SPECIFIC, "extent 0: ");
     assert_eq!(status.service_specific_error(), Code::NOT_DIRECT.0);
+}
+
+// Loads of several buffers.
+
+/// A load of a file of 1 000 000 bytes into four buffers.
+fn four_buffers(fixture: &Fixture) -> (LoadRequest, Vec<u8>) {
+    let (path, content) = fixture.file("parts", 1_000_000);
+    let item = |i: i64| LoadItem { size: 262_144, extents: list(&[(i * 262_144, 0, 262_144)]) };
+    let request = LoadRequest {
+        file: Some(pfd(File::open(path).expect("open").into())),
+        items: (0..4).map(item).collect(),
+        tag: "parts".to_owned(),
+        ..Default::default()
+    };
+    (request, content)
+}
+
+#[test]
+fn load_fills_all_buffers_in_order() {
+    let fixture = Fixture::new();
+    let (request, content) = four_buffers(&fixture);
+    let result = fixture.service.load(&request).expect("load");
+    assert_eq!(result.items.len(), 4);
+    for (item, part) in result.items.into_iter().zip(content.chunks(262_144)) {
+        assert_eq!((item.error, item.message.as_str()), (0, ""));
+        assert_eq!(item.receipt.expect("a receipt").bytes, part.len() as i64);
+        let buffer = item.buffer.expect("a buffer");
+        assert_eq!(buffer.size, 262_144);
+        let filled = read_buffer(duplicate(&buffer.fd).as_fd(), fixture.heap, 262_144);
+        assert!(filled[..part.len()] == *part, "the buffer differs from the file");
+        assert!(filled[part.len()..].iter().all(|byte| *byte == 0), "not zero after the end");
+    }
+}
+
+#[test]
+fn load_reports_each_item_by_itself() {
+    let fixture = Fixture::new();
+    let (mut request, content) = four_buffers(&fixture);
+    request.mode = Mode::DIRECT;
+    // Shifted against its buffer, so it cannot go direct.
+    request.items[1].extents = list(&[(1, 0, 8192)]);
+    let result = fixture.service.load(&request).expect("load");
+    let failed = &result.items[1];
+    assert_eq!(failed.error, Code::NOT_DIRECT.0);
+    assert!(failed.message.starts_with("extent 0: "), "{}", failed.message);
+    assert!(failed.buffer.is_none() && failed.receipt.is_none());
+    for i in [0, 2] {
+        let item = &result.items[i];
+        if is_patched() {
+            let buffer = item.buffer.as_ref().expect("a buffer");
+            let filled = read_buffer(duplicate(&buffer.fd).as_fd(), fixture.heap, 262_144);
+            assert!(filled == content[i * 262_144..(i + 1) * 262_144], "item {i}");
+        } else {
+            // Here nothing goes direct without an O_DIRECT descriptor.
+            assert_eq!(item.error, Code::NOT_DIRECT.0, "item {i}");
+        }
+    }
+}
+
+#[test]
+fn malformed_loads_are_refused_as_a_whole() {
+    let fixture = Fixture::new();
+    let refuse = |operand: &str, spoil: &dyn Fn(&mut LoadRequest)| {
+        let (mut request, _) = four_buffers(&fixture);
+        spoil(&mut request);
+        let status = fixture.service.load(&request).expect_err(operand);
+        expect(&status, ex::ILLEGAL_ARGUMENT, operand);
+    };
+    refuse("items: 0 given", &|request| request.items.clear());
+    refuse("items: 33 given", &|request| {
+        let item = request.items[0].clone();
+        request.items.resize(MAX_BATCH as usize + 1, item);
+    });
+    refuse("item 2: size=-1: negative", &|request| request.items[2].size = -1);
+    refuse("item 3: size=0", &|request| request.items[3].size = 0);
+    refuse("item 1: extent 0: length=-1", &|request| {
+        request.items[1].extents = list(&[(0, 0, -1)]);
+    });
+    refuse("item 1: extent 0: ", &|request| {
+        request.items[1].extents = list(&[(0, 262_143, 2)]);
+    });
+    refuse("extents: 2052 given", &|request| {
+        let extents: Vec<_> = (0..513).map(|i| (i, i, 1)).collect();
+        request.items.iter_mut().for_each(|item| item.extents = list(&extents));
+    });
+    refuse("mode=7", &|request| request.mode = Mode(7));
+    refuse("file: a pipe", &|request| request.file = Some(pfd(pipe().expect("pipe").0)));
 }
 
 // Buffers.

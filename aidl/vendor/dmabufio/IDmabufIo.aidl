@@ -20,6 +20,8 @@ import vendor.dmabufio.Buffer;
 import vendor.dmabufio.BufferDesc;
 import vendor.dmabufio.Capabilities;
 import vendor.dmabufio.Extent;
+import vendor.dmabufio.LoadRequest;
+import vendor.dmabufio.LoadResult;
 import vendor.dmabufio.Plan;
 import vendor.dmabufio.Receipt;
 import vendor.dmabufio.TransferRequest;
@@ -39,6 +41,9 @@ import vendor.dmabufio.TransferRequest;
 interface IDmabufIo {
     /** The largest number of extents in one request. Keeps a request in a small parcel. */
     const int MAX_EXTENTS = 2048;
+
+    /** The largest number of buffers in one load. Bounds the descriptors in one reply. */
+    const int MAX_BATCH = 32;
 
     /**
      * Says what this service can do here. Never waits for I/O.
@@ -92,4 +97,16 @@ interface IDmabufIo {
      *         Error.NO_SPACE or Error.IO.
      */
     Receipt transfer(in TransferRequest request);
+
+    /**
+     * Allocates buffers and fills them from a file, and returns when all are filled. The next
+     * buffer is allocated while the one before is filled. What is malformed is refused before
+     * anything is allocated; after that, each item succeeds or fails by itself.
+     *
+     * @param request the file and the buffers.
+     * @return a buffer and a receipt, or an error, for each item.
+     * @throws EX_ILLEGAL_ARGUMENT as for allocate() and transfer(); the message names the item.
+     * @throws EX_NULL_POINTER if the descriptor is missing.
+     */
+    LoadResult load(in LoadRequest request);
 }

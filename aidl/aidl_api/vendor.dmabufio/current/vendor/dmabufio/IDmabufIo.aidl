@@ -38,5 +38,7 @@ interface IDmabufIo {
   vendor.dmabufio.Buffer allocate(in vendor.dmabufio.BufferDesc desc);
   vendor.dmabufio.Plan probe(in ParcelFileDescriptor file, in vendor.dmabufio.Extent[] extents);
   vendor.dmabufio.Receipt transfer(in vendor.dmabufio.TransferRequest request);
+  vendor.dmabufio.LoadResult load(in vendor.dmabufio.LoadRequest request);
   const int MAX_EXTENTS = 2048;
+  const int MAX_BATCH = 32;
 }
