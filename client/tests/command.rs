@@ -76,6 +76,19 @@ fn load_of_a_range_keeps_its_place_in_the_page() {
 }
 
 #[test]
+fn split_load_fills_many_buffers_and_equals_the_file() {
+    let dir = scratch();
+    // More buffers than one request can carry.
+    let path = file(&dir, "split", 40 * 8192 + 5);
+    let report = json(&["load", "--verify", "--split", "8K", "--offset", "3"], &[&path]);
+    assert_eq!(report["buffers"], 41);
+    assert_eq!(report["receipt"]["bytes"], 40 * 8192 + 2);
+    assert!(report["sha256"].is_string() && report["alloc_nanos"].is_null());
+    let error = failure(&["load", "--split", "1000"], &[&path]);
+    assert!(error.contains("--split 1000: not a multiple of the page size"), "{error}");
+}
+
+#[test]
 fn empty_file_is_loaded_as_nothing() {
     let dir = scratch();
     let report = json(&["load", "--verify"], &[&file(&dir, "empty", 0)]);

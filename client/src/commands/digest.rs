@@ -21,16 +21,25 @@ pub fn file(path: &Path, offset: u64, len: u64) -> Result<String> {
     Ok(hex(sha))
 }
 
-/// The digest of `len` bytes of a buffer from `offset`, through its mapping.
-pub fn buffer(buffer: &Buffer, offset: u64, len: u64) -> Result<String> {
+/// A range of a buffer.
+pub struct Part<'a> {
+    pub buffer: &'a Buffer,
+    pub offset: u64,
+    pub len: u64,
+}
+
+/// The digest of parts of buffers, one after the other, through their mappings.
+pub fn buffers<'a>(parts: impl IntoIterator<Item = Part<'a>>) -> Result<String> {
     let mut sha = Sha256::new();
-    let mut bytes = vec![0; STEP.min(len) as usize];
-    let mut done = 0;
-    while done < len {
-        let part = &mut bytes[..STEP.min(len - done) as usize];
-        buffer.read(offset + done, part)?;
-        sha.update(&part);
-        done += part.len() as u64;
+    let mut bytes = vec![0; STEP as usize];
+    for Part { buffer, offset, len } in parts {
+        let mut done = 0;
+        while done < len {
+            let step = &mut bytes[..STEP.min(len - done) as usize];
+            buffer.read(offset + done, step)?;
+            sha.update(&step);
+            done += step.len() as u64;
+        }
     }
     Ok(hex(sha))
 }

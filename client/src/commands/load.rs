@@ -4,19 +4,21 @@ use super::{digest, sliced, ModeArg};
 use crate::connect::ConnectArgs;
 use crate::output::{Output, ReceiptReport};
 use crate::size;
-use anyhow::{bail, Context, Result};
+use anyhow::{bail, ensure, Context, Result};
 use dmabufio::extent::{Direction, Extent};
 use dmabufio::file::cached_pages;
+use dmabufio::load::{Item, MAX_BATCH};
 use dmabufio::transfer::receipt::Receipt;
-use dmabufio_client::{Buffer, Client, Transfer};
+use dmabufio_client::{Buffer, Client, Filled, Transfer};
 use serde::Serialize;
 use std::fs::File;
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// Load a file into a new buffer and print the receipt
+/// Load a file into new buffers and print the receipt
 #[derive(clap::Args)]
 pub struct Args {
     /// The file
@@ -29,6 +31,11 @@ pub struct Args {
     /// How much to load, in bytes; the rest of the file unless given
     #[arg(long, value_name = "BYTES", value_parser = size::parse)]
     length: Option<u64>,
+
+    /// Load into buffers of this many bytes instead of one, each allocated while the one before it
+    /// is filled
+    #[arg(long, value_name = "BYTES", value_parser = size::parse)]
+    split: Option<u64>,
 
     /// How much must bypass the page cache
     #[arg(long, value_enum, default_value = "auto")]
@@ -43,8 +50,10 @@ pub struct Args {
 struct Report {
     file: String,
     heap: String,
+    buffers: usize,
     offset: u64,
-    alloc_nanos: u128,
+    /// `None` if allocating overlapped with reading.
+    alloc_nanos: Option<u128>,
     total_nanos: u128,
     receipt: ReceiptReport,
     /// `None` if the kernel has no cachestat(2).
@@ -87,6 +96,40 @@ pub fn load(
     Ok(Loaded { buffer, at, receipt, alloc })
 }
 
+/// Allocates buffers of `split` bytes for `len` bytes of `file` from `offset`, and loads them.
+fn load_split(
+    client: &Client,
+    output: &Output,
+    file: &File,
+    range: Range<u64>,
+    split: u64,
+    mode: ModeArg,
+) -> Result<Vec<Filled>> {
+    ensure!(split > 0, "--split 0: give each buffer at least a byte");
+    let page_size = client.capabilities()?.page_size;
+    let at = range.start % page_size;
+    ensure!(
+        split % page_size == 0,
+        "--split {split}: not a multiple of the page size, {page_size} bytes"
+    );
+    let item = |file_offset| {
+        let len = split.min(range.end - file_offset);
+        Item { size: at + len, extents: vec![Extent { file_offset, buffer_offset: at, len }] }
+    };
+    let items: Vec<Item> = range.clone().step_by(split as usize).map(item).collect();
+    let progress = output.progress(range.end - range.start, "loading");
+    let mut filled = Vec::with_capacity(items.len());
+    for batch in items.chunks(MAX_BATCH) {
+        for result in client.load(file.as_fd(), batch, mode.into(), "load")? {
+            let part = result.with_context(|| format!("buffer {}", filled.len()))?;
+            progress.inc(part.receipt.bytes());
+            filled.push(part);
+        }
+    }
+    progress.finish_and_clear();
+    Ok(filled)
+}
+
 /// How many bytes `file` has from `offset`, at most `length`.
 pub fn available(path: &Path, file: &File, offset: u64, length: Option<u64>) -> Result<u64> {
     let size = file.metadata().with_context(|| format!("stat {}", path.display()))?.len();
@@ -105,29 +148,50 @@ pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCo
     let cached = || cached_pages(file.as_fd(), 0, 0).ok();
     let cached_before = cached();
     let start = Instant::now();
-    let loaded = load(&client, output, &file, args.offset, len, args.mode)
-        .with_context(|| format!("{}", args.file.display()))?;
+    let name = args.file.display();
+    let mut alloc = None;
+    let (parts, at) = match args.split {
+        Some(split) if len > 0 => {
+            let range = args.offset..args.offset + len;
+            let parts = load_split(&client, output, &file, range, split, args.mode)
+                .with_context(|| name.to_string())?;
+            (parts, args.offset % client.capabilities()?.page_size)
+        }
+        _ => {
+            let loaded = load(&client, output, &file, args.offset, len, args.mode)
+                .with_context(|| name.to_string())?;
+            alloc = Some(loaded.alloc);
+            (vec![Filled { buffer: loaded.buffer, receipt: loaded.receipt }], loaded.at)
+        }
+    };
     let total = start.elapsed();
+    let mut receipt = Receipt::default();
+    parts.iter().for_each(|part| sliced::add(&mut receipt, &part.receipt));
     let growth = cached_before.zip(cached()).map(|(before, after)| after as i64 - before as i64);
 
-    let moved = loaded.receipt.bytes();
+    let moved = receipt.bytes();
     let sha256 = if args.verify {
-        let in_buffer = digest::buffer(&loaded.buffer, loaded.at, moved)?;
+        let in_buffer = digest::buffers(parts.iter().map(|part| digest::Part {
+            buffer: &part.buffer,
+            offset: at,
+            len: part.receipt.bytes(),
+        }))?;
         let in_file = digest::file(&args.file, args.offset, moved)?;
         if in_buffer != in_file {
-            bail!("the buffer differs from the file: sha256 {in_buffer} and {in_file}");
+            bail!("{name}: the buffer differs from the file: sha256 {in_buffer} and {in_file}");
         }
         Some(in_buffer)
     } else {
         None
     };
     let report = Report {
-        file: args.file.display().to_string(),
-        heap: loaded.buffer.heap().to_string(),
+        file: name.to_string(),
+        heap: parts.first().map_or_else(String::new, |part| part.buffer.heap().to_string()),
+        buffers: parts.len(),
         offset: args.offset,
-        alloc_nanos: loaded.alloc.as_nanos(),
+        alloc_nanos: alloc.map(|alloc| alloc.as_nanos()),
         total_nanos: total.as_nanos(),
-        receipt: ReceiptReport::new(&loaded.receipt),
+        receipt: ReceiptReport::new(&receipt),
         page_cache_growth_pages: growth,
         sha256,
     };
@@ -136,13 +200,16 @@ pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCo
         let via = connect.describe();
         writeln!(out, "loaded {}: {} by {via}", report.file, size::bytes(moved))?;
         writeln!(out, "  total      {:>10}  {}", size::time(total), size::rate(moved, total))?;
-        writeln!(out, "  allocate   {:>10}  heap {heap}", size::time(loaded.alloc))?;
+        match alloc {
+            Some(alloc) => writeln!(out, "  allocate   {:>10}  heap {heap}", size::time(alloc))?,
+            None => writeln!(out, "  buffers    {:>10}  heap {heap}", report.buffers)?,
+        }
         report.receipt.write(out)?;
         if let Some(pages) = growth {
             writeln!(out, "  page cache {pages:>+10} pages")?;
         }
         if let Some(sha256) = &report.sha256 {
-            writeln!(out, "  verified   the buffer equals the file")?;
+            writeln!(out, "  verified   the buffers equal the file")?;
             writeln!(out, "  sha256     {sha256}")?;
         }
         Ok(())

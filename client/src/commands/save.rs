@@ -99,7 +99,8 @@ pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCo
 
     let sha256 = if args.verify {
         let in_file = digest::file(file.path(), 0, len)?;
-        let in_buffer = digest::buffer(&loaded.buffer, loaded.at, len)?;
+        let part = digest::Part { buffer: &loaded.buffer, offset: loaded.at, len };
+        let in_buffer = digest::buffers([part])?;
         if in_buffer != in_file {
             bail!("{name}: the saved data differs from the buffer: {in_file} and {in_buffer}");
         }

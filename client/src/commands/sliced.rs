@@ -46,11 +46,12 @@ pub fn transfer(
     Ok(total)
 }
 
-fn add(total: &mut Receipt, slice: &Receipt) {
+/// Adds a receipt to the sum of those before it.
+pub fn add(total: &mut Receipt, slice: &Receipt) {
     total.direct += slice.direct;
     total.bounced += slice.bounced;
     total.buffered += slice.buffered;
-    // All slices but the last are alike, so the first one's method moved the most.
+    // All but the last are alike, so the first one's method moved the most.
     total.method = total.method.or(slice.method);
     total.first_fallback = total.first_fallback.or(slice.first_fallback);
     total.queue += slice.queue;
