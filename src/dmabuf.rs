@@ -10,7 +10,6 @@ use crate::sys::{ioctl, statx, uapi};
 use rustix::fd::{AsRawFd, BorrowedFd};
 use rustix::fs::{fcntl_get_seals, fcntl_getfl, OFlags, SealFlags};
 use std::fs;
-use std::io::ErrorKind as IoErrorKind;
 
 /// The seals of the embedded heap's memfds. Their size is fixed for good, so that a mapping of one
 /// cannot fault, and nobody can add a seal that stops writing.
@@ -165,10 +164,10 @@ fn kind(fd: BorrowedFd<'_>, heap: Heap) -> Result<Option<Kind>> {
 /// it too, but on FUSE it waits for the daemon.
 fn is_dma_buf(fd: BorrowedFd<'_>) -> Result<bool> {
     let path = format!("/proc/self/fdinfo/{}", fd.as_raw_fd());
-    match fs::read_to_string(&path) {
-        Ok(text) => Ok(text.lines().any(|line| line.starts_with("exp_name:"))),
-        // Some other file system's fdinfo with a file name in it.
-        Err(error) if error.kind() == IoErrorKind::InvalidData => Ok(false),
+    match fs::read(&path) {
+        Ok(text) => {
+            Ok(text.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"exp_name:")))
+        }
         Err(error) => Err(Error::new(ErrorKind::Io, format!("buffer: read {path}: {error}"))),
     }
 }

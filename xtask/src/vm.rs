@@ -173,7 +173,6 @@ fn start(
         ("DMABUFIO_DEVICE", disk.device()),
         ("DMABUFIO_HEAP", &heap),
         ("DMABUFIO_SERVICE", if options.no_service { "0" } else { "1" }),
-        ("DMABUFIO_REQUIRE", require(options)),
     ];
     let exports: String =
         plan.iter().map(|(name, value)| format!("export {name}={}\n", quote(value))).collect();
@@ -207,16 +206,6 @@ fn start(
         if machine.kvm { "" } else { " (software emulation)" }
     ));
     machine.run(Duration::from_secs(options.timeout * 60))
-}
-
-/// What a test in this VM must find; it fails instead of skipping without.
-fn require(options: &Options) -> &'static str {
-    match (options.kernel, options.no_service) {
-        (Flavour::Stock, false) => "system_heap,udmabuf,disk,binder",
-        (Flavour::Stock, true) => "system_heap,udmabuf,disk",
-        (_, false) => "rw_file,system_heap,udmabuf,disk,binder",
-        (_, true) => "rw_file,system_heap,udmabuf,disk",
-    }
 }
 
 /// Our search path with `first` in front and the system's folders at the end.
