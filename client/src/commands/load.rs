@@ -209,7 +209,7 @@ pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCo
             writeln!(out, "  page cache {pages:>+10} pages")?;
         }
         if let Some(sha256) = &report.sha256 {
-            writeln!(out, "  verified   the buffers equal the file")?;
+            writeln!(out, "  verified   equal to the file")?;
             writeln!(out, "  sha256     {sha256}")?;
         }
         Ok(())

@@ -125,7 +125,7 @@ pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCo
         writeln!(out, "saved {name}: {} by {}", size::bytes(len), connect.describe())?;
         report.save.write(out)?;
         if let Some(sha256) = &report.sha256 {
-            writeln!(out, "  verified   the file equals the buffer")?;
+            writeln!(out, "  verified   equal to the buffer")?;
             writeln!(out, "  sha256     {sha256}")?;
         }
         Ok(())
