@@ -206,21 +206,24 @@ pub(crate) struct Piece {
     pub len: u64,
 }
 
+/// A piece to move, and between what.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Job<'a> {
+    pub buffer: &'a DmaBuf<'a>,
+    pub file: &'a RegularFile<'a>,
+    pub direction: Direction,
+    pub piece: Piece,
+}
+
 /// Moves a piece and returns how many bytes moved: fewer only if a load met the end of the file.
 /// On failure any part of the destination may have changed.
-pub(crate) fn run(
-    method: Method,
-    buffer: &DmaBuf<'_>,
-    file: &RegularFile<'_>,
-    direction: Direction,
-    piece: Piece,
-) -> Result<u64> {
+pub(crate) fn run(method: Method, job: Job<'_>) -> Result<u64> {
     loop {
         let result = match method {
-            Method::RwFileDirect => rw_file::direct(buffer, file, direction, piece),
-            Method::RwFileBuffered => rw_file::buffered(buffer, file, direction, piece),
-            Method::MappedDirect => mapped::direct(buffer, file, direction, piece),
-            Method::MappedBuffered => mapped::buffered(buffer, file, direction, piece),
+            Method::RwFileDirect => rw_file::direct(job),
+            Method::RwFileBuffered => rw_file::buffered(job),
+            Method::MappedDirect => mapped::direct(job),
+            Method::MappedBuffered => mapped::buffered(job),
         };
         match result {
             // Nothing is known of what moved, and moving it again does no harm.

@@ -11,7 +11,7 @@ use crate::dmabuf::DmaBuf;
 use crate::error::{During, Error, ErrorKind, Result};
 use crate::extent::{check_placement, check_shape, Direction, Extent};
 use crate::file::RegularFile;
-use crate::method::{self, Mode, Piece, Route};
+use crate::method::{self, Job, Mode, Piece, Route};
 use crate::probe;
 use plan::{Plan, Role};
 use receipt::{Receipt, Tally};
@@ -95,7 +95,7 @@ fn run(request: &Request<'_>, plan: &Plan<'_>, mut route: Route) -> Result<Recei
             for piece in segment.pieces() {
                 let moved = loop {
                     let method = segment.role.method(route);
-                    match method::run(method, buffer, file, direction, piece) {
+                    match method::run(method, Job { buffer, file, direction, piece }) {
                         Ok(moved) => {
                             let reason = run.reason.or(route.reason);
                             tally.add(segment.role, method, moved, reason);

@@ -5,8 +5,7 @@
 //! the piece does not have, data goes through a bounce buffer: the pages of a memfd, which the file
 //! is read into, and which is then itself read into the mapping.
 
-use super::Piece;
-use crate::dmabuf::DmaBuf;
+use super::{Job, Piece};
 use crate::error::{During, Error, ErrorKind, Result};
 use crate::extent::Direction;
 use crate::file::RegularFile;
@@ -21,42 +20,28 @@ use rustix::io::{self, Errno};
 const BOUNCE: u64 = 256 << 10;
 
 /// With a file opened with `O_DIRECT` and an aligned piece: the device moves the data.
-pub(super) fn direct(
-    buffer: &DmaBuf<'_>,
-    file: &RegularFile<'_>,
-    direction: Direction,
-    piece: Piece,
-) -> Result<u64> {
-    run(buffer, direction, piece, |window| window.direct(file.fd()))
+pub(super) fn direct(job: Job<'_>) -> Result<u64> {
+    run(job, |window| window.direct(job.file.fd()))
 }
 
 /// At any alignment, with any file.
-pub(super) fn buffered(
-    buffer: &DmaBuf<'_>,
-    file: &RegularFile<'_>,
-    direction: Direction,
-    piece: Piece,
-) -> Result<u64> {
-    run(buffer, direction, piece, |window| {
-        if file.is_o_direct() {
-            return window.bounced(file, 0);
+pub(super) fn buffered(job: Job<'_>) -> Result<u64> {
+    run(job, |window| {
+        if job.file.is_o_direct() {
+            return window.bounced(job.file);
         }
-        match window.direct(file.fd()) {
+        match window.direct(job.file.fd()) {
             // Some file systems (9p, FUSE with FOPEN_DIRECT_IO) pin the memory that they read into,
             // and the mapping of a system-heap buffer has no pages to pin.
-            Err(error) if error.errno() == Some(Errno::FAULT) => window.bounced(file, 0),
+            Err(error) if error.errno() == Some(Errno::FAULT) => window.bounced(job.file),
             result => result,
         }
     })
 }
 
 /// Maps the piece, brackets `action` with CPU access, and returns what it returns.
-fn run(
-    buffer: &DmaBuf<'_>,
-    direction: Direction,
-    piece: Piece,
-    action: impl FnOnce(&Window) -> Result<u64>,
-) -> Result<u64> {
+fn run(job: Job<'_>, action: impl FnOnce(&Window) -> Result<u64>) -> Result<u64> {
+    let Job { buffer, direction, piece, .. } = job;
     let page_size = sysconf::page_size();
     let start = piece.buffer_offset / page_size * page_size;
     let skip = piece.buffer_offset - start;
@@ -102,10 +87,11 @@ impl Window {
         Ok(done)
     }
 
-    /// Through a bounce buffer, from `done` bytes on. Reads of the file are aligned to the bounce
+    /// Through a bounce buffer. Reads of the file are aligned to the bounce
     /// buffer's pages at both ends, as `O_DIRECT` wants it; writes are as long as the piece, whose
     /// alignment the plan has checked.
-    fn bounced(&self, file: &RegularFile<'_>, mut done: u64) -> Result<u64> {
+    fn bounced(&self, file: &RegularFile<'_>) -> Result<u64> {
+        let mut done = 0;
         let bounce = Bounce::new().during(|| format!("bounce buffer of {BOUNCE} bytes"))?;
         let align = file.direct_align().unwrap_or(0).max(sysconf::page_size());
         while done < self.piece.len {

@@ -4,41 +4,24 @@
 //! The ioctl returns no count. A save that returns 0 has written everything; a load has read
 //! everything up to the end of the file, so the size of the file after the call bounds what moved.
 
-use super::Piece;
-use crate::dmabuf::DmaBuf;
+use super::{Job, Piece};
 use crate::error::{During, Result};
 use crate::extent::Direction;
-use crate::file::RegularFile;
 use crate::sys::{ioctl, uapi};
 use rustix::fd::AsRawFd;
 
 /// Past the page cache. The piece is aligned as the file needs it and at least to pages.
-pub(super) fn direct(
-    buffer: &DmaBuf<'_>,
-    file: &RegularFile<'_>,
-    direction: Direction,
-    piece: Piece,
-) -> Result<u64> {
-    run(buffer, file, direction, piece, uapi::DMA_BUF_RW_FLAGS_DIRECT)
+pub(super) fn direct(job: Job<'_>) -> Result<u64> {
+    run(job, uapi::DMA_BUF_RW_FLAGS_DIRECT)
 }
 
 /// Through the page cache, at any alignment.
-pub(super) fn buffered(
-    buffer: &DmaBuf<'_>,
-    file: &RegularFile<'_>,
-    direction: Direction,
-    piece: Piece,
-) -> Result<u64> {
-    run(buffer, file, direction, piece, 0)
+pub(super) fn buffered(job: Job<'_>) -> Result<u64> {
+    run(job, 0)
 }
 
-fn run(
-    buffer: &DmaBuf<'_>,
-    file: &RegularFile<'_>,
-    direction: Direction,
-    piece: Piece,
-    flags: u32,
-) -> Result<u64> {
+fn run(job: Job<'_>, flags: u32) -> Result<u64> {
+    let Job { buffer, file, direction, piece } = job;
     let operation = match direction {
         Direction::Load => uapi::DMA_BUF_RW_FLAGS_READ,
         Direction::Save => uapi::DMA_BUF_RW_FLAGS_WRITE,
