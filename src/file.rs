@@ -4,7 +4,7 @@ use crate::dmabuf;
 use crate::error::{During, Error, ErrorKind, Result};
 use crate::extent::Direction;
 use crate::heap::Heap;
-use crate::sys::{pagecache, statx, sysconf};
+use crate::sys::{pagecache, statx, sysconf, uapi};
 use rustix::fd::BorrowedFd;
 use rustix::fs::{fcntl_getfl, fstat, fstatfs, FileType, OFlags};
 
@@ -38,7 +38,8 @@ impl<'fd> RegularFile<'fd> {
                 format!("file: {what}; pass a regular file"),
             ));
         }
-        let stalls = fstatfs(fd).during(|| "file: fstatfs")?.f_type as u64 == FUSE_SUPER_MAGIC;
+        let stalls = has_no_device(&stat)
+            && fstatfs(fd).during(|| "file: fstatfs")?.f_type as u64 == FUSE_SUPER_MAGIC;
         // Zero alignments: the file system says that this file cannot do direct I/O, or is too old
         // to say anything, and then silence is not taken for consent.
         let direct_align = (stat.stx_dio_offset_align != 0)
@@ -115,6 +116,18 @@ impl<'fd> RegularFile<'fd> {
     pub fn stalls(&self) -> bool {
         self.stalls
     }
+}
+
+/// Whether a user-space daemon could be asked about this file, found out without asking one. True
+/// for FUSE, and for others that have no block device, such as tmpfs.
+pub fn may_stall(fd: BorrowedFd<'_>) -> Result<bool> {
+    Ok(has_no_device(&statx::statx(fd).during(|| "file: statx")?))
+}
+
+/// Whether the file system lies on no block device: the kernel numbers those with major 0. FUSE on
+/// a block device (`fuseblk`) is mounted by root only, for daemons that are trusted.
+fn has_no_device(stat: &uapi::statx) -> bool {
+    stat.stx_dev_major == 0
 }
 
 /// How many pages of `len` bytes from `offset` are in the page cache. `len` 0 means to the end of

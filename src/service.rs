@@ -7,6 +7,7 @@
 mod convert;
 mod dump;
 mod gate;
+mod lane;
 mod priority;
 mod statistics;
 mod status;
@@ -14,7 +15,7 @@ mod status;
 use crate::dmabuf::DmaBuf;
 use crate::error::{Error, ErrorKind, Result};
 use crate::extent::MAX_EXTENTS;
-use crate::file::RegularFile;
+use crate::file::{may_stall, RegularFile};
 use crate::heap::Allocator;
 use crate::load::{self, MAX_BATCH};
 use crate::method::{Mode, Support};
@@ -24,7 +25,9 @@ use crate::transfer::{transfer, Request};
 use binder_shim::{borrow, caller, new_binder, pfd, BinderResult, ParcelFileDescriptor, Strong};
 use convert::{CheckedLoad, CheckedRequest};
 use gate::Gate;
+use lane::{InLane, Lane};
 use priority::PriorityGuard;
+use rustix::fd::BorrowedFd;
 use statistics::Statistics;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -59,6 +62,7 @@ struct State {
     heap: Allocator,
     support: Support,
     gate: Gate,
+    lane: Lane,
     statistics: Statistics,
 }
 
@@ -66,8 +70,8 @@ impl DmabufIo {
     /// Makes the service for `heap`, and finds out what its buffers can do.
     pub fn new(heap: Allocator) -> Result<Self> {
         let support = probe::heap(&heap)?;
-        let (gate, statistics) = (Gate::default(), Statistics::default());
-        Ok(Self { state: Arc::new(State { heap, support, gate, statistics }) })
+        let (gate, lane, statistics) = Default::default();
+        Ok(Self { state: Arc::new(State { heap, support, gate, lane, statistics }) })
     }
 
     /// Wraps the service for binder.
@@ -114,10 +118,20 @@ impl DmabufIo {
         })
     }
 
+    /// Checks a client's file. The request is in the lane for as long as the second value lives, if
+    /// it is there: before the first call that a daemon could leave unanswered.
+    fn file<'a>(&'a self, fd: BorrowedFd<'a>) -> Result<(RegularFile<'a>, Option<InLane<'a>>)> {
+        let State { heap, lane, .. } = &*self.state;
+        let in_lane = may_stall(fd)?.then(|| lane.enter(caller().uid)).transpose()?;
+        let file = RegularFile::new(fd, heap.heap())?;
+        let in_lane = in_lane.filter(|_| file.stalls());
+        Ok((file, in_lane))
+    }
+
     fn probe(&self, file: &ParcelFileDescriptor, extents: &[Extent]) -> Result<Plan> {
         let _running = self.state.gate.enter()?;
         let extents = convert::extents(extents)?;
-        let file = RegularFile::new(borrow(file), self.state.heap.heap())?;
+        let (file, _in_lane) = self.file(borrow(file))?;
         let direction = file.natural_direction();
         file.check_access(direction)?;
         let plan = probe::plan(&file, &extents, direction, Mode::Auto, self.state.support)?;
@@ -130,7 +144,7 @@ impl DmabufIo {
         let checked = CheckedRequest::new(request)?;
         let heap = self.state.heap.heap();
         let buffer = DmaBuf::new(checked.buffer, heap)?;
-        let file = RegularFile::new(checked.file, heap)?;
+        let (file, _in_lane) = self.file(checked.file)?;
         let _priority = PriorityGuard::new(checked.priority);
         let mut receipt = transfer(&Request {
             buffer: &buffer,
@@ -151,7 +165,7 @@ impl DmabufIo {
         let _running = self.state.gate.enter()?;
         let checked = CheckedLoad::new(request)?;
         let heap = &self.state.heap;
-        let file = RegularFile::new(checked.file, heap.heap())?;
+        let (file, _in_lane) = self.file(checked.file)?;
         let uid = caller().uid;
         let _priority = PriorityGuard::new(checked.priority);
         let source = load::Source { heap, uid, tag: &request.tag };

@@ -16,8 +16,10 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 use suite::{duplicate, expect, o_path, request, Fixture};
+use support::fuse::StallingFile;
 use support::{is_patched, open, read_buffer, write_buffer, Descriptor, Random, PAGE};
 use vendor_dmabufio::aidl::vendor::dmabufio::{
     Direction::Direction, Error::Error as Code, FallbackReason::FallbackReason, Method::Method,
@@ -185,6 +187,54 @@ fn o_path_descriptors_are_stopped_by_kernel_binder() {
         assert_eq!(status.exception_code(), ex::TRANSACTION_FAILED, "{}", describe(&status));
     }
     assert_eq!(fixture.service.transfer(&fixture.valid()).expect("valid").bytes, 65_536);
+}
+
+#[test]
+fn stalled_file_system_holds_up_nobody_else() {
+    let fixture = Fixture::new();
+    let stalling = StallingFile::mount(fixture.dir.path());
+    let path = stalling.path.clone();
+    let stalled_load = || {
+        let file = File::open(&path).expect("open the stalling file");
+        request(fixture.allocate(65_536).fd, file, &[(0, 0, 65_536)])
+    };
+    thread::scope(|scope| {
+        let waiting: Vec<_> = (0..2)
+            .map(|_| {
+                let (load, service) = (stalled_load(), fixture.service.clone());
+                scope.spawn(move || service.transfer(&load))
+            })
+            .collect();
+        sleep(Duration::from_millis(500));
+        assert!(waiting.iter().all(|load| !load.is_finished()), "the file answered");
+
+        let start = Instant::now();
+        let status = fixture.service.transfer(&stalled_load()).expect_err("a third of one user");
+        expect(&status, ex::SERVICE_SPECIFIC, "file: 2 requests of this user");
+        assert_eq!(status.service_specific_error(), Code::BUSY.0);
+        for _ in 0..20 {
+            assert_eq!(fixture.service.transfer(&fixture.valid()).expect("load").bytes, 65_536);
+        }
+        fixture.service.getCapabilities().expect("capabilities");
+        let time = start.elapsed();
+        assert!(time < Duration::from_secs(30), "others were held up: {time:?}");
+
+        drop(stalling);
+        for load in waiting {
+            let status = load.join().expect("no panic").expect_err("the daemon is gone");
+            assert_eq!(status.service_specific_error(), Code::IO.0, "{}", describe(&status));
+        }
+    });
+    let again = StallingFile::mount(fixture.dir.path());
+    let file = File::open(&again.path).expect("open");
+    let load = request(fixture.allocate(65_536).fd, file, &[(0, 0, 65_536)]);
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| fixture.service.transfer(&load));
+        sleep(Duration::from_millis(200));
+        assert!(!waiting.is_finished(), "the lane is free again, so this one waits for the file");
+        drop(again);
+        waiting.join().expect("no panic").expect_err("the daemon is gone");
+    });
 }
 
 #[test]

@@ -6,7 +6,7 @@ use dmabufio::transfer::receipt::Receipt;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::json;
-use std::io::{stderr, stdout, IsTerminal, Write};
+use std::io::{stderr, stdout, ErrorKind, IsTerminal, Write};
 use std::time::Duration;
 
 /// Where results go.
@@ -37,6 +37,11 @@ impl Output {
 
     /// Prints why the command failed, with its causes.
     pub fn failure(&self, error: &Error) {
+        let closed = |cause: &std::io::Error| cause.kind() == ErrorKind::BrokenPipe;
+        if error.downcast_ref().is_some_and(closed) {
+            // Whoever read the output, `head` say, has seen enough.
+            return;
+        }
         if self.json {
             println!("{}", json!({ "error": format!("{error:#}") }));
         } else {

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 
 impl Dump for DmabufIo {
     fn dump_text(&self, writer: &mut dyn Write, _args: &[String]) -> io::Result<()> {
-        let State { heap, support, gate, statistics } = &*self.state;
+        let State { heap, support, gate, lane, statistics } = &*self.state;
         writeln!(writer, "{INSTANCE} {}", env!("CARGO_PKG_VERSION"))?;
         writeln!(writer, "heap: {}", heap.heap())?;
         for (i, method) in support.methods().enumerate() {
@@ -16,6 +16,7 @@ impl Dump for DmabufIo {
             writeln!(writer, "no rw_file: {reason}")?;
         }
         writeln!(writer, "requests running: {}", gate.running())?;
+        writeln!(writer, "  on file systems that may stall: {}", lane.running())?;
         let totals = statistics.lock();
         writeln!(writer, "transfers: {}", totals.transfers)?;
         writeln!(writer, "bytes direct: {}", totals.direct)?;

@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 #![allow(missing_docs, reason = "test code")]
 
+pub mod fuse;
+
 use dmabufio::dmabuf::DmaBuf;
 use dmabufio::extent::Direction;
 use dmabufio::heap::{Allocator, Heap};

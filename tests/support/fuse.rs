@@ -1,0 +1,120 @@
+//! A file served by a FUSE daemon that never answers a read, made of `/dev/fuse` and `mount(8)`.
+//!
+//! Source of the protocol: `include/uapi/linux/fuse.h`.
+
+use rustix::io::{fcntl_setfd, FdFlags};
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+const FUSE_GETATTR: u32 = 3;
+const FUSE_OPEN: u32 = 14;
+const FUSE_READ: u32 = 15;
+const FUSE_STATFS: u32 = 17;
+const FUSE_RELEASE: u32 = 18;
+const FUSE_FLUSH: u32 = 25;
+const FUSE_INIT: u32 = 26;
+const ENOSYS: i32 = 38;
+
+/// Longer than any test takes.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The size that the file claims to have.
+pub const SIZE: u64 = 1 << 20;
+
+/// A mounted file whose content never comes. Gone when dropped, and then whoever waits for it gets
+/// an error.
+pub struct StallingFile {
+    pub path: PathBuf,
+}
+
+impl StallingFile {
+    pub fn mount(dir: &Path) -> Self {
+        let path = dir.join("stalling");
+        File::create(&path).expect("a file to mount on");
+        let device = OpenOptions::new().read(true).write(true).open("/dev/fuse").expect("FUSE");
+        // mount(8) hands it to the kernel.
+        fcntl_setfd(&device, FdFlags::empty()).expect("F_SETFD");
+        let fd = device.as_raw_fd();
+        let options = format!("fd={fd},rootmode=100644,user_id=0,group_id=0,allow_other");
+        let mount = Command::new("mount")
+            .args(["-i", "-t", "fuse", "-o", &options, "stalling"])
+            .arg(&path)
+            .status();
+        assert!(mount.is_ok_and(|status| status.success()), "mount FUSE");
+        fcntl_setfd(&device, FdFlags::CLOEXEC).expect("F_SETFD");
+        thread::spawn(move || serve(OwnedFd::from(device).into()));
+        // A test that fails while a thread of its own waits for the file must not wait for ever.
+        let stale = path.clone();
+        thread::spawn(move || {
+            thread::sleep(PATIENCE);
+            unmount(&stale);
+        });
+        Self { path }
+    }
+}
+
+impl Drop for StallingFile {
+    fn drop(&mut self) {
+        unmount(&self.path);
+    }
+}
+
+/// A forced unmount ends the connection: the daemon's read fails, and so do all requests.
+fn unmount(path: &Path) {
+    let _ = Command::new("umount").args(["-q", "-f", "-l"]).arg(path).status();
+}
+
+fn serve(mut device: File) {
+    let mut request = vec![0; 256 * 1024];
+    while let Ok(len) = device.read(&mut request) {
+        let word = |at: usize| u32::from_le_bytes(request[at..at + 4].try_into().expect("4"));
+        assert!(len >= 40, "a request has a header");
+        let body = match word(4) {
+            FUSE_INIT => Some(init()),
+            FUSE_GETATTR => Some(attributes()),
+            // File handle 0, no flags.
+            FUSE_OPEN => Some(vec![0; 16]),
+            FUSE_FLUSH | FUSE_RELEASE => Some(Vec::new()),
+            FUSE_READ | FUSE_STATFS => continue,
+            _ => None,
+        };
+        let unique = &request[8..16];
+        let error = if body.is_some() { 0 } else { -ENOSYS };
+        let body = body.unwrap_or_default();
+        let mut reply = Vec::new();
+        reply.extend_from_slice(&(16 + body.len() as u32).to_le_bytes());
+        reply.extend_from_slice(&error.to_le_bytes());
+        reply.extend_from_slice(unique);
+        reply.extend_from_slice(&body);
+        // The caller may have given up meanwhile.
+        let _ = device.write(&reply);
+    }
+}
+
+/// `struct fuse_init_out` of protocol 7.31.
+fn init() -> Vec<u8> {
+    let mut out = vec![0; 64];
+    out[0..4].copy_from_slice(&7_u32.to_le_bytes());
+    out[4..8].copy_from_slice(&31_u32.to_le_bytes());
+    // max_write
+    out[20..24].copy_from_slice(&4096_u32.to_le_bytes());
+    out
+}
+
+/// `struct fuse_attr_out` of a regular file of [`SIZE`] bytes, valid for a long time.
+fn attributes() -> Vec<u8> {
+    let mut out = vec![0; 104];
+    out[0..8].copy_from_slice(&3600_u64.to_le_bytes());
+    let attributes = &mut out[16..];
+    attributes[0..8].copy_from_slice(&1_u64.to_le_bytes());
+    attributes[8..16].copy_from_slice(&SIZE.to_le_bytes());
+    attributes[60..64].copy_from_slice(&0o100_644_u32.to_le_bytes());
+    attributes[64..68].copy_from_slice(&1_u32.to_le_bytes());
+    attributes[80..84].copy_from_slice(&4096_u32.to_le_bytes());
+    out
+}
