@@ -119,9 +119,11 @@ impl<'fd> RegularFile<'fd> {
 }
 
 /// Whether a user-space daemon could be asked about this file, found out without asking one. True
-/// for FUSE, and for others that have no block device, such as tmpfs.
+/// for regular files on FUSE, and on others that have no block device, such as tmpfs.
 pub fn may_stall(fd: BorrowedFd<'_>) -> Result<bool> {
-    Ok(has_no_device(&statx::statx(fd).during(|| "file: statx")?))
+    let stat = statx::statx(fd).during(|| "file: statx")?;
+    let file_type = FileType::from_raw_mode(stat.stx_mode.into());
+    Ok(file_type == FileType::RegularFile && has_no_device(&stat))
 }
 
 /// Whether the file system lies on no block device: the kernel numbers those with major 0. FUSE on

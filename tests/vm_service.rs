@@ -16,6 +16,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 use suite::{duplicate, expect, o_path, request, Fixture};
@@ -189,8 +190,13 @@ fn o_path_descriptors_are_stopped_by_kernel_binder() {
     assert_eq!(fixture.service.transfer(&fixture.valid()).expect("valid").bytes, 65_536);
 }
 
+/// Held by tests that use the lane for file systems that may stall, which has room for two requests
+/// of one user.
+static LANE: Mutex<()> = Mutex::new(());
+
 #[test]
 fn stalled_file_system_holds_up_nobody_else() {
+    let _lane = LANE.lock().unwrap_or_else(PoisonError::into_inner);
     let fixture = Fixture::new();
     let stalling = StallingFile::mount(fixture.dir.path());
     let path = stalling.path.clone();
@@ -239,6 +245,7 @@ fn stalled_file_system_holds_up_nobody_else() {
 
 #[test]
 fn full_disk_is_the_service_specific_error_no_space() {
+    let _lane = LANE.lock().unwrap_or_else(PoisonError::into_inner);
     let fixture = Fixture::new();
     let buffer = fixture.allocate(1 << 20);
     let small = SmallFs::mount(fixture.dir.path());
