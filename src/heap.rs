@@ -28,15 +28,6 @@ impl Heap {
     /// All heaps, the product first.
     pub const ALL: [Self; 3] = [Self::System, Self::Udmabuf, Self::Memfd];
 
-    /// The device node, if the heap has one.
-    pub fn device(self) -> Option<&'static str> {
-        match self {
-            Self::System => Some(SYSTEM_HEAP),
-            Self::Udmabuf => Some(UDMABUF),
-            Self::Memfd => None,
-        }
-    }
-
     /// The name on a command line.
     pub fn name(self) -> &'static str {
         match self {

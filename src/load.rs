@@ -64,9 +64,11 @@ pub fn load(
 ) -> Result<Vec<Result<Loaded>>> {
     check(source.heap, items)?;
     file.check_access(Direction::Load)?;
-    let results = thread::scope(|scope| {
+    thread::scope(|scope| {
         let (sender, buffers) = sync_channel(AHEAD);
-        scope.spawn(move || {
+        // Not `scope.spawn`: it panics where a thread cannot be had.
+        let allocating = thread::Builder::new().name("allocate".to_owned());
+        let allocating = allocating.spawn_scoped(scope, move || {
             for item in items {
                 let buffer = source.heap.allocate_named(item.size, source.uid, source.tag);
                 // Nobody receives any more if the other side is gone, and then nobody cares.
@@ -75,10 +77,12 @@ pub fn load(
                 }
             }
         });
+        allocating.map_err(|error| {
+            Error::new(ErrorKind::NoMemory, format!("start a thread to allocate in: {error}"))
+        })?;
         let results = items.iter().zip(buffers);
-        results.map(|(item, buffer)| fill(source.heap, buffer?, file, item, mode)).collect()
-    });
-    Ok(results)
+        Ok(results.map(|(item, buffer)| fill(source.heap, buffer?, file, item, mode)).collect())
+    })
 }
 
 fn check(heap: &Allocator, items: &[Item]) -> Result<()> {

@@ -15,9 +15,8 @@ use crate::sys::sysconf;
 use rustix::io::Errno;
 use std::fmt::{self, Display, Formatter};
 
-/// The longest piece that is moved by one system call, in bytes. Bounds how long a cancelled or
-/// dying client's work goes on, at no cost in throughput: the kernel splits I/O at this size too
-/// (`DMA_BUF_RW_FILE` moves 64 MiB at a time).
+/// The longest piece that is moved by one system call, in bytes. The kernel moves no
+/// more at a time either (`DMA_BUF_FILE_IO_CHUNK`).
 pub const MAX_PIECE: u64 = 64 << 20;
 
 /// A way of moving bytes between a file and a buffer.

@@ -1,7 +1,7 @@
 //! Finds out what works, by asking the kernel and never by its version. Does no I/O on any file.
 
 use crate::dmabuf::DmaBuf;
-use crate::error::{During, Error, Result};
+use crate::error::{Error, Result};
 use crate::extent::{check_shape, Direction, Extent};
 use crate::file::RegularFile;
 use crate::heap::Allocator;
@@ -21,7 +21,7 @@ pub fn heap(heap: &Allocator) -> Result<Support> {
 /// What `buffer` can do.
 pub fn buffer(buffer: &DmaBuf<'_>, direction: Direction) -> Result<Support> {
     let no_rw_file = rw_file(buffer, direction)?;
-    let page_backed = no_rw_file.is_some() && is_page_backed(buffer)?;
+    let page_backed = no_rw_file.is_some() && is_page_backed(buffer);
     Ok(Support { no_rw_file, page_backed })
 }
 
@@ -64,9 +64,9 @@ fn rw_file(buffer: &DmaBuf<'_>, direction: Direction) -> Result<Option<FallbackR
     }
 }
 
-fn is_page_backed(buffer: &DmaBuf<'_>) -> Result<bool> {
+/// A buffer that cannot be mapped is not; the mapped methods say so when they are all that is left.
+fn is_page_backed(buffer: &DmaBuf<'_>) -> bool {
     let page_size = sysconf::page_size() as usize;
-    let mapping = Mapping::new(buffer.fd(), 0, page_size, Access::Read)
-        .during(|| "buffer: mmap of its first page")?;
-    Ok(mapping.is_page_backed(page_size))
+    Mapping::new(buffer.fd(), 0, page_size, Access::Read)
+        .is_ok_and(|mapping| mapping.is_page_backed(page_size))
 }

@@ -50,8 +50,8 @@ pub struct Request<'a> {
 /// Moves data and says how. Blocks until it has moved.
 ///
 /// # Errors
-/// Every [`ErrorKind`]. `InvalidRequest`, `BadDescriptor` and `NotDirect` come before any byte has
-/// moved. After any other, the destination within the extents is undefined.
+/// Every [`ErrorKind`]. What is malformed, and `NotDirect`, is refused before any byte has moved.
+/// After an error that names an errno, the destination within the extents is undefined.
 pub fn transfer(request: &Request<'_>) -> Result<Receipt> {
     let Request { buffer, file, extents, direction, mode, durability } = *request;
     check_shape(extents)?;

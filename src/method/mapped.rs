@@ -50,8 +50,16 @@ fn run(job: Job<'_>, action: impl FnOnce(&Window) -> Result<u64>) -> Result<u64>
         Direction::Load => Access::ReadWrite,
         Direction::Save => Access::Read,
     };
-    let mapping = Mapping::new(buffer.fd(), start, len, access)
-        .during(|| format!("buffer: mmap offset={start} length={len}"))?;
+    let mapping = Mapping::new(buffer.fd(), start, len, access).map_err(|errno| {
+        let what = format!("buffer: mmap offset={start} length={len}");
+        match errno {
+            // The range has been checked, so the exporter has no mmap.
+            Errno::INVAL | Errno::NODEV => {
+                Error::new(ErrorKind::Unsupported, format!("{what}: {errno}"))
+            }
+            errno => Error::from_errno(what, errno),
+        }
+    })?;
     let cpu_access = buffer.begin_cpu_access(direction)?;
     let moved = action(&Window { mapping, skip: to_usize(skip)?, direction, piece })?;
     cpu_access.end()?;

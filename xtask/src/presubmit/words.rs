@@ -15,7 +15,7 @@ const HOSTS: &[(&str, &str)] = &[
     ("crates", "io"),
     ("pypi", "org"),
     ("pythonhosted", "org"),
-    ("registry.npmjs", "org"),
+    ("npmjs", "org"),
     ("deb.debian", "org"),
     ("ftp.debian", "org"),
     ("snapshot.debian", "org"),
