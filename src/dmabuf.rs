@@ -20,6 +20,7 @@ pub(crate) const MEMFD_SEALS: SealFlags =
 #[derive(Debug, Clone, Copy)]
 pub struct DmaBuf<'fd> {
     fd: BorrowedFd<'fd>,
+    memory: BorrowedFd<'fd>,
     size: u64,
     kind: Kind,
     mode: OFlags,
@@ -50,7 +51,12 @@ impl<'fd> DmaBuf<'fd> {
             None => return Err(bad("buffer: not a dma-buf")),
         };
         let size = statx::statx(fd).during(|| "buffer: statx")?.stx_size;
-        Ok(Self { fd, size, kind, mode: flags & OFlags::RWMODE })
+        Ok(Self { fd, memory: fd, size, kind, mode: flags & OFlags::RWMODE })
+    }
+
+    /// The same buffer, mapped through `memory`, which has the same pages at the same offsets.
+    pub fn with_memory(self, memory: BorrowedFd<'fd>) -> Self {
+        Self { memory, ..self }
     }
 
     /// Checks that the descriptor has the access that `direction` needs. Both directions need to
@@ -72,6 +78,11 @@ impl<'fd> DmaBuf<'fd> {
     /// The descriptor.
     pub fn fd(&self) -> BorrowedFd<'fd> {
         self.fd
+    }
+
+    /// What to map to reach its pages with the CPU.
+    pub fn memory(&self) -> BorrowedFd<'fd> {
+        self.memory
     }
 
     /// Size in bytes.

@@ -60,6 +60,31 @@ enum Source {
     Memfd,
 }
 
+/// A new buffer. Dropping it frees it, unless somebody else holds its descriptor.
+#[derive(Debug)]
+pub struct Allocation {
+    /// The buffer, readable, writable and close-on-exec.
+    pub fd: OwnedFd,
+    /// Size in bytes, a multiple of the page size.
+    pub size: u64,
+    /// The heap that it came from.
+    pub heap: Heap,
+    /// The memfd with the pages of a udmabuf. Its mapping can be pinned for direct I/O, which the
+    /// mapping of the udmabuf cannot (`VM_PFNMAP` since Linux 6.12). For who allocated it only.
+    pub memory: Option<OwnedFd>,
+}
+
+impl Allocation {
+    /// The buffer, to transfer to or from.
+    pub fn buffer(&self) -> Result<DmaBuf<'_>> {
+        let buffer = DmaBuf::new(self.fd.as_fd(), self.heap)?;
+        Ok(match &self.memory {
+            Some(memory) => buffer.with_memory(memory.as_fd()),
+            None => buffer,
+        })
+    }
+}
+
 /// A heap that has been opened.
 #[derive(Debug)]
 pub struct Allocator {
@@ -112,20 +137,23 @@ impl Allocator {
         Ok(())
     }
 
-    /// Allocates a zeroed buffer of at least `size` bytes: readable, writable, close-on-exec.
-    /// Returns it with its size, a multiple of the page size.
-    pub fn allocate(&self, size: u64) -> Result<(OwnedFd, u64)> {
+    /// Allocates a zeroed buffer of at least `size` bytes.
+    pub fn allocate(&self, size: u64) -> Result<Allocation> {
         self.check_size(size)?;
         // At most max_bytes, so it cannot overflow.
         let size = size.next_multiple_of(self.page_size);
-        let what = || format!("heap {}: allocate {size} bytes", self.heap());
+        let heap = self.heap();
+        let what = || format!("heap {heap}: allocate {size} bytes");
+        let mut memory = None;
         let fd = match &self.source {
             Source::System(heap) => {
                 ioctl::heap_alloc(heap.as_fd(), size, OFlags::RDWR).during(what)?
             }
             Source::Udmabuf(device) => {
                 let memfd = sealed_memfd(size, SealFlags::SHRINK).during(what)?;
-                match ioctl::udmabuf_create(device.as_fd(), memfd.as_fd(), size) {
+                let created = ioctl::udmabuf_create(device.as_fd(), memfd.as_fd(), size);
+                memory = Some(memfd);
+                match created {
                     Err(Errno::INVAL) => {
                         return Err(Error::new(
                             ErrorKind::InvalidRequest,
@@ -145,14 +173,14 @@ impl Allocator {
                 memfd
             }
         };
-        Ok((fd, size))
+        Ok(Allocation { fd, size, heap, memory })
     }
 
     /// Allocates a buffer and names it `dmabufio:<uid>:<tag>`, cut to what the kernel keeps.
-    pub fn allocate_named(&self, size: u64, uid: u32, tag: &str) -> Result<(OwnedFd, u64)> {
-        let (fd, size) = self.allocate(size)?;
-        DmaBuf::new(fd.as_fd(), self.heap())?.set_name(&format!("dmabufio:{uid}:{tag}"))?;
-        Ok((fd, size))
+    pub fn allocate_named(&self, size: u64, uid: u32, tag: &str) -> Result<Allocation> {
+        let allocation = self.allocate(size)?;
+        allocation.buffer()?.set_name(&format!("dmabufio:{uid}:{tag}"))?;
+        Ok(allocation)
     }
 }
 

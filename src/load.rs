@@ -1,15 +1,14 @@
 //! Allocates several buffers and fills them from one file, allocating the next buffer while the one
 //! before is filled: zeroing memory is work for the CPU, reading is work for the disk.
 
-use crate::dmabuf::DmaBuf;
 use crate::error::{Error, ErrorKind, Result};
 use crate::extent::{check_placement, check_shape, Direction, Extent, MAX_EXTENTS};
 use crate::file::RegularFile;
-use crate::heap::Allocator;
+use crate::heap::{Allocation, Allocator};
 use crate::method::Mode;
 use crate::transfer::receipt::Receipt;
 use crate::transfer::{transfer, Durability, Request};
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::OwnedFd;
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
@@ -81,7 +80,7 @@ pub fn load(
             Error::new(ErrorKind::NoMemory, format!("start a thread to allocate in: {error}"))
         })?;
         let results = items.iter().zip(buffers);
-        Ok(results.map(|(item, buffer)| fill(source.heap, buffer?, file, item, mode)).collect())
+        Ok(results.map(|(item, buffer)| fill(buffer?, file, item, mode)).collect())
     })
 }
 
@@ -105,20 +104,15 @@ fn check(heap: &Allocator, items: &[Item]) -> Result<()> {
     Ok(())
 }
 
-fn fill(
-    heap: &Allocator,
-    (fd, size): (OwnedFd, u64),
-    file: &RegularFile<'_>,
-    item: &Item,
-    mode: Mode,
-) -> Result<Loaded> {
+fn fill(allocation: Allocation, file: &RegularFile<'_>, item: &Item, mode: Mode) -> Result<Loaded> {
     let receipt = transfer(&Request {
-        buffer: &DmaBuf::new(fd.as_fd(), heap.heap())?,
+        buffer: &allocation.buffer()?,
         file,
         extents: &item.extents,
         direction: Direction::Load,
         mode,
         durability: Durability::None,
     })?;
+    let Allocation { fd, size, .. } = allocation;
     Ok(Loaded { fd, size, receipt })
 }

@@ -4,7 +4,7 @@ use crate::dmabuf::DmaBuf;
 use crate::error::{Error, Result};
 use crate::extent::{check_shape, Direction, Extent};
 use crate::file::RegularFile;
-use crate::heap::Allocator;
+use crate::heap::{Allocation, Allocator};
 use crate::method::{FallbackReason, Mode, Route, Support};
 use crate::sys::mmap::{Access, Mapping};
 use crate::sys::{ioctl, sysconf, uapi};
@@ -12,10 +12,10 @@ use crate::transfer::plan::{ExtentPlan, Plan};
 use rustix::fd::AsFd;
 use rustix::io::Errno;
 
-/// What the buffers of `heap` can do.
+/// What the buffers of `heap` can do for those whom they are handed to.
 pub fn heap(heap: &Allocator) -> Result<Support> {
-    let (fd, _) = heap.allocate(heap.page_size())?;
-    buffer(&DmaBuf::new(fd.as_fd(), heap.heap())?, Direction::Load)
+    let Allocation { fd, heap, .. } = heap.allocate(heap.page_size())?;
+    buffer(&DmaBuf::new(fd.as_fd(), heap)?, Direction::Load)
 }
 
 /// What `buffer` can do.
@@ -67,6 +67,6 @@ fn rw_file(buffer: &DmaBuf<'_>, direction: Direction) -> Result<Option<FallbackR
 /// A buffer that cannot be mapped is not; the mapped methods say so when they are all that is left.
 fn is_page_backed(buffer: &DmaBuf<'_>) -> bool {
     let page_size = sysconf::page_size() as usize;
-    Mapping::new(buffer.fd(), 0, page_size, Access::Read)
+    Mapping::new(buffer.memory(), 0, page_size, Access::Read)
         .is_ok_and(|mapping| mapping.is_page_backed(page_size))
 }

@@ -16,7 +16,7 @@ use crate::dmabuf::DmaBuf;
 use crate::error::{Error, ErrorKind, Result};
 use crate::extent::MAX_EXTENTS;
 use crate::file::{may_stall, RegularFile};
-use crate::heap::Allocator;
+use crate::heap::{Allocation, Allocator};
 use crate::load::{self, MAX_BATCH};
 use crate::method::{Mode, Support};
 use crate::probe;
@@ -109,7 +109,7 @@ impl DmabufIo {
             Error::new(ErrorKind::InvalidRequest, format!("size={}: negative", desc.size))
         })?;
         convert::check_tag(&desc.tag)?;
-        let (fd, size) = heap.allocate_named(size, caller().uid, &desc.tag)?;
+        let Allocation { fd, size, .. } = heap.allocate_named(size, caller().uid, &desc.tag)?;
         // From here the reply owns the descriptor.
         Ok(Buffer {
             fd: Some(pfd(fd)),

@@ -12,7 +12,7 @@ use dmabufio::dmabuf::DmaBuf;
 use dmabufio::error::{ErrorKind, Result};
 use dmabufio::extent::{Direction, Extent};
 use dmabufio::file::{cached_pages, RegularFile};
-use dmabufio::heap::{Allocator, Heap};
+use dmabufio::heap::{Allocation, Allocator, Heap};
 use dmabufio::method::{FallbackReason, Method, Mode, MAX_PIECE};
 use dmabufio::probe;
 use dmabufio::transfer::receipt::Receipt;
@@ -155,6 +155,31 @@ fn aligned_load_goes_by_the_best_method() {
         let counts = if direct { (1 << 20, 0, 0) } else { (0, 0, 1 << 20) };
         assert_eq!((receipt.direct, receipt.bounced, receipt.buffered), counts, "{case:?}");
         assert!(read_buffer(buffer.as_fd(), case.heap, 1 << 20) == content, "{case:?}");
+    }
+}
+
+#[test]
+fn allocator_of_a_buffer_of_pages_can_load_it_directly() {
+    let dir = scratch();
+    let content = Random::new(22).bytes(1 << 20);
+    let path = file(dir.path(), "pages", &content);
+    for heap in heaps() {
+        let allocation = Allocator::open(heap).expect("heap").allocate(1 << 20).expect("allocate");
+        let receipt = transfer(&Request {
+            buffer: &allocation.buffer().expect("buffer"),
+            file: &RegularFile::new(open(&path, OFlags::DIRECT).as_fd(), heap).expect("file"),
+            extents: &[extent(0, 0, 1 << 20)],
+            direction: Direction::Load,
+            mode: Mode::Auto,
+            durability: Durability::None,
+        })
+        .expect("load");
+        let method = match heap {
+            Heap::System => expected(Case { heap, mode: Mode::Auto, flags: OFlags::DIRECT }).0,
+            Heap::Udmabuf | Heap::Memfd => Method::MappedDirect,
+        };
+        assert_eq!(receipt.method, Some(method), "{heap}: {receipt:?}");
+        assert!(read_buffer(allocation.fd.as_fd(), heap, 1 << 20) == content, "{heap}");
     }
 }
 
@@ -509,7 +534,8 @@ fn unaligned_save_through_an_o_direct_descriptor_names_the_extent() {
 fn buffers_are_zeroed_and_named() {
     for heap in heaps() {
         let allocator = Allocator::open(heap).expect("heap");
-        let (fd, size) = allocator.allocate_named(5000, 1000, "camera").expect("allocate");
+        let Allocation { fd, size, .. } =
+            allocator.allocate_named(5000, 1000, "camera").expect("allocate");
         assert_eq!(size, 8192);
         assert!(read_buffer(fd.as_fd(), heap, 8192).iter().all(|byte| *byte == 0));
         if heap != Heap::Memfd {

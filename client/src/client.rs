@@ -8,7 +8,7 @@ use dmabufio::dmabuf::DmaBuf;
 use dmabufio::error::{Error as CoreError, ErrorKind};
 use dmabufio::extent::{Direction, Extent, MAX_EXTENTS};
 use dmabufio::file::RegularFile;
-use dmabufio::heap::{Allocator, Heap};
+use dmabufio::heap::{Allocation, Allocator, Heap};
 use dmabufio::load::{self, Item, Loaded};
 use dmabufio::method::{Method, Mode, Support};
 use dmabufio::probe;
@@ -145,7 +145,7 @@ impl Client {
                 convert::buffer(service.allocate(&desc).map_err(convert::error)?)
             }
             Backend::Local { heap, .. } => {
-                let (fd, size) = heap.allocate_named(size, own_uid(), tag)?;
+                let Allocation { fd, size, .. } = heap.allocate_named(size, own_uid(), tag)?;
                 Ok(Buffer::new(fd, size, heap.heap()))
             }
         }

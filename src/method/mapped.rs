@@ -50,7 +50,7 @@ fn run(job: Job<'_>, action: impl FnOnce(&Window) -> Result<u64>) -> Result<u64>
         Direction::Load => Access::ReadWrite,
         Direction::Save => Access::Read,
     };
-    let mapping = Mapping::new(buffer.fd(), start, len, access).map_err(|errno| {
+    let mapping = Mapping::new(buffer.memory(), start, len, access).map_err(|errno| {
         let what = format!("buffer: mmap offset={start} length={len}");
         match errno {
             // The range has been checked, so the exporter has no mmap.

@@ -106,7 +106,7 @@ fn has(heap: Heap) -> bool {
 }
 
 pub fn allocate(heap: Heap, size: u64) -> OwnedFd {
-    Allocator::open(heap).and_then(|heap| heap.allocate(size)).expect("allocate").0
+    Allocator::open(heap).and_then(|heap| heap.allocate(size)).expect("allocate").fd
 }
 
 /// The whole content of a buffer, read by the CPU through its mapping.

@@ -283,7 +283,7 @@ impl Bench {
                 Ok(Filled { pages: map(memfd.as_fd(), bytes)?, _dma_buf: dma_buf })
             }
             Row::DmabufBufferRead => {
-                let dma_buf = Allocator::open(Heap::System)?.allocate(len)?.0;
+                let dma_buf = Allocator::open(Heap::System)?.allocate(len)?.fd;
                 let pages = map(dma_buf.as_fd(), bytes)?;
                 times.alloc += start.elapsed();
                 let start = Instant::now();
@@ -292,7 +292,7 @@ impl Bench {
                 Ok(Filled { _dma_buf: dma_buf, pages })
             }
             Row::RwFileDirectRead => {
-                let dma_buf = Allocator::open(Heap::System)?.allocate(len)?.0;
+                let dma_buf = Allocator::open(Heap::System)?.allocate(len)?.fd;
                 times.alloc += start.elapsed();
                 let start = Instant::now();
                 let request = uapi::dma_buf_rw_file {
