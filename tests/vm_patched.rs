@@ -13,48 +13,11 @@ use dmabufio::method::{FallbackReason, Method, Mode};
 use dmabufio::transfer::receipt::Receipt;
 use dmabufio::transfer::{transfer, Durability, Request};
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use support::attachment::Attachment;
 use support::{allocate, file, make_cold, read_buffer, scratch, write_buffer, Random};
-use tempfile::TempDir;
 
 const LEN: usize = 1 << 20;
-
-/// Keeps a buffer attached to a device until dropped.
-struct Attachment(Child);
-
-impl Attachment {
-    fn new(buffer: &OwnedFd) -> Self {
-        static PROGRAM: OnceLock<TempDir> = OnceLock::new();
-        let dir = PROGRAM.get_or_init(|| {
-            let dir = scratch();
-            let source = concat!(env!("CARGO_MANIFEST_DIR"), "/kernel/selftests/attach.c");
-            let program = dir.path().join("attach");
-            let cc = Command::new("cc").arg("-o").arg(program).arg(source).status();
-            assert!(cc.is_ok_and(|status| status.success()), "compile {source}");
-            dir
-        });
-        let mut child = Command::new(dir.path().join("attach"))
-            .stdin(buffer.try_clone().expect("dup"))
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("run it");
-        let mut line = String::new();
-        let stdout = child.stdout.take().expect("its output");
-        BufReader::new(stdout).read_line(&mut line).expect("read its output");
-        assert_eq!(line, "attached\n");
-        Self(child)
-    }
-}
-
-impl Drop for Attachment {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 fn run(buffer: &OwnedFd, file: &File, direction: Direction, mode: Mode) -> Result<Receipt> {
     transfer(&Request {

@@ -20,7 +20,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 use suite::{duplicate, expect, o_path, request, Fixture};
-use support::fuse::StallingFile;
+use support::fuse::FuseFile;
 use support::{is_patched, open, read_buffer, write_buffer, Descriptor, Random, PAGE};
 use vendor_dmabufio::aidl::vendor::dmabufio::{
     Direction::Direction, Error::Error as Code, FallbackReason::FallbackReason, Method::Method,
@@ -198,7 +198,7 @@ static LANE: Mutex<()> = Mutex::new(());
 fn stalled_file_system_holds_up_nobody_else() {
     let _lane = LANE.lock().unwrap_or_else(PoisonError::into_inner);
     let fixture = Fixture::new();
-    let stalling = StallingFile::mount(fixture.dir.path());
+    let stalling = FuseFile::stalling(fixture.dir.path());
     let path = stalling.path.clone();
     let stalled_load = || {
         let file = File::open(&path).expect("open the stalling file");
@@ -231,7 +231,7 @@ fn stalled_file_system_holds_up_nobody_else() {
             assert_eq!(status.service_specific_error(), Code::IO.0, "{}", describe(&status));
         }
     });
-    let again = StallingFile::mount(fixture.dir.path());
+    let again = FuseFile::stalling(fixture.dir.path());
     let file = File::open(&again.path).expect("open");
     let load = request(fixture.allocate(65_536).fd, file, &[(0, 0, 65_536)]);
     thread::scope(|scope| {

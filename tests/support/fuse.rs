@@ -1,4 +1,4 @@
-//! A file served by a FUSE daemon that never answers a read, made of `/dev/fuse` and `mount(8)`.
+//! A file served by a FUSE daemon of this process, made of `/dev/fuse` and `mount(8)`.
 //!
 //! Source of the protocol: `include/uapi/linux/fuse.h`.
 
@@ -23,18 +23,26 @@ const ENOSYS: i32 = 38;
 /// Longer than any test takes.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The size that the file claims to have.
+/// The size that a stalling file claims to have.
 pub const SIZE: u64 = 1 << 20;
 
-/// A mounted file whose content never comes. Gone when dropped, and then whoever waits for it gets
-/// an error.
-pub struct StallingFile {
+/// A mounted file. Gone when dropped, and then whoever waits for it gets an error.
+pub struct FuseFile {
     pub path: PathBuf,
 }
 
-impl StallingFile {
-    pub fn mount(dir: &Path) -> Self {
-        let path = dir.join("stalling");
+impl FuseFile {
+    /// A file whose content never comes.
+    pub fn stalling(dir: &Path) -> Self {
+        Self::mount(dir.join("stalling"), None)
+    }
+
+    /// A read-only file.
+    pub fn answering(dir: &Path, content: &[u8]) -> Self {
+        Self::mount(dir.join("answering"), Some(content.to_owned()))
+    }
+
+    fn mount(path: PathBuf, content: Option<Vec<u8>>) -> Self {
         File::create(&path).expect("a file to mount on");
         let device = OpenOptions::new().read(true).write(true).open("/dev/fuse").expect("FUSE");
         // mount(8) hands it to the kernel.
@@ -42,12 +50,12 @@ impl StallingFile {
         let fd = device.as_raw_fd();
         let options = format!("fd={fd},rootmode=100644,user_id=0,group_id=0,allow_other");
         let mount = Command::new("mount")
-            .args(["-i", "-t", "fuse", "-o", &options, "stalling"])
+            .args(["-i", "-t", "fuse", "-o", &options, "test"])
             .arg(&path)
             .status();
         assert!(mount.is_ok_and(|status| status.success()), "mount FUSE");
         fcntl_setfd(&device, FdFlags::CLOEXEC).expect("F_SETFD");
-        thread::spawn(move || serve(OwnedFd::from(device).into()));
+        thread::spawn(move || serve(OwnedFd::from(device).into(), content.as_deref()));
         // A test that fails while a thread of its own waits for the file must not wait for ever.
         let stale = path.clone();
         thread::spawn(move || {
@@ -58,7 +66,7 @@ impl StallingFile {
     }
 }
 
-impl Drop for StallingFile {
+impl Drop for FuseFile {
     fn drop(&mut self) {
         unmount(&self.path);
     }
@@ -69,18 +77,26 @@ fn unmount(path: &Path) {
     let _ = Command::new("umount").args(["-q", "-f", "-l"]).arg(path).status();
 }
 
-fn serve(mut device: File) {
+fn serve(mut device: File, content: Option<&[u8]>) {
     let mut request = vec![0; 256 * 1024];
     while let Ok(len) = device.read(&mut request) {
         let word = |at: usize| u32::from_le_bytes(request[at..at + 4].try_into().expect("4"));
         assert!(len >= 40, "a request has a header");
-        let body = match word(4) {
-            FUSE_INIT => Some(init()),
-            FUSE_GETATTR => Some(attributes()),
+        let body = match (word(4), content) {
+            (FUSE_INIT, _) => Some(init()),
+            (FUSE_GETATTR, _) => Some(attributes(content.map_or(SIZE, |all| all.len() as u64))),
             // File handle 0, no flags.
-            FUSE_OPEN => Some(vec![0; 16]),
-            FUSE_FLUSH | FUSE_RELEASE => Some(Vec::new()),
-            FUSE_READ | FUSE_STATFS => continue,
+            (FUSE_OPEN, _) => Some(vec![0; 16]),
+            (FUSE_FLUSH | FUSE_RELEASE, _) => Some(Vec::new()),
+            (FUSE_READ, Some(all)) => {
+                // Offset and size of `struct fuse_read_in`; the offset is below 4 GiB.
+                let start = all.len().min(word(48) as usize);
+                let end = all.len().min(start + word(56) as usize);
+                Some(all[start..end].to_owned())
+            }
+            // `struct fuse_statfs_out`.
+            (FUSE_STATFS, Some(_)) => Some(vec![0; 80]),
+            (FUSE_READ | FUSE_STATFS, None) => continue,
             _ => None,
         };
         let unique = &request[8..16];
@@ -106,13 +122,13 @@ fn init() -> Vec<u8> {
     out
 }
 
-/// `struct fuse_attr_out` of a regular file of [`SIZE`] bytes, valid for a long time.
-fn attributes() -> Vec<u8> {
+/// `struct fuse_attr_out` of a regular file of `size` bytes, valid for a long time.
+fn attributes(size: u64) -> Vec<u8> {
     let mut out = vec![0; 104];
     out[0..8].copy_from_slice(&3600_u64.to_le_bytes());
     let attributes = &mut out[16..];
     attributes[0..8].copy_from_slice(&1_u64.to_le_bytes());
-    attributes[8..16].copy_from_slice(&SIZE.to_le_bytes());
+    attributes[8..16].copy_from_slice(&size.to_le_bytes());
     attributes[60..64].copy_from_slice(&0o100_644_u32.to_le_bytes());
     attributes[64..68].copy_from_slice(&1_u32.to_le_bytes());
     attributes[80..84].copy_from_slice(&4096_u32.to_le_bytes());

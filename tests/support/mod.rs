@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 #![allow(missing_docs, reason = "test code")]
 
+pub mod attachment;
 pub mod fuse;
 
 use dmabufio::dmabuf::DmaBuf;
