@@ -4,7 +4,7 @@ use crate::dmabuf;
 use crate::error::{During, Error, ErrorKind, Result};
 use crate::extent::Direction;
 use crate::heap::Heap;
-use crate::sys::{pagecache, statx, sysconf, uapi};
+use crate::sys::{ioctl, pagecache, statx, sysconf, uapi};
 use rustix::fd::BorrowedFd;
 use rustix::fs::{fcntl_getfl, fstat, fstatfs, FileType, OFlags};
 
@@ -18,6 +18,8 @@ pub struct RegularFile<'fd> {
     size: u64,
     flags: OFlags,
     direct_align: Option<u64>,
+    attributes: u64,
+    has_device: bool,
     stalls: bool,
 }
 
@@ -44,7 +46,16 @@ impl<'fd> RegularFile<'fd> {
         // to say anything, and then silence is not taken for consent.
         let direct_align = (stat.stx_dio_offset_align != 0)
             .then(|| u64::from(stat.stx_dio_offset_align.max(stat.stx_dio_mem_align)));
-        Ok(Self { fd, size: stat.stx_size, flags, direct_align, stalls })
+        let says_why = direct_align.is_none() && stat.stx_mask & uapi::STATX_DIOALIGN != 0;
+        Ok(Self {
+            fd,
+            size: stat.stx_size,
+            flags,
+            direct_align,
+            attributes: if says_why { stat.stx_attributes } else { 0 },
+            has_device: !has_no_device(&stat),
+            stalls,
+        })
     }
 
     /// Checks that the descriptor has the access that `direction` needs.
@@ -99,6 +110,20 @@ impl<'fd> RegularFile<'fd> {
     /// `STATX_DIOALIGN`; `None` if the file cannot do direct I/O.
     pub fn direct_align(&self) -> Option<u64> {
         self.direct_align
+    }
+
+    /// The attributes (`STATX_ATTR_*`) of a file that cannot do direct I/O, which may say why. None
+    /// if it can: files with the same attributes then can (those encrypted by the disk), or if its
+    /// file system does not say whether.
+    pub(crate) fn obstacles(&self) -> u64 {
+        self.attributes
+    }
+
+    /// Whether the data lies in the inode and not in blocks of its own. `false` where the kernel
+    /// does not say, and on file systems without a block device, which could take their time.
+    pub(crate) fn has_inline_data(&self) -> bool {
+        self.has_device
+            && ioctl::get_flags(self.fd).is_ok_and(|flags| flags & uapi::FS_INLINE_DATA_FL != 0)
     }
 
     /// Whether the page cache holds more than half of `len` bytes from `offset`.

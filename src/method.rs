@@ -11,7 +11,7 @@ use crate::dmabuf::DmaBuf;
 use crate::error::{Error, ErrorKind, Result};
 use crate::extent::Direction;
 use crate::file::RegularFile;
-use crate::sys::sysconf;
+use crate::sys::{sysconf, uapi};
 use rustix::io::Errno;
 use std::fmt::{self, Display, Formatter};
 
@@ -60,8 +60,16 @@ pub enum FallbackReason {
     Exporter,
     /// A device is attached to the buffer, or the kernel has it mapped.
     BufferBusy,
-    /// The file, or its file system, cannot do direct I/O.
+    /// The file, or its file system, cannot do direct I/O for a reason that it does not tell.
     FileNotDirect,
+    /// The file has fs-verity, and what is read is verified in the page cache.
+    FileVerity,
+    /// The file is compressed.
+    FileCompressed,
+    /// The file is encrypted by the CPU and not inline, on the way to the disk.
+    FileEncrypted,
+    /// The file is so small that its data lies in the inode.
+    FileInlineData,
     /// A user-space daemon answers for the file system, and may not.
     FileSystemStalls,
     /// The file offset and the buffer offset differ modulo the alignment of direct I/O.
@@ -80,6 +88,10 @@ impl Display for FallbackReason {
             Self::Exporter => "the buffer's exporter does not implement DMA_BUF_IOCTL_RW_FILE",
             Self::BufferBusy => "the buffer is attached to a device",
             Self::FileNotDirect => "the file or its file system cannot do direct I/O",
+            Self::FileVerity => "the file has fs-verity, which needs the page cache",
+            Self::FileCompressed => "the file is compressed",
+            Self::FileEncrypted => "the file is encrypted without inline encryption",
+            Self::FileInlineData => "the file's data lies in its inode",
             Self::FileSystemStalls => "the file system is served by a user-space daemon",
             Self::Unaligned => "file offset and buffer offset differ modulo the page size",
             Self::DescriptorNotDirect => "the file was opened without O_DIRECT",
@@ -163,15 +175,14 @@ impl Route {
             None if can_direct => {
                 Self { direct: Some(Method::RwFileDirect), copy, align, reason: None }
             }
-            None => copied(copy, FallbackReason::FileNotDirect),
-            Some(reason) if can_direct && support.page_backed && file.is_o_direct() => {
+            None => copied(copy, not_direct(file)),
+            Some(reason) if !support.page_backed => copied(copy, reason),
+            // The reasons that the caller can do something about.
+            Some(_) if !can_direct => copied(copy, not_direct(file)),
+            Some(_) if !file.is_o_direct() => copied(copy, FallbackReason::DescriptorNotDirect),
+            Some(reason) => {
                 Self { direct: Some(Method::MappedDirect), copy, align, reason: Some(reason) }
             }
-            // The one reason that the caller can do something about.
-            Some(_) if can_direct && support.page_backed => {
-                copied(copy, FallbackReason::DescriptorNotDirect)
-            }
-            Some(reason) => copied(copy, reason),
         })
     }
 
@@ -191,6 +202,21 @@ impl Route {
             }
             _ => None,
         }
+    }
+}
+
+/// Why `file`, which cannot do direct I/O, cannot.
+fn not_direct(file: &RegularFile<'_>) -> FallbackReason {
+    let obstacles = [
+        (uapi::STATX_ATTR_VERITY, FallbackReason::FileVerity),
+        (uapi::STATX_ATTR_COMPRESSED, FallbackReason::FileCompressed),
+        (uapi::STATX_ATTR_ENCRYPTED, FallbackReason::FileEncrypted),
+    ];
+    let known = obstacles.into_iter().find(|(attribute, _)| file.obstacles() & attribute != 0);
+    match known {
+        Some((_, reason)) => reason,
+        None if file.has_inline_data() => FallbackReason::FileInlineData,
+        None => FallbackReason::FileNotDirect,
     }
 }
 

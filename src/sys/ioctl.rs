@@ -1,14 +1,14 @@
-//! The ioctls of dma-heaps, dma-bufs and udmabuf.
+//! The ioctls of dma-heaps, dma-bufs, udmabuf and files.
 
 use crate::sys::uapi;
 use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::fs::OFlags;
 use rustix::io::{self, Errno};
 use rustix::ioctl::{
-    ioctl, CompileTimeOpcode, Ioctl, IoctlOutput, Opcode, ReadWriteOpcode, Setter, Updater,
-    WriteOpcode,
+    ioctl, CompileTimeOpcode, Getter, Ioctl, IoctlOutput, Opcode, ReadOpcode, ReadWriteOpcode,
+    Setter, Updater, WriteOpcode,
 };
-use std::ffi::c_void;
+use std::ffi::{c_long, c_void};
 
 type HeapAlloc = ReadWriteOpcode<b'H', 0, uapi::dma_heap_allocation_data>;
 type BufSync = WriteOpcode<b'b', 0, uapi::dma_buf_sync>;
@@ -16,16 +16,19 @@ type BufSync = WriteOpcode<b'b', 0, uapi::dma_buf_sync>;
 type BufSetName = WriteOpcode<b'b', 1, u64>;
 type BufRwFile = WriteOpcode<b'b', 4, uapi::dma_buf_rw_file>;
 type UdmabufCreate = WriteOpcode<b'u', 0x42, uapi::udmabuf_create>;
+// The kernel encodes this one with a long, though it writes an int.
+type GetFlags = ReadOpcode<b'f', 1, c_long>;
 
 /// The request numbers as the kernel sees them, for the ABI test.
 #[cfg(test)]
-pub(super) fn opcodes() -> [(&'static str, rustix::ioctl::RawOpcode); 5] {
+pub(super) fn opcodes() -> [(&'static str, rustix::ioctl::RawOpcode); 6] {
     [
         ("DMA_HEAP_IOCTL_ALLOC", HeapAlloc::OPCODE.raw()),
         ("DMA_BUF_IOCTL_SYNC", BufSync::OPCODE.raw()),
         ("DMA_BUF_SET_NAME_B", BufSetName::OPCODE.raw()),
         ("DMA_BUF_IOCTL_RW_FILE", BufRwFile::OPCODE.raw()),
         ("UDMABUF_CREATE", UdmabufCreate::OPCODE.raw()),
+        ("FS_IOC_GETFLAGS", GetFlags::OPCODE.raw()),
     ]
 }
 
@@ -131,4 +134,15 @@ pub fn udmabuf_create(
     let request = uapi::udmabuf_create { memfd, flags, offset: 0, size };
     // SAFETY: CreateUdmabuf upholds the contract of Ioctl.
     unsafe { ioctl(device, CreateUdmabuf(request)) }
+}
+
+/// `ioctl(file, FS_IOC_GETFLAGS)`—Returns the inode flags, `FS_*_FL`.
+///
+/// # References
+///  - `ioctl_iflags(2)`
+#[doc(alias = "FS_IOC_GETFLAGS")]
+pub fn get_flags(file: BorrowedFd<'_>) -> io::Result<u32> {
+    // SAFETY: the kernel writes a 32-bit integer, not the long that the opcode encodes
+    // (`ioctl_getflags` in fs/ioctl.c), and keeps no pointer to it.
+    unsafe { ioctl(file, Getter::<GetFlags, u32>::new()) }
 }

@@ -1,6 +1,6 @@
 //! The kernel's structures and request numbers, spelled as in its headers.
 //!
-//! Sources: `include/uapi/linux/{dma-heap,dma-buf,udmabuf,stat,mman}.h` and, for
+//! Sources: `include/uapi/linux/{dma-heap,dma-buf,fs,udmabuf,stat,mman}.h` and, for
 //! [`dma_buf_rw_file`], `kernel/uapi/dma-buf-rw-file.h` of this project. `uapi/tests.rs` compares
 //! sizes, offsets and numbers with what a C compiler makes of those headers.
 
@@ -149,6 +149,16 @@ pub struct statx {
 pub const STATX_BASIC_STATS: u32 = 0x07ff;
 /// `stx_dio_*`, since Linux 6.1.
 pub const STATX_DIOALIGN: u32 = 0x2000;
+
+/// The file is compressed by the file system.
+pub const STATX_ATTR_COMPRESSED: u64 = 0x0004;
+/// The file is encrypted by the file system.
+pub const STATX_ATTR_ENCRYPTED: u64 = 0x0800;
+/// The file has fs-verity.
+pub const STATX_ATTR_VERITY: u64 = 0x0010_0000;
+
+/// The data of the file lies in its inode.
+pub const FS_INLINE_DATA_FL: u32 = 0x1000_0000;
 
 /// A byte range of `cachestat(2)`.
 #[repr(C)]

@@ -30,7 +30,10 @@ enum FallbackReason {
     EXPORTER = 3,
     /** A device is attached to the buffer, or the kernel has it mapped. */
     BUFFER_BUSY = 4,
-    /** The file, or the file system it lies on, cannot do direct I/O. */
+    /**
+     * The file, or the file system it lies on, cannot do direct I/O for a reason that it does not
+     * tell.
+     */
     FILE_NOT_DIRECT = 5,
     /** The file system can be stalled by a user-space daemon (FUSE). */
     FILE_SYSTEM_STALLS = 6,
@@ -44,4 +47,12 @@ enum FallbackReason {
      * of its own.
      */
     RESIDENT = 9,
+    /** The file has fs-verity: what is read is verified in the page cache. */
+    FILE_VERITY = 10,
+    /** The file is compressed by its file system. */
+    FILE_COMPRESSED = 11,
+    /** The file is encrypted by its file system without inline encryption hardware. */
+    FILE_ENCRYPTED = 12,
+    /** The file is so small that its file system keeps the data in the inode. */
+    FILE_INLINE_DATA = 13,
 }

@@ -14,6 +14,7 @@ const INCLUDES: &str = r#"
 #include <stdio.h>
 #include <linux/dma-buf.h>
 #include <linux/dma-heap.h>
+#include <linux/fs.h>
 #include <linux/stat.h>
 #include <linux/udmabuf.h>
 #include "dma-buf-rw-file.h"
@@ -75,7 +76,11 @@ fn expectations() -> Vec<(String, u64)> {
         DMA_BUF_RW_FLAGS_DIRECT,
         UDMABUF_FLAGS_CLOEXEC,
         STATX_BASIC_STATS,
-        STATX_DIOALIGN
+        STATX_DIOALIGN,
+        STATX_ATTR_COMPRESSED,
+        STATX_ATTR_ENCRYPTED,
+        STATX_ATTR_VERITY,
+        FS_INLINE_DATA_FL
     );
     for (name, opcode) in opcodes() {
         list.push((name.to_owned(), u64::from(opcode)));
