@@ -14,6 +14,7 @@ use crate::file::RegularFile;
 use crate::sys::{sysconf, uapi};
 use rustix::io::Errno;
 use std::fmt::{self, Display, Formatter};
+use std::ops::Range;
 
 /// The longest piece that is moved by one system call, in bytes. The kernel moves no
 /// more at a time either (`DMA_BUF_FILE_IO_CHUNK`).
@@ -36,6 +37,19 @@ impl Method {
     /// All methods, best first.
     pub const ALL: [Self; 4] =
         [Self::RwFileDirect, Self::RwFileBuffered, Self::MappedDirect, Self::MappedBuffered];
+
+    /// Whether it goes past the page cache.
+    pub fn is_direct(self) -> bool {
+        self != self.buffered()
+    }
+
+    /// The same method through the page cache.
+    pub fn buffered(self) -> Self {
+        match self {
+            Self::RwFileDirect | Self::RwFileBuffered => Self::RwFileBuffered,
+            Self::MappedDirect | Self::MappedBuffered => Self::MappedBuffered,
+        }
+    }
 }
 
 impl Display for Method {
@@ -144,6 +158,8 @@ pub struct Route {
     pub align: u64,
     /// Why bodies do not take the best path; `None` if they do.
     pub reason: Option<FallbackReason>,
+    /// Whether the mapped method leaves no trace of a load in the page cache (`RWF_DONTCACHE`).
+    pub uncached: bool,
 }
 
 impl Route {
@@ -162,7 +178,11 @@ impl Route {
             None if !file.is_o_direct() => Method::RwFileBuffered,
             _ => Method::MappedBuffered,
         };
-        let copied = |copy, reason| Self { direct: None, copy, align, reason: Some(reason) };
+        // Who asks for `Buffered` wants the page cache filled, who opens with O_DIRECT never does.
+        // Whether the kernel can do it shows on the first read.
+        let uncached = mode == Mode::Auto && !file.is_o_direct();
+        let route = Self { direct: None, copy, align, reason: None, uncached };
+        let copied = |copy, reason| Self { copy, reason: Some(reason), ..route };
         if file.stalls() {
             // Reading and writing count their bytes; after the ioctl only the daemon could.
             return Ok(copied(Method::MappedBuffered, FallbackReason::FileSystemStalls));
@@ -172,16 +192,14 @@ impl Route {
         }
         let can_direct = file.direct_align().is_some();
         Ok(match support.no_rw_file {
-            None if can_direct => {
-                Self { direct: Some(Method::RwFileDirect), copy, align, reason: None }
-            }
+            None if can_direct => Self { direct: Some(Method::RwFileDirect), ..route },
             None => copied(copy, not_direct(file)),
             Some(reason) if !support.page_backed => copied(copy, reason),
             // The reasons that the caller can do something about.
             Some(_) if !can_direct => copied(copy, not_direct(file)),
             Some(_) if !file.is_o_direct() => copied(copy, FallbackReason::DescriptorNotDirect),
             Some(reason) => {
-                Self { direct: Some(Method::MappedDirect), copy, align, reason: Some(reason) }
+                Self { direct: Some(Method::MappedDirect), reason: Some(reason), ..route }
             }
         })
     }
@@ -196,6 +214,10 @@ impl Route {
             }
             (Method::RwFileDirect, Errno::INVAL | Errno::OPNOTSUPP) => {
                 copied(self.copy, FallbackReason::FileNotDirect)
+            }
+            // Neither the kernel (before Linux 6.14) nor the file system need have it.
+            (Method::MappedBuffered, Errno::OPNOTSUPP) if self.uncached => {
+                Some(Self { uncached: false, ..self })
             }
             (Method::MappedDirect, Errno::INVAL | Errno::OPNOTSUPP | Errno::FAULT) => {
                 copied(self.copy, FallbackReason::FileNotDirect)
@@ -231,6 +253,13 @@ pub(crate) struct Piece {
     pub len: u64,
 }
 
+impl Piece {
+    /// The bytes of the file.
+    pub fn in_file(self) -> Range<u64> {
+        self.file_offset..self.file_offset + self.len
+    }
+}
+
 /// A piece to move, and between what.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Job<'a> {
@@ -238,6 +267,8 @@ pub(crate) struct Job<'a> {
     pub file: &'a RegularFile<'a>,
     pub direction: Direction,
     pub piece: Piece,
+    /// As [`Route::uncached`].
+    pub uncached: bool,
 }
 
 /// Moves a piece and returns how many bytes moved: fewer only if a load met the end of the file.

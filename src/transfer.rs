@@ -6,6 +6,7 @@
 
 pub mod plan;
 pub mod receipt;
+pub mod watch;
 
 use crate::dmabuf::DmaBuf;
 use crate::error::{During, Error, ErrorKind, Result};
@@ -17,6 +18,7 @@ use plan::{Plan, Role};
 use receipt::{Receipt, Tally};
 use rustix::fs::{fdatasync, fsync};
 use std::time::{Duration, Instant};
+use watch::Watch;
 
 /// What must have reached stable storage when a save returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -95,10 +97,17 @@ fn run(request: &Request<'_>, plan: &Plan<'_>, mut route: Route) -> Result<Recei
             for piece in segment.pieces() {
                 let moved = loop {
                     let method = segment.role.method(route);
-                    match method::run(method, Job { buffer, file, direction, piece }) {
+                    let ranges = [piece.in_file()];
+                    let provable = method.is_direct() && direction == Direction::Load;
+                    let watch = provable.then(|| Watch::start(file.fd(), &ranges)).flatten();
+                    let uncached = route.uncached;
+                    match method::run(method, Job { buffer, file, direction, piece, uncached }) {
                         Ok(moved) => {
                             let reason = run.reason.or(route.reason);
-                            tally.add(segment.role, method, moved, reason);
+                            // What was not there to be loaded was not cached either.
+                            let watch = watch.filter(|_| moved == piece.len);
+                            let copied = watch.and_then(|watch| watch.was_copied());
+                            tally.add(segment.role, method, moved, reason, copied);
                             break moved;
                         }
                         Err(error) => {

@@ -168,6 +168,7 @@ pub(crate) fn receipt(from: &aidl::Receipt::Receipt) -> Result<Receipt, Error> {
         buffered: unsigned(from.bytesBuffered)?,
         method: method(from.method)?,
         first_fallback: reason(from.firstFallback)?,
+        checked: from.checked,
         queue: Duration::from_nanos(unsigned(from.queueNanos)?),
         io: Duration::from_nanos(unsigned(from.ioNanos)?),
         sync: Duration::from_nanos(unsigned(from.syncNanos)?),

@@ -21,7 +21,7 @@ const BOUNCE: u64 = 256 << 10;
 
 /// With a file opened with `O_DIRECT` and an aligned piece: the device moves the data.
 pub(super) fn direct(job: Job<'_>) -> Result<u64> {
-    run(job, |window| window.direct(job.file.fd()))
+    run(job, |window| window.straight(job.file.fd(), false))
 }
 
 /// At any alignment, with any file.
@@ -30,7 +30,7 @@ pub(super) fn buffered(job: Job<'_>) -> Result<u64> {
         if job.file.is_o_direct() {
             return window.bounced(job.file);
         }
-        match window.direct(job.file.fd()) {
+        match window.straight(job.file.fd(), job.uncached) {
             // Some file systems (9p, FUSE with FOPEN_DIRECT_IO) pin the memory that they read into,
             // and the mapping of a system-heap buffer has no pages to pin.
             Err(error) if error.errno() == Some(Errno::FAULT) => window.bounced(job.file),
@@ -77,13 +77,14 @@ struct Window {
 
 impl Window {
     /// Straight between the file and the mapping.
-    fn direct(&self, file: BorrowedFd<'_>) -> Result<u64> {
+    fn straight(&self, file: BorrowedFd<'_>, uncached: bool) -> Result<u64> {
         let mut done = 0;
         while done < self.piece.len {
             let at = self.skip + to_usize(done)?;
             let len = to_usize(self.piece.len - done)?;
             let offset = self.piece.file_offset + done;
             let moved = match self.direction {
+                Direction::Load if uncached => self.mapping.fill_uncached(at, len, file, offset),
                 Direction::Load => self.mapping.fill(at, len, file, offset),
                 Direction::Save => self.mapping.drain(at, len, file, offset),
             };

@@ -21,7 +21,7 @@ pub(super) fn buffered(job: Job<'_>) -> Result<u64> {
 }
 
 fn run(job: Job<'_>, flags: u32) -> Result<u64> {
-    let Job { buffer, file, direction, piece } = job;
+    let Job { buffer, file, direction, piece, .. } = job;
     let operation = match direction {
         Direction::Load => uapi::DMA_BUF_RW_FLAGS_READ,
         Direction::Save => uapi::DMA_BUF_RW_FLAGS_WRITE,

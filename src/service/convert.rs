@@ -210,6 +210,7 @@ pub(super) fn receipt(receipt: Receipt) -> aidl::Receipt::Receipt {
         bytesBuffered: bytes(receipt.buffered),
         method: optional_method(receipt.method),
         firstFallback: reason(receipt.first_fallback),
+        checked: receipt.checked,
         queueNanos: nanos(receipt.queue),
         ioNanos: nanos(receipt.io),
         syncNanos: nanos(receipt.sync),

@@ -5,7 +5,7 @@
 //! therefore hand the address to `pread(2)` and `pwrite(2)` only, where a bad page is `EFAULT`;
 //! [`Mapping::read`] and [`Mapping::write`] are for a process's own buffers.
 
-use crate::sys::last_errno;
+use crate::sys::{last_errno, uapi};
 use rustix::fd::{AsRawFd, BorrowedFd};
 use rustix::io::{self, Errno};
 use rustix::mm::{self, Advice, MapFlags, ProtFlags};
@@ -96,6 +96,36 @@ impl Mapping {
         // until after the call; the kernel writes them, to which no Rust reference exists, and
         // keeps no pointer.
         let n = unsafe { libc::pread64(file.as_raw_fd(), start, len, offset) };
+        usize::try_from(n).map_err(|_| last_errno())
+    }
+
+    /// `preadv2(file, RWF_DONTCACHE)`—As [`Mapping::fill`], without leaving what is read in the
+    /// page cache if it was not there before. `EOPNOTSUPP` before Linux 6.14, and on file systems
+    /// that cannot.
+    #[doc(alias = "preadv2")]
+    pub fn fill_uncached(
+        &self,
+        at: usize,
+        len: usize,
+        file: BorrowedFd<'_>,
+        offset: u64,
+    ) -> io::Result<usize> {
+        let (start, offset) = self.range(at, len, offset)?;
+        let vector = libc::iovec { iov_base: start, iov_len: len };
+        // The kernel takes the offset in two halves, and ignores the second where one long holds it.
+        let halves = (offset as libc::c_ulong, (offset >> 32) as libc::c_ulong);
+        // SAFETY: as in `fill`; `vector` is live across the call and the kernel only reads it.
+        let n = unsafe {
+            libc::syscall(
+                libc::SYS_preadv2,
+                file.as_raw_fd(),
+                &raw const vector,
+                1_usize,
+                halves.0,
+                halves.1,
+                uapi::RWF_DONTCACHE,
+            )
+        };
         usize::try_from(n).map_err(|_| last_errno())
     }
 

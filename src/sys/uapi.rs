@@ -160,6 +160,9 @@ pub const STATX_ATTR_VERITY: u64 = 0x0010_0000;
 /// The data of the file lies in its inode.
 pub const FS_INLINE_DATA_FL: u32 = 0x1000_0000;
 
+/// For `preadv2(2)`, since Linux 6.14: what is read does not stay in the page cache.
+pub const RWF_DONTCACHE: i32 = 0x80;
+
 /// A byte range of `cachestat(2)`.
 #[repr(C)]
 #[derive(Debug, Default, Clone, Copy)]

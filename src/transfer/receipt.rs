@@ -17,6 +17,10 @@ pub struct Receipt {
     pub method: Option<Method>,
     /// Why the first body that did not take the best path did not.
     pub first_fallback: Option<FallbackReason>,
+    /// Whether all of `direct` was checked: the page cache did not take in what was loaded. `false`
+    /// if nothing went direct, for a save, and where it could not be checked; see
+    /// [`super::watch::Watch::start`].
+    pub checked: bool,
     /// Time from the arrival of the request to the start of its I/O.
     pub queue: Duration,
     /// Time in I/O.
@@ -30,25 +34,51 @@ impl Receipt {
     pub fn bytes(&self) -> u64 {
         self.direct + self.bounced + self.buffered
     }
+
+    /// The receipt of the same transfer, if the file system copied what was to go direct.
+    pub fn copied(self) -> Self {
+        Self {
+            direct: 0,
+            buffered: self.buffered + self.direct,
+            method: self.method.map(Method::buffered),
+            first_fallback: Some(FallbackReason::FileNotDirect),
+            checked: false,
+            ..self
+        }
+    }
 }
 
 /// A receipt that grows piece by piece.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     receipt: Receipt,
+    checked: u64,
     by_method: [u64; Method::ALL.len()],
 }
 
 impl Tally {
     /// Adds a piece of `len` bytes. `reason` is why a body, if it is one, did not take the best
-    /// path.
-    pub fn add(&mut self, role: Role, method: Method, len: u64, reason: Option<FallbackReason>) {
+    /// path; `copied` is what the page cache says of one that went direct, if it does.
+    pub fn add(
+        &mut self,
+        role: Role,
+        method: Method,
+        len: u64,
+        reason: Option<FallbackReason>,
+        copied: Option<bool>,
+    ) {
+        let (method, reason) = match copied {
+            Some(true) => (method.buffered(), Some(FallbackReason::FileNotDirect)),
+            _ => (method, reason),
+        };
         let receipt = &mut self.receipt;
-        let is_direct = matches!(method, Method::RwFileDirect | Method::MappedDirect);
         match role {
             Role::Edge => receipt.bounced += len,
-            Role::Body if is_direct => receipt.direct += len,
+            Role::Body if method.is_direct() => receipt.direct += len,
             Role::Body | Role::Copied => receipt.buffered += len,
+        }
+        if copied == Some(false) {
+            self.checked += len;
         }
         if role != Role::Edge && receipt.first_fallback.is_none() {
             receipt.first_fallback = reason;
@@ -69,6 +99,7 @@ impl Tally {
     pub fn finish(self) -> Receipt {
         let totals = Method::ALL.into_iter().zip(self.by_method).rev();
         let most = totals.max_by_key(|(_, total)| *total).filter(|(_, total)| *total > 0);
-        Receipt { method: most.map(|(method, _)| method), ..self.receipt }
+        let checked = self.checked > 0 && self.checked == self.receipt.direct;
+        Receipt { method: most.map(|(method, _)| method), checked, ..self.receipt }
     }
 }

@@ -24,7 +24,8 @@ enum Mode {
     AUTO = 0,
     /**
      * Every body byte by direct I/O. Fails with Error.NOT_DIRECT before any byte moves if that is
-     * not possible. Edges of at most one page each are still copied.
+     * not possible. Edges of at most one page each are still copied. Should the file system copy a
+     * body all the same, which it does not tell, the receipt says so where that can be checked.
      */
     DIRECT = 1,
     /** Everything through the page cache. */

@@ -28,7 +28,10 @@ parcelable Receipt {
      * beyond the end of the file is left as it was.
      */
     long bytes;
-    /** Bytes moved by direct I/O, past the page cache. */
+    /**
+     * Bytes moved by direct I/O, past the page cache. Where a load can be checked, bytes that the
+     * file system copied through the page cache all the same are not among them, whatever the mode.
+     */
     long bytesDirect;
     /** Bytes at the edges of direct bodies, copied by the CPU: less than a page at each end. */
     long bytesBounced;
@@ -38,6 +41,13 @@ parcelable Receipt {
     Method method = Method.NONE;
     /** Why the first body that did not take the best path did not; NONE if all did. */
     FallbackReason firstFallback = FallbackReason.NONE;
+    /**
+     * Whether all of bytesDirect was checked: the page cache did not take in what was loaded. False
+     * for a save, if bytesDirect is 0, and where the kernel does not tell the service (for a
+     * read-only descriptor of somebody else's file), most was cached before, or a contiguous piece
+     * is shorter than 64 KiB. The client can then look at the page cache itself.
+     */
+    boolean checked;
     /** Nanoseconds from the arrival of the call to the start of its I/O. */
     long queueNanos;
     /** Nanoseconds spent in I/O. */

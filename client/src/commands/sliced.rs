@@ -48,6 +48,9 @@ pub fn transfer(
 
 /// Adds a receipt to the sum of those before it.
 pub fn add(total: &mut Receipt, slice: &Receipt) {
+    // A slice with nothing direct has nothing to check.
+    let checked = |receipt: &Receipt| receipt.direct == 0 || receipt.checked;
+    total.checked = total.direct + slice.direct > 0 && checked(total) && checked(slice);
     total.direct += slice.direct;
     total.bounced += slice.bounced;
     total.buffered += slice.buffered;

@@ -9,6 +9,7 @@ fn direct() -> Route {
         copy: Method::RwFileBuffered,
         align: PAGE,
         reason: None,
+        uncached: false,
     }
 }
 

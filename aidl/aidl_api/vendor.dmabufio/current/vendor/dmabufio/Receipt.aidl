@@ -40,6 +40,7 @@ parcelable Receipt {
   long bytesBuffered;
   vendor.dmabufio.Method method = vendor.dmabufio.Method.NONE;
   vendor.dmabufio.FallbackReason firstFallback = vendor.dmabufio.FallbackReason.NONE;
+  boolean checked;
   long queueNanos;
   long ioNanos;
   long syncNanos;
