@@ -3,6 +3,7 @@
 use crate::buffer::Buffer;
 use crate::convert;
 use crate::error::Error;
+use crate::page_cache::{plan_resident, receipt_seen, Ranges};
 use binder_shim::{connect_socket, describe, lookup_within, pfd, Strong};
 use dmabufio::dmabuf::DmaBuf;
 use dmabufio::error::{Error as CoreError, ErrorKind};
@@ -23,6 +24,7 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::Duration;
 use vendor_dmabufio::aidl::vendor::dmabufio as aidl;
 
@@ -89,17 +91,21 @@ pub struct Filled {
 pub struct Client(Backend);
 
 enum Backend {
-    Service(Strong<dyn IDmabufIo>),
+    Service { service: Strong<dyn IDmabufIo>, capabilities: OnceLock<Capabilities> },
     Local { heap: Allocator, support: Support },
 }
 
 impl Client {
+    fn new(service: Strong<dyn IDmabufIo>) -> Self {
+        Self(Backend::Service { service, capabilities: OnceLock::new() })
+    }
+
     /// The service on kernel binder.
     pub fn service() -> Result<Self, Error> {
         let service = lookup_within(INSTANCE, PATIENCE).map_err(|status| {
             Error::Unreachable(format!("{INSTANCE} on kernel binder: {}", describe(&status)))
         })?;
-        Ok(Self(Backend::Service(service)))
+        Ok(Self::new(service))
     }
 
     /// The service on a Unix socket.
@@ -107,7 +113,7 @@ impl Client {
         let service = connect_socket(path).map_err(|status| {
             Error::Unreachable(format!("socket {}: {}", path.display(), describe(&status)))
         })?;
-        Ok(Self(Backend::Service(service)))
+        Ok(Self::new(service))
     }
 
     /// No service: allocates and transfers in this process.
@@ -120,9 +126,15 @@ impl Client {
     /// What this back end can do here.
     pub fn capabilities(&self) -> Result<Capabilities, Error> {
         match &self.0 {
-            Backend::Service(service) => {
-                convert::capabilities(&service.getCapabilities().map_err(convert::error)?)
-            }
+            // Constant for as long as the service lives.
+            Backend::Service { service, capabilities } => match capabilities.get() {
+                Some(known) => Ok(known.clone()),
+                None => {
+                    let asked = service.getCapabilities().map_err(convert::error)?;
+                    let asked = convert::capabilities(&asked)?;
+                    Ok(capabilities.get_or_init(|| asked).clone())
+                }
+            },
             Backend::Local { heap, support } => Ok(Capabilities {
                 heap: heap.heap(),
                 methods: support.methods().collect(),
@@ -137,7 +149,7 @@ impl Client {
     /// kernel's statistics.
     pub fn allocate(&self, size: u64, tag: &str) -> Result<Buffer, Error> {
         match &self.0 {
-            Backend::Service(service) => {
+            Backend::Service { service, .. } => {
                 let desc = aidl::BufferDesc::BufferDesc {
                     size: convert::bytes("size", size)?,
                     tag: tag.to_owned(),
@@ -158,11 +170,17 @@ impl Client {
         extents: &[Extent],
     ) -> Result<Vec<ExtentPlan>, Error> {
         match &self.0 {
-            Backend::Service(service) => {
-                let file = pfd(duplicate("file", file)?);
+            Backend::Service { service, .. } => {
+                let passed = pfd(duplicate("file", file)?);
                 let plan =
-                    service.probe(&file, &convert::extents(extents)?).map_err(convert::error)?;
-                plan.extents.iter().map(convert::extent_plan).collect()
+                    service.probe(&passed, &convert::extents(extents)?).map_err(convert::error)?;
+                let plan = plan.extents.iter().map(convert::extent_plan);
+                let ranges = Ranges::of_load(file, extents);
+                if self.are_resident(ranges.as_ref())? {
+                    plan.map(|plan| plan.map(plan_resident)).collect()
+                } else {
+                    plan.collect()
+                }
             }
             Backend::Local { heap, support } => {
                 let file = RegularFile::new(file, heap.heap())?;
@@ -176,7 +194,12 @@ impl Client {
     pub fn transfer(&self, request: &Transfer<'_>) -> Result<Receipt, Error> {
         let Transfer { buffer, file, extents, direction, mode, durability } = *request;
         match &self.0 {
-            Backend::Service(service) => {
+            Backend::Service { service, .. } => {
+                let load = direction == Direction::Load;
+                let ranges = load.then(|| Ranges::of_load(file, extents)).flatten();
+                let resident = mode == Mode::Auto && self.are_resident(ranges.as_ref())?;
+                let mode = if resident { Mode::Buffered } else { mode };
+                let watch = ranges.as_ref().and_then(|ranges| ranges.watch(mode));
                 let request = aidl::TransferRequest::TransferRequest {
                     buffer: Some(pfd(duplicate("buffer", buffer)?)),
                     file: Some(pfd(duplicate("file", file)?)),
@@ -186,7 +209,8 @@ impl Client {
                     durability: convert::durability(durability),
                     ..Default::default()
                 };
-                convert::receipt(&service.transfer(&request).map_err(convert::error)?)
+                let receipt = service.transfer(&request).map_err(convert::error)?;
+                Ok(receipt_seen(convert::receipt(&receipt)?, resident, watch))
             }
             Backend::Local { heap, .. } => {
                 let buffer = DmaBuf::new(buffer, heap.heap())?;
@@ -209,7 +233,15 @@ impl Client {
         tag: &str,
     ) -> Result<Vec<Result<Filled, Error>>, Error> {
         match &self.0 {
-            Backend::Service(service) => {
+            Backend::Service { service, .. } => {
+                let all: Vec<Extent> = items.iter().flat_map(|item| item.extents.clone()).collect();
+                let resident = mode == Mode::Auto
+                    && self.are_resident(Ranges::of_load(file, &all).as_ref())?;
+                let mode = if resident { Mode::Buffered } else { mode };
+                let ranges = items.iter().map(|item| Ranges::of_load(file, &item.extents));
+                let ranges: Vec<_> = ranges.collect();
+                let watches = ranges.iter().map(|ranges| ranges.as_ref()?.watch(mode));
+                let watches: Vec<_> = watches.collect();
                 let request = aidl::LoadRequest::LoadRequest {
                     file: Some(pfd(duplicate("file", file)?)),
                     items: items.iter().map(convert::load_item).collect::<Result<_, _>>()?,
@@ -218,7 +250,11 @@ impl Client {
                     ..Default::default()
                 };
                 let result = service.load(&request).map_err(convert::error)?;
-                Ok(result.items.into_iter().map(convert::loaded_item).collect())
+                let seen = |(item, watch)| {
+                    let Filled { buffer, receipt } = convert::loaded_item(item)?;
+                    Ok(Filled { buffer, receipt: receipt_seen(receipt, resident, watch) })
+                };
+                Ok(result.items.into_iter().zip(watches).map(seen).collect())
             }
             Backend::Local { heap, .. } => {
                 let file = RegularFile::new(file, heap.heap())?;
@@ -230,6 +266,14 @@ impl Client {
                 };
                 Ok(results.map(|result| Ok(filled(result?))).collect())
             }
+        }
+    }
+
+    /// Whether a load of `ranges` by the service is faster if it copies.
+    fn are_resident(&self, ranges: Option<&Ranges<'_>>) -> Result<bool, Error> {
+        match ranges {
+            Some(ranges) => Ok(ranges.are_resident(&self.capabilities()?.methods)),
+            None => Ok(false),
         }
     }
 

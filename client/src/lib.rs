@@ -26,6 +26,7 @@ mod buffer;
 mod client;
 mod convert;
 mod error;
+mod page_cache;
 
 pub use buffer::Buffer;
 pub use client::{Capabilities, Client, Filled, Transfer};

@@ -44,7 +44,7 @@ enum FallbackReason {
     /**
      * The page cache holds most of it already, and copying is faster than reading it again. The
      * service sees that only where the kernel tells it: for a descriptor that can write, or a file
-     * of its own.
+     * of its own. A client that sees it can ask for Mode.BUFFERED, as the client library does.
      */
     RESIDENT = 9,
     /** The file has fs-verity: what is read is verified in the page cache. */

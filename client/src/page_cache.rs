@@ -1,0 +1,81 @@
+//! Looks at the page cache for the service. The kernel says what it holds of a file only to the
+//! file's owner and to those who may write it, which the client mostly is and the service is not.
+
+use dmabufio::extent::{Direction, Extent};
+use dmabufio::file::{cached_pages, RegularFile};
+use dmabufio::heap::Heap;
+use dmabufio::method::{FallbackReason, Method, Mode};
+use dmabufio::sys::sysconf::page_size;
+use dmabufio::transfer::plan::ExtentPlan;
+use dmabufio::transfer::receipt::Receipt;
+use dmabufio::transfer::watch::Watch;
+use std::ops::Range;
+use std::os::fd::BorrowedFd;
+
+/// The ranges of a file that are about to be loaded.
+pub(crate) struct Ranges<'a> {
+    file: RegularFile<'a>,
+    ranges: Vec<Range<u64>>,
+}
+
+impl<'a> Ranges<'a> {
+    /// `None` if `file` is none that can be loaded; the service says why.
+    pub fn of_load(file: BorrowedFd<'a>, extents: &[Extent]) -> Option<Self> {
+        // The heap only matters to files that are buffers, which the service refuses.
+        let file = RegularFile::new(file, Heap::System).ok()?;
+        file.check_access(Direction::Load).ok()?;
+        let end = |extent: &Extent| extent.file_end().min(file.size());
+        let ranges = extents.iter().map(|extent| extent.file_offset..end(extent));
+        let ranges = ranges.filter(|range| !range.is_empty()).collect();
+        Some(Self { file, ranges })
+    }
+
+    /// Whether to copy is faster than to read the file again: direct I/O would do that, and the
+    /// page cache holds more than half.
+    pub fn are_resident(&self, methods: &[Method]) -> bool {
+        let direct = methods.contains(&Method::RwFileDirect) && self.file.direct_align().is_some();
+        if !direct || self.file.is_o_direct() {
+            return false;
+        }
+        let cached = |range: &Range<u64>| {
+            cached_pages(self.file.fd(), range.start, range.end - range.start).unwrap_or(0)
+        };
+        let cached: u64 = self.ranges.iter().map(cached).sum();
+        let all: u64 = self.ranges.iter().map(|range| range.end - range.start).sum();
+        cached.saturating_mul(page_size()) > all / 2
+    }
+
+    /// Looks at the page cache before a load in `mode`.
+    pub fn watch(&self, mode: Mode) -> Option<Watch<'_>> {
+        (mode != Mode::Buffered).then(|| Watch::start(self.file.fd(), &self.ranges)).flatten()
+    }
+}
+
+/// What the service would do with a resident extent, in mode `Buffered`, instead of `plan`.
+pub(crate) fn plan_resident(plan: ExtentPlan) -> ExtentPlan {
+    let moved = plan.direct + plan.bounced + plan.buffered;
+    ExtentPlan {
+        direct: 0,
+        bounced: 0,
+        buffered: moved,
+        method: plan.method.map(Method::buffered),
+        reason: (moved > 0).then_some(FallbackReason::Resident),
+    }
+}
+
+/// The receipt of a load, with what the client knows beyond the service: that mode `Buffered` was
+/// asked for because the file is `resident`, or what the page cache says after direct I/O.
+pub(crate) fn receipt_seen(receipt: Receipt, resident: bool, watch: Option<Watch<'_>>) -> Receipt {
+    if resident && receipt.first_fallback == Some(FallbackReason::Requested) {
+        return Receipt { first_fallback: Some(FallbackReason::Resident), ..receipt };
+    }
+    // What the service says that it copied is in the page cache too, and cannot be told apart.
+    if receipt.checked || receipt.direct == 0 || receipt.buffered > 0 {
+        return receipt;
+    }
+    match watch.and_then(|watch| watch.was_copied()) {
+        Some(true) => receipt.copied(),
+        Some(false) => Receipt { checked: true, ..receipt },
+        None => receipt,
+    }
+}

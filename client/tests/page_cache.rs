@@ -1,0 +1,219 @@
+//! What the client looks at for a service that the kernel does not show the page cache: a service in
+//! this process, on a socket, that says what it was asked for.
+
+#![allow(missing_docs, reason = "test code")]
+
+use binder_shim::{
+    borrow, impl_interface, new_binder, pfd, serve_socket, BinderResult, Dump, ParcelFileDescriptor,
+};
+use dmabufio::extent::{Direction, Extent};
+use dmabufio::load::Item;
+use dmabufio::method::{FallbackReason, Method, Mode};
+use dmabufio::transfer::receipt::Receipt as CoreReceipt;
+use dmabufio_client::{Client, Transfer};
+use rustix::fs::{fadvise, memfd_create, Advice, MemfdFlags};
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use tempfile::TempDir;
+use vendor_dmabufio::aidl::vendor::dmabufio as aidl;
+
+use aidl::Buffer::Buffer;
+use aidl::BufferDesc::BufferDesc;
+use aidl::Capabilities::Capabilities;
+use aidl::ExtentPlan::ExtentPlan;
+use aidl::FallbackReason::FallbackReason as Reason;
+use aidl::Heap::Heap;
+use aidl::IDmabufIo::{BnDmabufIo, IDmabufIo};
+use aidl::LoadRequest::LoadRequest;
+use aidl::LoadResult::LoadResult;
+use aidl::LoadedItem::LoadedItem;
+use aidl::Method::Method as AidlMethod;
+use aidl::Mode::Mode as AidlMode;
+use aidl::Plan::Plan;
+use aidl::Receipt::Receipt;
+use aidl::TransferRequest::TransferRequest;
+
+const LEN: u64 = 1 << 20;
+
+/// Claims what it is asked for, and touches the file only if it `copies`.
+struct Blind {
+    copies: bool,
+}
+
+impl Dump for Blind {}
+impl_interface!(Blind);
+
+impl Blind {
+    fn receipt(&self, mode: AidlMode, file: &Option<ParcelFileDescriptor>) -> Receipt {
+        let bytes = LEN as i64;
+        if mode == AidlMode::BUFFERED {
+            return Receipt {
+                bytes,
+                bytesBuffered: bytes,
+                method: AidlMethod::RW_FILE_BUFFERED,
+                firstFallback: Reason::REQUESTED,
+                ..Default::default()
+            };
+        }
+        if self.copies {
+            let file = borrow(file.as_ref().unwrap()).try_clone_to_owned().unwrap();
+            File::from(file).read_to_end(&mut Vec::new()).unwrap();
+        }
+        let method = AidlMethod::RW_FILE_DIRECT;
+        Receipt { bytes, bytesDirect: bytes, method, ..Default::default() }
+    }
+
+    fn buffer() -> Buffer {
+        let memory = memfd_create("blind", MemfdFlags::CLOEXEC).unwrap();
+        Buffer { fd: Some(pfd(memory)), size: LEN as i64, heap: Heap::SYSTEM }
+    }
+}
+
+impl IDmabufIo for Blind {
+    fn getCapabilities(&self) -> BinderResult<Capabilities> {
+        let methods = vec![AidlMethod::RW_FILE_DIRECT, AidlMethod::RW_FILE_BUFFERED];
+        Ok(Capabilities { heap: Heap::SYSTEM, methods, ..Default::default() })
+    }
+
+    fn allocate(&self, _desc: &BufferDesc) -> BinderResult<Buffer> {
+        Ok(Self::buffer())
+    }
+
+    fn probe(
+        &self,
+        _file: &ParcelFileDescriptor,
+        _: &[aidl::Extent::Extent],
+    ) -> BinderResult<Plan> {
+        let method = AidlMethod::RW_FILE_DIRECT;
+        Ok(Plan {
+            extents: vec![ExtentPlan { bytesDirect: LEN as i64, method, ..Default::default() }],
+        })
+    }
+
+    fn transfer(&self, request: &TransferRequest) -> BinderResult<Receipt> {
+        Ok(self.receipt(request.mode, &request.file))
+    }
+
+    fn load(&self, request: &LoadRequest) -> BinderResult<LoadResult> {
+        let receipt = Some(self.receipt(request.mode, &request.file));
+        let item = LoadedItem { buffer: Some(Self::buffer()), receipt, ..Default::default() };
+        Ok(LoadResult { items: vec![item] })
+    }
+}
+
+/// A client of [`Blind`], and a file of the client's.
+struct Fixture {
+    client: Client,
+    path: PathBuf,
+    buffer: OwnedFd,
+    _dir: TempDir,
+}
+
+impl Fixture {
+    fn new(copies: bool) -> Self {
+        // Beside the build's own files: /tmp may be a tmpfs, which does no direct I/O.
+        let dir = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let (socket, path) = (dir.path().join("socket"), dir.path().join("file"));
+        fs::write(&path, vec![7; LEN as usize]).unwrap();
+        File::open(&path).unwrap().sync_all().unwrap();
+        serve(&socket, copies);
+        let buffer = memfd_create("buffer", MemfdFlags::CLOEXEC).unwrap();
+        Self { client: Client::socket(&socket).unwrap(), path, buffer, _dir: dir }
+    }
+
+    fn cold(&self) -> File {
+        let file = File::open(&self.path).unwrap();
+        fadvise(&file, 0, 0, Advice::DontNeed).unwrap();
+        file
+    }
+
+    fn cached(&self) -> File {
+        fs::read(&self.path).unwrap();
+        File::open(&self.path).unwrap()
+    }
+
+    /// By `transfer` and by `load`, which have to agree.
+    fn load(&self, open: impl Fn() -> File, mode: Mode) -> CoreReceipt {
+        let extents = [Extent { file_offset: 0, buffer_offset: 0, len: LEN }];
+        let file = open();
+        let (buffer, file) = (self.buffer.as_fd(), file.as_fd());
+        let transfer = Transfer { mode, ..Transfer::new(buffer, file, &extents, Direction::Load) };
+        let receipt = self.client.transfer(&transfer).unwrap();
+        let items = [Item { size: LEN, extents: extents.to_vec() }];
+        let mut loaded = self.client.load(open().as_fd(), &items, mode, "test").unwrap();
+        assert_eq!(loaded.remove(0).unwrap().receipt, receipt);
+        receipt
+    }
+}
+
+fn serve(socket: &Path, copies: bool) {
+    let (ready, wait) = mpsc::channel();
+    let socket = socket.to_owned();
+    thread::spawn(move || {
+        let binder = new_binder!(BnDmabufIo, Blind { copies }).as_binder();
+        serve_socket(&socket, binder, 2, || ready.send(()).unwrap()).unwrap();
+    });
+    wait.recv().unwrap();
+}
+
+#[test]
+fn cached_file_is_copied_in_mode_auto_as_predicted() {
+    let fixture = Fixture::new(false);
+    let receipt = fixture.load(|| fixture.cached(), Mode::Auto);
+    assert_eq!((receipt.direct, receipt.buffered), (0, LEN));
+    assert_eq!(receipt.first_fallback, Some(FallbackReason::Resident));
+    let extents = [Extent { file_offset: 0, buffer_offset: 0, len: LEN }];
+    let plan = fixture.client.probe(fixture.cached().as_fd(), &extents).unwrap()[0];
+    assert_eq!((plan.direct, plan.buffered), (0, LEN));
+    assert_eq!((plan.method, plan.reason), (receipt.method, receipt.first_fallback));
+}
+
+#[test]
+fn cold_file_goes_direct_in_mode_auto_as_predicted() {
+    let fixture = Fixture::new(false);
+    let receipt = fixture.load(|| fixture.cold(), Mode::Auto);
+    assert_eq!((receipt.direct, receipt.buffered), (LEN, 0));
+    let extents = [Extent { file_offset: 0, buffer_offset: 0, len: LEN }];
+    let plan = fixture.client.probe(fixture.cold().as_fd(), &extents).unwrap()[0];
+    assert_eq!((plan.direct, plan.buffered, plan.reason), (LEN, 0, None));
+}
+
+#[test]
+fn cached_file_goes_direct_in_mode_direct() {
+    let fixture = Fixture::new(false);
+    let receipt = fixture.load(|| fixture.cached(), Mode::Direct);
+    assert_eq!((receipt.direct, receipt.buffered), (LEN, 0));
+    assert!(!receipt.checked, "all was cached before, so that the page cache tells nothing");
+}
+
+#[test]
+fn cached_file_keeps_the_reason_of_mode_buffered() {
+    let fixture = Fixture::new(false);
+    let receipt = fixture.load(|| fixture.cached(), Mode::Buffered);
+    assert_eq!(receipt.first_fallback, Some(FallbackReason::Requested));
+}
+
+#[test]
+fn direct_load_that_the_page_cache_does_not_show_is_checked() {
+    let fixture = Fixture::new(false);
+    for mode in [Mode::Auto, Mode::Direct] {
+        let receipt = fixture.load(|| fixture.cold(), mode);
+        assert_eq!((receipt.direct, receipt.checked), (LEN, true), "{mode:?}");
+    }
+}
+
+#[test]
+fn direct_load_that_the_page_cache_shows_was_copied() {
+    let fixture = Fixture::new(true);
+    for mode in [Mode::Auto, Mode::Direct] {
+        let receipt = fixture.load(|| fixture.cold(), mode);
+        assert_eq!((receipt.direct, receipt.buffered), (0, LEN), "{mode:?}");
+        assert_eq!(receipt.method, Some(Method::RwFileBuffered), "{mode:?}");
+        assert_eq!(receipt.first_fallback, Some(FallbackReason::FileNotDirect), "{mode:?}");
+        assert!(!receipt.checked, "{mode:?}");
+    }
+}
