@@ -75,6 +75,12 @@ pub struct Allocation {
 }
 
 impl Allocation {
+    /// The buffer with the name `dmabufio:<uid>:<tag>`, cut to what the kernel keeps.
+    pub fn named(self, uid: u32, tag: &str) -> Result<Self> {
+        self.buffer()?.set_name(&format!("dmabufio:{uid}:{tag}"))?;
+        Ok(self)
+    }
+
     /// The buffer, to transfer to or from.
     pub fn buffer(&self) -> Result<DmaBuf<'_>> {
         let buffer = DmaBuf::new(self.fd.as_fd(), self.heap)?;
@@ -176,11 +182,9 @@ impl Allocator {
         Ok(Allocation { fd, size, heap, memory })
     }
 
-    /// Allocates a buffer and names it `dmabufio:<uid>:<tag>`, cut to what the kernel keeps.
+    /// Allocates a buffer and names it after whom it is for.
     pub fn allocate_named(&self, size: u64, uid: u32, tag: &str) -> Result<Allocation> {
-        let allocation = self.allocate(size)?;
-        allocation.buffer()?.set_name(&format!("dmabufio:{uid}:{tag}"))?;
-        Ok(allocation)
+        self.allocate(size)?.named(uid, tag)
     }
 }
 

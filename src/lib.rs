@@ -18,6 +18,7 @@ pub mod file;
 pub mod heap;
 pub mod load;
 pub mod method;
+pub mod pool;
 pub mod probe;
 pub mod service;
 pub mod sys;

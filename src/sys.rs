@@ -9,6 +9,7 @@
 pub mod ioctl;
 pub mod ioprio;
 pub mod mmap;
+pub mod nice;
 pub mod pagecache;
 pub mod sendfile;
 pub mod signal;

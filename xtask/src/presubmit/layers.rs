@@ -13,6 +13,7 @@ const GROUPS: &[&[&str]] = &[
     &["dmabuf", "extent", "file", "heap"],
     &["method"],
     &["probe", "transfer"],
+    &["pool"],
     &["load"],
     &["quota", "scheduler"],
     &["service"],

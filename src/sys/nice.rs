@@ -1,0 +1,20 @@
+//! The share of the CPU that the calling thread gets.
+
+use crate::sys::last_errno;
+use rustix::io;
+
+/// `setpriority(PRIO_PROCESS, 0, 19)`—Gives the calling thread what no other thread wants. Nobody
+/// needs a right for that, and without `CAP_SYS_NICE` there is no way back.
+///
+/// # References
+///  - `setpriority(2)`; that Linux applies it to a thread is under "C library/kernel differences"
+#[doc(alias = "setpriority")]
+pub fn lowest() -> io::Result<()> {
+    // SAFETY: takes and returns integers only.
+    let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 19) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(last_errno())
+    }
+}
