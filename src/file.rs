@@ -6,7 +6,7 @@ use crate::extent::Direction;
 use crate::heap::Heap;
 use crate::sys::{ioctl, pagecache, statx, sysconf, uapi};
 use rustix::fd::BorrowedFd;
-use rustix::fs::{fcntl_getfl, fstat, fstatfs, FileType, OFlags};
+use rustix::fs::{fcntl_get_seals, fcntl_getfl, fstat, fstatfs, FileType, OFlags};
 
 /// `FUSE_SUPER_MAGIC` of `include/uapi/linux/magic.h`.
 const FUSE_SUPER_MAGIC: u64 = 0x6573_5546;
@@ -40,8 +40,10 @@ impl<'fd> RegularFile<'fd> {
                 format!("file: {what}; pass a regular file"),
             ));
         }
-        let stalls = has_no_device(&stat)
+        let stalls = may_be_served(fd, &stat)
             && fstatfs(fd).during(|| "file: fstatfs")?.f_type as u64 == FUSE_SUPER_MAGIC;
+        // What the kernel knows of a file on FUSE without asking may be old.
+        let size = if stalls { size(fd)? } else { stat.stx_size };
         // Zero alignments: the file system says that this file cannot do direct I/O, or is too old
         // to say anything, and then silence is not taken for consent.
         let direct_align = (stat.stx_dio_offset_align != 0)
@@ -49,7 +51,7 @@ impl<'fd> RegularFile<'fd> {
         let says_why = direct_align.is_none() && stat.stx_mask & uapi::STATX_DIOALIGN != 0;
         Ok(Self {
             fd,
-            size: stat.stx_size,
+            size,
             flags,
             direct_align,
             attributes: if says_why { stat.stx_attributes } else { 0 },
@@ -96,9 +98,7 @@ impl<'fd> RegularFile<'fd> {
 
     /// Size in bytes now.
     pub fn current_size(&self) -> Result<u64> {
-        let stat = fstat(self.fd).during(|| "file: fstat")?;
-        // Never negative for a regular file.
-        Ok(u64::try_from(stat.st_size).unwrap_or(0))
+        size(self.fd)
     }
 
     /// Whether the descriptor was opened with `O_DIRECT`.
@@ -144,11 +144,23 @@ impl<'fd> RegularFile<'fd> {
 }
 
 /// Whether a user-space daemon could be asked about this file, found out without asking one. True
-/// for regular files on FUSE, and on others that have no block device, such as tmpfs.
+/// for regular files on FUSE, and on others that have no block device, such as overlayfs.
 pub fn may_stall(fd: BorrowedFd<'_>) -> Result<bool> {
     let stat = statx::statx(fd).during(|| "file: statx")?;
     let file_type = FileType::from_raw_mode(stat.stx_mode.into());
-    Ok(file_type == FileType::RegularFile && has_no_device(&stat))
+    Ok(file_type == FileType::RegularFile && may_be_served(fd, &stat))
+}
+
+fn size(fd: BorrowedFd<'_>) -> Result<u64> {
+    let stat = fstat(fd).during(|| "file: fstat")?;
+    // Never negative for a regular file.
+    Ok(u64::try_from(stat.st_size).unwrap_or(0))
+}
+
+/// Whether the file system lies on no block device, and not in memory either, where files have
+/// seals.
+fn may_be_served(fd: BorrowedFd<'_>, stat: &uapi::statx) -> bool {
+    has_no_device(stat) && fcntl_get_seals(fd).is_err()
 }
 
 /// Whether the file system lies on no block device: the kernel numbers those with major 0. FUSE on

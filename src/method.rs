@@ -20,6 +20,9 @@ use std::ops::Range;
 /// more at a time either (`DMA_BUF_FILE_IO_CHUNK`).
 pub const MAX_PIECE: u64 = 64 << 20;
 
+/// The same on a file that may stall, where the end of a piece is the only sign of life.
+pub const MAX_STALLING_PIECE: u64 = 64 << 10;
+
 /// A way of moving bytes between a file and a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {

@@ -12,13 +12,17 @@ use crate::dmabuf::DmaBuf;
 use crate::error::{During, Error, ErrorKind, Result};
 use crate::extent::{check_placement, check_shape, Direction, Extent};
 use crate::file::RegularFile;
-use crate::method::{self, Job, Mode, Piece, Route};
+use crate::method::{self, Job, Mode, Piece, Route, MAX_PIECE, MAX_STALLING_PIECE};
 use crate::probe;
 use plan::{Plan, Role};
 use receipt::{Receipt, Tally};
 use rustix::fs::{fdatasync, fsync};
 use std::time::{Duration, Instant};
 use watch::Watch;
+
+/// How many bytes a save to a file that may stall moves before it makes them durable: one sync at
+/// the end could take any time, and show no progress.
+const SYNC_EVERY: u64 = 16 << 20;
 
 /// What must have reached stable storage when a save returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -55,6 +59,15 @@ pub struct Request<'a> {
 /// Every [`ErrorKind`]. What is malformed, and `NotDirect`, is refused before any byte has moved.
 /// After an error that names an errno, the destination within the extents is undefined.
 pub fn transfer(request: &Request<'_>) -> Result<Receipt> {
+    transfer_with_progress(request, &mut || Ok(()))
+}
+
+/// [`transfer`], calling `progress` after every piece. If that fails the transfer ends there, with
+/// its error.
+pub fn transfer_with_progress(
+    request: &Request<'_>,
+    progress: &mut dyn FnMut() -> Result<()>,
+) -> Result<Receipt> {
     let Request { buffer, file, extents, direction, mode, durability } = *request;
     check_shape(extents)?;
     check_placement(extents, buffer.size(), direction)?;
@@ -70,10 +83,10 @@ pub fn transfer(request: &Request<'_>) -> Result<Receipt> {
     let plan = Plan::new(extents, file, direction, mode, route)?;
 
     let start = Instant::now();
-    let mut receipt = run(request, &plan, route)?;
-    receipt.io = start.elapsed();
+    let mut receipt = run(request, &plan, route, progress)?;
+    receipt.io = start.elapsed().saturating_sub(receipt.sync);
 
-    receipt.sync = make_durable(file, durability)?;
+    receipt.sync += make_durable(file, durability)?;
     Ok(receipt)
 }
 
@@ -89,12 +102,19 @@ fn make_durable(file: &RegularFile<'_>, durability: Durability) -> Result<Durati
 }
 
 /// Moves the pieces of the plan, stepping down the route where the kernel says so.
-fn run(request: &Request<'_>, plan: &Plan<'_>, mut route: Route) -> Result<Receipt> {
+fn run(
+    request: &Request<'_>,
+    plan: &Plan<'_>,
+    mut route: Route,
+    progress: &mut dyn FnMut() -> Result<()>,
+) -> Result<Receipt> {
     let mut tally = Tally::default();
-    let Request { buffer, file, direction, mode, .. } = *request;
+    let Request { buffer, file, direction, mode, durability, .. } = *request;
+    let longest = if file.stalls() { MAX_STALLING_PIECE } else { MAX_PIECE };
+    let (mut sync, mut unsynced) = (Duration::ZERO, 0);
     for run in plan.runs() {
         'run: for segment in run.segments() {
-            for piece in segment.pieces() {
+            for piece in segment.pieces(longest) {
                 let moved = loop {
                     let method = segment.role.method(route);
                     let ranges = [piece.in_file()];
@@ -116,13 +136,20 @@ fn run(request: &Request<'_>, plan: &Plan<'_>, mut route: Route) -> Result<Recei
                         }
                     }
                 };
+                progress()?;
                 if moved < piece.len {
                     break 'run;
+                }
+                unsynced += moved;
+                if file.stalls() && unsynced >= SYNC_EVERY {
+                    sync += make_durable(file, durability)?;
+                    unsynced = 0;
+                    progress()?;
                 }
             }
         }
     }
-    Ok(tally.finish())
+    Ok(Receipt { sync, ..tally.finish() })
 }
 
 /// The route to go on with after `error`, if the method is merely not possible here and the mode

@@ -10,7 +10,7 @@ use super::Piece;
 use crate::error::{Error, ErrorKind, Result};
 use crate::extent::{Direction, Extent};
 use crate::file::RegularFile;
-use crate::method::{FallbackReason, Method, Mode, Route, MAX_PIECE};
+use crate::method::{FallbackReason, Method, Mode, Route};
 
 /// What part of an extent a segment is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,15 +46,15 @@ impl Segment {
         end.saturating_sub(self.range.file_offset.max(extent.file_offset))
     }
 
-    /// The segment in pieces of at most [`MAX_PIECE`] bytes.
-    pub fn pieces(self) -> impl Iterator<Item = Piece> {
+    /// The segment in pieces of at most `longest` bytes.
+    pub fn pieces(self, longest: u64) -> impl Iterator<Item = Piece> {
         let Piece { file_offset, buffer_offset, len } = self.range;
-        (0..len.div_ceil(MAX_PIECE)).map(move |i| {
-            let start = i * MAX_PIECE;
+        (0..len.div_ceil(longest)).map(move |i| {
+            let start = i * longest;
             Piece {
                 file_offset: file_offset + start,
                 buffer_offset: buffer_offset + start,
-                len: (len - start).min(MAX_PIECE),
+                len: (len - start).min(longest),
             }
         })
     }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::method::MAX_PIECE;
 use proptest::prelude::*;
 
 const PAGE: u64 = 4096;
@@ -135,7 +136,7 @@ proptest! {
         let mut done = 0;
         let mut edges = 0;
         for segment in split.segments() {
-            for piece in segment.pieces() {
+            for piece in segment.pieces(MAX_PIECE) {
                 // No gap, no overlap, no shift between file and buffer.
                 prop_assert_eq!(piece.file_offset, file_offset + done);
                 prop_assert_eq!(piece.buffer_offset, buffer_offset + done);
@@ -148,7 +149,7 @@ proptest! {
             }
             if segment.role == Role::Edge {
                 edges += 1;
-                prop_assert!(segment.pieces().map(|piece| piece.len).sum::<u64>() < route.align);
+                prop_assert!(segment.pieces(MAX_PIECE).map(|piece| piece.len).sum::<u64>() < route.align);
             }
         }
         prop_assert_eq!(done, moved);
