@@ -18,6 +18,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// | `Busy` | `EBUSY`, `EAGAIN`, `ETXTBSY` | service-specific `BUSY` | retry later |
 /// | `NoMemory` | `ENOMEM`, `EMFILE`, `ENFILE` | service-specific `NO_MEMORY` | shed load |
 /// | `NoSpace` | `ENOSPC`, `EDQUOT`, `EFBIG` | service-specific `NO_SPACE` | free space |
+/// | `TimedOut` | a file system that a user-space daemon serves made no progress | service-specific `TIMED_OUT` | look at the daemon |
 /// | `Io` | any other errno | service-specific `IO` | report |
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
@@ -37,6 +38,8 @@ pub enum ErrorKind {
     NoMemory,
     /// No space or quota on the file system, or the file would grow too large.
     NoSpace,
+    /// A file system that a user-space daemon serves made no progress.
+    TimedOut,
     /// Anything else that the kernel reports.
     Io,
 }

@@ -6,8 +6,9 @@ use crate::extent::{check_placement, check_shape, Direction, Extent, MAX_EXTENTS
 use crate::file::RegularFile;
 use crate::heap::{Allocation, Allocator};
 use crate::method::Mode;
+use crate::pool::Pool;
 use crate::transfer::receipt::Receipt;
-use crate::transfer::{transfer, Durability, Request};
+use crate::transfer::{transfer_with_progress, Durability, Request};
 use rustix::fd::OwnedFd;
 use std::sync::mpsc::sync_channel;
 use std::thread;
@@ -44,10 +45,24 @@ pub struct Loaded {
 pub struct Source<'a> {
     /// The heap.
     pub heap: &'a Allocator,
+    /// What to take them from while it lasts.
+    pub pool: Option<&'a Pool>,
     /// Whom the buffers are for.
     pub uid: u32,
     /// What they are for.
     pub tag: &'a str,
+}
+
+impl Source<'_> {
+    /// A buffer of the pool, or a new one.
+    pub fn allocate(&self, size: u64) -> Result<Allocation> {
+        self.take(size).unwrap_or_else(|| self.heap.allocate_named(size, self.uid, self.tag))
+    }
+
+    /// A buffer of the pool, if it has one.
+    fn take(&self, size: u64) -> Option<Result<Allocation>> {
+        self.pool?.take(size).map(|buffer| buffer.named(self.uid, self.tag))
+    }
 }
 
 /// Allocates and fills the buffers of `items`, in order. One result for each: a buffer that could
@@ -63,28 +78,48 @@ pub fn load(
 ) -> Result<Vec<Result<Loaded>>> {
     check(source.heap, items)?;
     file.check_access(Direction::Load)?;
+    let unasked = &mut || Ok(());
+    let ready: Vec<_> = items.iter().map(|item| source.take(item.size)).collect();
+    let missing = items.iter().zip(&ready).filter(|(_, ready)| ready.is_none());
+    let missing: Vec<u64> = missing.map(|(item, _)| item.size).collect();
     thread::scope(|scope| {
-        let (sender, buffers) = sync_channel(AHEAD);
-        // Not `scope.spawn`: it panics where a thread cannot be had.
-        let allocating = thread::Builder::new().name("allocate".to_owned());
-        let allocating = allocating.spawn_scoped(scope, move || {
-            for item in items {
-                let buffer = source.heap.allocate_named(item.size, source.uid, source.tag);
-                // Nobody receives any more if the other side is gone, and then nobody cares.
-                if sender.send(buffer).is_err() {
-                    break;
+        let (sender, allocated) = sync_channel(AHEAD);
+        if !missing.is_empty() {
+            // Not `scope.spawn`: it panics where a thread cannot be had.
+            let allocating = thread::Builder::new().name("allocate".to_owned());
+            let allocating = allocating.spawn_scoped(scope, move || {
+                for size in missing {
+                    let buffer = source.heap.allocate_named(size, source.uid, source.tag);
+                    // Nobody receives any more if the other side is gone, and then nobody cares.
+                    if sender.send(buffer).is_err() {
+                        break;
+                    }
                 }
-            }
-        });
-        allocating.map_err(|error| {
-            Error::new(ErrorKind::NoMemory, format!("start a thread to allocate in: {error}"))
-        })?;
+            });
+            allocating.map_err(|error| {
+                Error::new(ErrorKind::NoMemory, format!("start a thread to allocate in: {error}"))
+            })?;
+        }
+        let mut allocated = allocated.into_iter();
+        let buffers = ready.into_iter().map_while(|ready| ready.or_else(|| allocated.next()));
         let results = items.iter().zip(buffers);
-        Ok(results.map(|(item, buffer)| fill(buffer?, file, item, mode)).collect())
+        Ok(results.map(|(item, buffer)| fill(buffer?, file, item, mode, unasked)).collect())
     })
 }
 
-fn check(heap: &Allocator, items: &[Item]) -> Result<()> {
+/// Allocates and fills one buffer, calling `progress` as [`transfer_with_progress`] does.
+pub fn load_one(
+    source: Source<'_>,
+    file: &RegularFile<'_>,
+    item: &Item,
+    mode: Mode,
+    progress: &mut dyn FnMut() -> Result<()>,
+) -> Result<Loaded> {
+    fill(source.allocate(item.size)?, file, item, mode, progress)
+}
+
+/// Checks what can be checked of `items` by itself.
+pub fn check(heap: &Allocator, items: &[Item]) -> Result<()> {
     let invalid = |what: String| Error::new(ErrorKind::InvalidRequest, what);
     let n = items.len();
     if n == 0 || n > MAX_BATCH {
@@ -104,15 +139,22 @@ fn check(heap: &Allocator, items: &[Item]) -> Result<()> {
     Ok(())
 }
 
-fn fill(allocation: Allocation, file: &RegularFile<'_>, item: &Item, mode: Mode) -> Result<Loaded> {
-    let receipt = transfer(&Request {
+fn fill(
+    allocation: Allocation,
+    file: &RegularFile<'_>,
+    item: &Item,
+    mode: Mode,
+    progress: &mut dyn FnMut() -> Result<()>,
+) -> Result<Loaded> {
+    let request = Request {
         buffer: &allocation.buffer()?,
         file,
         extents: &item.extents,
         direction: Direction::Load,
         mode,
         durability: Durability::None,
-    })?;
+    };
+    let receipt = transfer_with_progress(&request, progress)?;
     let Allocation { fd, size, .. } = allocation;
     Ok(Loaded { fd, size, receipt })
 }

@@ -2,6 +2,7 @@
 
 use anyhow::{anyhow, Context, Result};
 use dmabufio::heap::{Allocator, Heap};
+use dmabufio::pool::{Class, Pool};
 use dmabufio::service::{DmabufIo, INSTANCE};
 use dmabufio::sys::signal::Termination;
 use log::LevelFilter;
@@ -23,10 +24,14 @@ const DRAIN: Duration = Duration::from_secs(3);
 const USAGE: &str = "\
 Moves file data into and out of dma-bufs, as vendor.dmabufio.IDmabufIo/default on binder.
 
-Usage: dmabufio-service [--heap HEAP] [--socket PATH]
+Usage: dmabufio-service [--heap HEAP] [--pool SIZE:COUNT[,SIZE:COUNT...]] [--socket PATH]
 
   --heap HEAP    where buffers come from: system (default), udmabuf, or memfd, the embedded heap
                  whose buffers are no dma-bufs
+  --pool SIZE:COUNT[,SIZE:COUNT...]
+                 keep COUNT buffers of SIZE bytes (suffixes K, M, G) zeroed and ready for requests of
+                 that size, once there has been one; they are freed after a minute without, and when
+                 memory gets short
   --socket PATH  serve binder RPC on a Unix socket instead of kernel binder
   --help         print this
   --version      print the version
@@ -35,6 +40,7 @@ Usage: dmabufio-service [--heap HEAP] [--socket PATH]
 /// What the command line asks for.
 struct Options {
     heap: Heap,
+    pool: Vec<Class>,
     socket: Option<PathBuf>,
 }
 
@@ -49,11 +55,15 @@ fn main() {
 
 /// Reads the command line; `None` if it only asked for help, which is then printed.
 fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Options>> {
-    let mut options = Options { heap: Heap::System, socket: None };
+    let mut options = Options { heap: Heap::System, pool: Vec::new(), socket: None };
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or_else(|| anyhow!("{arg}: needs a value; see --help"));
         match arg.as_str() {
             "--heap" => options.heap = value()?.parse().map_err(|error: String| anyhow!(error))?,
+            "--pool" => {
+                let classes = value()?.split(',').map(str::parse).collect::<Result<_, String>>();
+                options.pool = classes.map_err(|error| anyhow!("--pool: {error}"))?;
+            }
             "--socket" => options.socket = Some(value()?.into()),
             "--help" => {
                 print!("{USAGE}");
@@ -75,13 +85,16 @@ fn run(options: Options) -> Result<()> {
     let heap = Allocator::open(options.heap).with_context(|| {
         format!("cannot use the heap '{}'; see --help for others", options.heap)
     })?;
-    let service = DmabufIo::new(heap).context("cannot probe the heap")?;
+    let pool = (!options.pool.is_empty()).then(|| Pool::new(&options.pool, &heap));
+    let pool = pool.transpose().context("cannot keep what --pool says")?;
+    let service = DmabufIo::new(heap, pool).context("cannot probe the heap")?;
     let methods: Vec<String> = service.support().methods().map(|m| m.to_string()).collect();
     log::info!("heap {}: {}", options.heap, methods.join(", "));
     if let Some(reason) = service.support().no_rw_file {
         log::warn!("no rw_file: {reason}");
     }
 
+    service.keep_pool()?;
     let (draining, socket) = (service.clone(), options.socket.clone());
     thread::Builder::new()
         .name("termination".to_owned())

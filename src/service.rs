@@ -14,22 +14,26 @@ mod status;
 
 use crate::dmabuf::DmaBuf;
 use crate::error::{Error, ErrorKind, Result};
-use crate::extent::MAX_EXTENTS;
+use crate::extent::{Direction, Extent as CoreExtent, MAX_EXTENTS};
 use crate::file::{may_stall, RegularFile};
-use crate::heap::{Allocation, Allocator};
-use crate::load::{self, MAX_BATCH};
+use crate::heap::{Allocation, Allocator, Heap};
+use crate::load::{self, Loaded, Source, MAX_BATCH};
 use crate::method::{Mode, Support};
+use crate::pool::{pressure, Pool, IDLE};
 use crate::probe;
+use crate::transfer::plan::ExtentPlan;
 use crate::transfer::receipt::Receipt as CoreReceipt;
-use crate::transfer::{transfer, Request};
+use crate::transfer::{transfer_with_progress, Request};
 use binder_shim::{borrow, caller, new_binder, pfd, BinderResult, ParcelFileDescriptor, Strong};
 use convert::{CheckedLoad, CheckedRequest};
 use gate::Gate;
-use lane::{InLane, Lane};
+use lane::{Lane, Progress};
 use priority::PriorityGuard;
-use rustix::fd::BorrowedFd;
+use rustix::fd::{AsFd, BorrowedFd};
 use statistics::Statistics;
+use std::sync::mpsc::channel;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 use vendor_dmabufio::aidl::vendor::dmabufio as aidl;
 
@@ -60,18 +64,53 @@ pub struct DmabufIo {
 #[derive(Debug)]
 struct State {
     heap: Allocator,
+    pool: Option<Pool>,
     support: Support,
     gate: Gate,
     lane: Lane,
     statistics: Statistics,
 }
 
+impl State {
+    /// Whether requests run, other than those that wait for file systems that may stall.
+    fn is_busy(&self) -> bool {
+        self.gate.running() > self.lane.occupancy().0
+    }
+}
+
 impl DmabufIo {
-    /// Makes the service for `heap`, and finds out what its buffers can do.
-    pub fn new(heap: Allocator) -> Result<Self> {
+    /// Makes the service for `heap`, and finds out what its buffers can do. Buffers come from
+    /// `pool` where it has them; [`DmabufIo::keep_pool`] fills it.
+    pub fn new(heap: Allocator, pool: Option<Pool>) -> Result<Self> {
         let support = probe::heap(&heap)?;
         let (gate, lane, statistics) = Default::default();
-        Ok(Self { state: Arc::new(State { heap, support, gate, lane, statistics }) })
+        Ok(Self { state: Arc::new(State { heap, pool, support, gate, lane, statistics }) })
+    }
+
+    /// Starts the threads that keep the pool, if there is one, for as long as the process lives.
+    pub fn keep_pool(&self) -> Result<()> {
+        let start = |name: &str, work: fn(&State, &Pool)| {
+            let state = Arc::clone(&self.state);
+            let run = move || {
+                if let Some(pool) = &state.pool {
+                    work(&state, pool);
+                }
+            };
+            let thread = thread::Builder::new().name(name.to_owned()).spawn(run);
+            thread.map(drop).map_err(|error| {
+                Error::new(ErrorKind::NoMemory, format!("pool: start a thread: {error}"))
+            })
+        };
+        if self.state.pool.is_some() {
+            start("pool", |state, pool| pool.keep(&state.heap, IDLE, || state.is_busy()))?;
+            start("pressure", |_, pool| {
+                let end = pressure::system().and_then(|trigger| pool.empty_on(trigger.as_fd()));
+                if let Err(error) = end {
+                    log::warn!("pool: emptied by idleness only: {error}");
+                }
+            })?;
+        }
+        Ok(())
     }
 
     /// Wraps the service for binder.
@@ -109,7 +148,7 @@ impl DmabufIo {
             Error::new(ErrorKind::InvalidRequest, format!("size={}: negative", desc.size))
         })?;
         convert::check_tag(&desc.tag)?;
-        let Allocation { fd, size, .. } = heap.allocate_named(size, caller().uid, &desc.tag)?;
+        let Allocation { fd, size, .. } = self.source(caller().uid, &desc.tag).allocate(size)?;
         // From here the reply owns the descriptor.
         Ok(Buffer {
             fd: Some(pfd(fd)),
@@ -118,23 +157,17 @@ impl DmabufIo {
         })
     }
 
-    /// Checks a client's file. The request is in the lane for as long as the second value lives, if
-    /// it is there: before the first call that a daemon could leave unanswered.
-    fn file<'a>(&'a self, fd: BorrowedFd<'a>) -> Result<(RegularFile<'a>, Option<InLane<'a>>)> {
-        let State { heap, lane, .. } = &*self.state;
-        let in_lane = may_stall(fd)?.then(|| lane.enter(caller().uid)).transpose()?;
-        let file = RegularFile::new(fd, heap.heap())?;
-        let in_lane = in_lane.filter(|_| file.stalls());
-        Ok((file, in_lane))
-    }
-
     fn probe(&self, file: &ParcelFileDescriptor, extents: &[Extent]) -> Result<Plan> {
         let _running = self.state.gate.enter()?;
-        let extents = convert::extents(extents)?;
-        let (file, _in_lane) = self.file(borrow(file))?;
-        let direction = file.natural_direction();
-        file.check_access(direction)?;
-        let plan = probe::plan(&file, &extents, direction, Mode::Auto, self.state.support)?;
+        let State { heap, lane, support, .. } = &*self.state;
+        let (heap, support) = (heap.heap(), *support);
+        let (file, extents) = (borrow(file), convert::extents(extents)?);
+        let plan = if self.is_stalling(file)? {
+            let file = convert::duplicate("file", file)?;
+            lane.run(caller().uid, move |_| predict(file.as_fd(), heap, &extents, support))?
+        } else {
+            predict(file, heap, &extents, support)?
+        };
         Ok(Plan { extents: plan.into_iter().map(convert::extent_plan).collect() })
     }
 
@@ -143,20 +176,19 @@ impl DmabufIo {
         let _running = self.state.gate.enter()?;
         let checked = CheckedRequest::new(request)?;
         let heap = self.state.heap.heap();
-        let buffer = DmaBuf::new(checked.buffer, heap)?;
-        let (file, _in_lane) = self.file(checked.file)?;
-        let _priority = PriorityGuard::new(checked.priority);
-        let mut receipt = transfer(&Request {
-            buffer: &buffer,
-            file: &file,
-            extents: &checked.extents,
-            direction: checked.direction,
-            mode: checked.mode,
-            durability: checked.durability,
-        })?;
+        let uid = caller().uid;
+        let mut receipt = if self.is_stalling(checked.file)? {
+            let checked = checked.into_owned()?;
+            let work = move |progress: &Progress<'_>| {
+                run_transfer(&checked, heap, &mut || progress.made())
+            };
+            self.state.lane.run(uid, work)?
+        } else {
+            run_transfer(&checked, heap, &mut || Ok(()))?
+        };
         receipt.queue = arrival.elapsed().saturating_sub(receipt.io + receipt.sync);
         let tag = &request.tag;
-        log::debug!("transfer uid={} tag={tag}: {receipt:?}", caller().uid);
+        log::debug!("transfer uid={uid} tag={tag}: {receipt:?}");
         self.state.statistics.count_transfer(&receipt);
         Ok(receipt)
     }
@@ -165,11 +197,14 @@ impl DmabufIo {
         let _running = self.state.gate.enter()?;
         let checked = CheckedLoad::new(request)?;
         let heap = &self.state.heap;
-        let (file, _in_lane) = self.file(checked.file)?;
         let uid = caller().uid;
-        let _priority = PriorityGuard::new(checked.priority);
-        let source = load::Source { heap, uid, tag: &request.tag };
-        let results = load::load(source, &file, &checked.items, checked.mode)?;
+        let results = if self.is_stalling(checked.file)? {
+            self.load_in_lane(checked, uid, &request.tag)?
+        } else {
+            let file = RegularFile::new(checked.file, heap.heap())?;
+            let _priority = PriorityGuard::new(checked.priority);
+            load::load(self.source(uid, &request.tag), &file, &checked.items, checked.mode)?
+        };
         log::debug!("load uid={uid} tag={}: {} items", request.tag, results.len());
         let mut items = Vec::with_capacity(results.len());
         for result in results {
@@ -185,6 +220,61 @@ impl DmabufIo {
         Ok(LoadResult { items })
     }
 
+    /// A load whose file may stall: buffer by buffer, so that no more than one is held by a thread
+    /// that waits for its daemon, and so that those before it are the client's.
+    fn load_in_lane(
+        &self,
+        checked: CheckedLoad<'_>,
+        uid: u32,
+        tag: &str,
+    ) -> Result<Vec<Result<Loaded>>> {
+        let CheckedLoad { file, items, mode, priority } = checked;
+        load::check(&self.state.heap, &items)?;
+        let file = convert::duplicate("file", file)?;
+        let count = items.len();
+        let (service, tag) = (self.clone(), tag.to_owned());
+        let (sender, receiver) = channel();
+        let end = self.state.lane.run(uid, move |progress| {
+            let file = RegularFile::new(file.as_fd(), service.state.heap.heap())?;
+            file.check_access(Direction::Load)?;
+            let _priority = PriorityGuard::new(priority);
+            for item in &items {
+                let progress = &mut || progress.made();
+                let source = service.source(uid, &tag);
+                let result = load::load_one(source, &file, item, mode, progress);
+                // Nobody receives any more once the request has timed out.
+                if sender.send(result).is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        });
+        let mut results: Vec<_> = receiver.try_iter().collect();
+        match end {
+            Err(error) if error.kind() == ErrorKind::TimedOut => {
+                results.resize_with(count, || Err(error.clone()));
+                Ok(results)
+            }
+            end => end.map(|()| results),
+        }
+    }
+
+    /// Whether a daemon that may not answer serves the file. Asked in the lane, because the daemon
+    /// is who answers.
+    fn is_stalling(&self, file: BorrowedFd<'_>) -> Result<bool> {
+        if !may_stall(file)? {
+            return Ok(false);
+        }
+        let (file, heap) = (convert::duplicate("file", file)?, self.state.heap.heap());
+        let ask = move |_: &Progress<'_>| Ok(RegularFile::new(file.as_fd(), heap)?.stalls());
+        self.state.lane.run(caller().uid, ask)
+    }
+
+    /// Where the buffers of a request come from.
+    fn source<'a>(&'a self, uid: u32, tag: &'a str) -> Source<'a> {
+        Source { heap: &self.state.heap, pool: self.state.pool.as_ref(), uid, tag }
+    }
+
     /// Turns a failure into a status, once it is logged and counted.
     fn reply<T>(&self, call: &str, result: Result<T>) -> BinderResult<T> {
         result.map_err(|error| {
@@ -195,6 +285,35 @@ impl DmabufIo {
             status::from(&error)
         })
     }
+}
+
+fn predict(
+    file: BorrowedFd<'_>,
+    heap: Heap,
+    extents: &[CoreExtent],
+    support: Support,
+) -> Result<Vec<ExtentPlan>> {
+    let file = RegularFile::new(file, heap)?;
+    let direction = file.natural_direction();
+    file.check_access(direction)?;
+    probe::plan(&file, extents, direction, Mode::Auto, support)
+}
+
+fn run_transfer<Fd: AsFd>(
+    checked: &CheckedRequest<Fd>,
+    heap: Heap,
+    progress: &mut dyn FnMut() -> Result<()>,
+) -> Result<CoreReceipt> {
+    let request = Request {
+        buffer: &DmaBuf::new(checked.buffer.as_fd(), heap)?,
+        file: &RegularFile::new(checked.file.as_fd(), heap)?,
+        extents: &checked.extents,
+        direction: checked.direction,
+        mode: checked.mode,
+        durability: checked.durability,
+    };
+    let _priority = PriorityGuard::new(checked.priority);
+    transfer_with_progress(&request, progress)
 }
 
 impl IDmabufIo for DmabufIo {

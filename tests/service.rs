@@ -9,7 +9,7 @@ mod support;
 
 use rustix::process::{kill_process, Pid, Signal};
 use std::process::Command;
-use suite::{o_path, Fixture};
+use support::fixture::{o_path, Fixture};
 
 #[test]
 fn sigterm_ends_the_service_cleanly() {
@@ -39,6 +39,8 @@ fn wrong_options_say_what_is_wrong_and_fail() {
     for (args, message) in [
         (&["--heap", "cma"][..], "heap 'cma': not one of system, udmabuf, memfd"),
         (&["--heap"], "--heap: needs a value"),
+        (&["--pool", "32M"], "--pool: '32M': not SIZE:COUNT"),
+        (&["--heap", "memfd", "--pool", "4K:1,1G:1000"], "or half of the memory"),
         (&["--speed", "high"], "--speed: unknown option"),
     ] {
         let output = Command::new(env!("CARGO_BIN_EXE_dmabufio-service"))

@@ -10,18 +10,17 @@ mod support;
 use binder_shim::{describe, ex, pfd};
 use dmabufio::file::cached_pages;
 use dmabufio::sys::mmap::{Access, Mapping};
-use rustix::fs::{fadvise, ftruncate, memfd_create, Advice, MemfdFlags, OFlags};
+use rustix::fs::{ftruncate, memfd_create, MemfdFlags, OFlags};
 use std::fs::{self, File};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
-use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
-use suite::{duplicate, expect, o_path, request, Fixture};
-use support::fuse::FuseFile;
-use support::{is_patched, open, read_buffer, write_buffer, Descriptor, Random, PAGE};
+use support::fixture::{duplicate, expect, o_path, request, Fixture};
+use support::{
+    big_file, is_patched, open, read_buffer, write_buffer, Descriptor, Random, BIG_BLOCK, PAGE,
+};
 use vendor_dmabufio::aidl::vendor::dmabufio::{
     Direction::Direction, Error::Error as Code, FallbackReason::FallbackReason, Method::Method,
     TransferRequest::TransferRequest,
@@ -32,16 +31,7 @@ const GIB: usize = 1 << 30;
 #[test]
 fn gibibyte_load_is_direct_uncached_and_as_fast_as_the_disk() {
     let fixture = Fixture::new();
-    let path = fixture.dir.path().join("gibibyte");
-    {
-        let file = File::create(&path).expect("create");
-        let block = Random::new(1).bytes(8 << 20);
-        for i in 0..GIB / block.len() {
-            file.write_all_at(&block, (i * block.len()) as u64).expect("write");
-        }
-        file.sync_all().expect("sync");
-        fadvise(&file, 0, 0, Advice::DontNeed).expect("fadvise");
-    }
+    let path = big_file(fixture.dir.path(), GIB as u64);
     let source = File::open(&path).expect("open");
     let direct = open(&path, OFlags::RDONLY | OFlags::DIRECT);
     let buffer = fixture.allocate(GIB as i64);
@@ -78,7 +68,7 @@ fn gibibyte_load_is_direct_uncached_and_as_fast_as_the_disk() {
     // In parts: a copy of the whole would take a quarter of the VM's memory.
     let fd = duplicate(&buffer.fd);
     let pages = Mapping::new(fd.as_fd(), 0, GIB, Access::Read).expect("map the buffer");
-    let block = Random::new(1).bytes(8 << 20);
+    let block = Random::new(1).bytes(BIG_BLOCK);
     let mut part = vec![0; block.len()];
     for at in (0..GIB).step_by(block.len()) {
         pages.read(at, &mut part).expect("read the buffer");
@@ -190,62 +180,8 @@ fn o_path_descriptors_are_stopped_by_kernel_binder() {
     assert_eq!(fixture.service.transfer(&fixture.valid()).expect("valid").bytes, 65_536);
 }
 
-/// Held by tests that use the lane for file systems that may stall, which has room for two requests
-/// of one user.
-static LANE: Mutex<()> = Mutex::new(());
-
-#[test]
-fn stalled_file_system_holds_up_nobody_else() {
-    let _lane = LANE.lock().unwrap_or_else(PoisonError::into_inner);
-    let fixture = Fixture::new();
-    let stalling = FuseFile::stalling(fixture.dir.path());
-    let path = stalling.path.clone();
-    let stalled_load = || {
-        let file = File::open(&path).expect("open the stalling file");
-        request(fixture.allocate(65_536).fd, file, &[(0, 0, 65_536)])
-    };
-    thread::scope(|scope| {
-        let waiting: Vec<_> = (0..2)
-            .map(|_| {
-                let (load, service) = (stalled_load(), fixture.service.clone());
-                scope.spawn(move || service.transfer(&load))
-            })
-            .collect();
-        sleep(Duration::from_millis(500));
-        assert!(waiting.iter().all(|load| !load.is_finished()), "the file answered");
-
-        let start = Instant::now();
-        let status = fixture.service.transfer(&stalled_load()).expect_err("a third of one user");
-        expect(&status, ex::SERVICE_SPECIFIC, "file: 2 requests of this user");
-        assert_eq!(status.service_specific_error(), Code::BUSY.0);
-        for _ in 0..20 {
-            assert_eq!(fixture.service.transfer(&fixture.valid()).expect("load").bytes, 65_536);
-        }
-        fixture.service.getCapabilities().expect("capabilities");
-        let time = start.elapsed();
-        assert!(time < Duration::from_secs(30), "others were held up: {time:?}");
-
-        drop(stalling);
-        for load in waiting {
-            let status = load.join().expect("no panic").expect_err("the daemon is gone");
-            assert_eq!(status.service_specific_error(), Code::IO.0, "{}", describe(&status));
-        }
-    });
-    let again = FuseFile::stalling(fixture.dir.path());
-    let file = File::open(&again.path).expect("open");
-    let load = request(fixture.allocate(65_536).fd, file, &[(0, 0, 65_536)]);
-    thread::scope(|scope| {
-        let waiting = scope.spawn(|| fixture.service.transfer(&load));
-        sleep(Duration::from_millis(200));
-        assert!(!waiting.is_finished(), "the lane is free again, so this one waits for the file");
-        drop(again);
-        waiting.join().expect("no panic").expect_err("the daemon is gone");
-    });
-}
-
 #[test]
 fn full_disk_is_the_service_specific_error_no_space() {
-    let _lane = LANE.lock().unwrap_or_else(PoisonError::into_inner);
     let fixture = Fixture::new();
     let buffer = fixture.allocate(1 << 20);
     let small = SmallFs::mount(fixture.dir.path());

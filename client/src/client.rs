@@ -258,7 +258,7 @@ impl Client {
             }
             Backend::Local { heap, .. } => {
                 let file = RegularFile::new(file, heap.heap())?;
-                let source = load::Source { heap, uid: own_uid(), tag };
+                let source = load::Source { heap, pool: None, uid: own_uid(), tag };
                 let results = load::load(source, &file, items, mode)?.into_iter();
                 let filled = |loaded: Loaded| Filled {
                     buffer: Buffer::new(loaded.fd, loaded.size, heap.heap()),

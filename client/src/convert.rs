@@ -38,6 +38,7 @@ fn kind(code: i32) -> ErrorKind {
         aidl::Error::Error::BUSY => ErrorKind::Busy,
         aidl::Error::Error::NO_MEMORY => ErrorKind::NoMemory,
         aidl::Error::Error::NO_SPACE => ErrorKind::NoSpace,
+        aidl::Error::Error::TIMED_OUT => ErrorKind::TimedOut,
         _ => ErrorKind::Io,
     }
 }

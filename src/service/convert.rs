@@ -5,7 +5,7 @@
 
 use super::aidl;
 use super::priority::Priority;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{During, Error, ErrorKind, Result};
 use crate::extent::{Direction, Extent};
 use crate::heap::Heap;
 use crate::load::{Item, Loaded};
@@ -14,7 +14,8 @@ use crate::transfer::plan::ExtentPlan;
 use crate::transfer::receipt::Receipt;
 use crate::transfer::Durability;
 use binder_shim::{borrow, pfd, ParcelFileDescriptor};
-use rustix::fd::BorrowedFd;
+use rustix::fd::{BorrowedFd, OwnedFd};
+use rustix::io::fcntl_dupfd_cloexec;
 use std::time::Duration;
 
 /// The longest tag of a request, in bytes.
@@ -22,9 +23,9 @@ const MAX_TAG: usize = 31;
 
 /// A transfer request whose numbers, enums and text have been checked, and whose descriptors have
 /// not.
-pub(super) struct CheckedRequest<'a> {
-    pub buffer: BorrowedFd<'a>,
-    pub file: BorrowedFd<'a>,
+pub(super) struct CheckedRequest<Fd> {
+    pub buffer: Fd,
+    pub file: Fd,
     pub extents: Vec<Extent>,
     pub direction: Direction,
     pub mode: Mode,
@@ -32,7 +33,7 @@ pub(super) struct CheckedRequest<'a> {
     pub durability: Durability,
 }
 
-impl<'a> CheckedRequest<'a> {
+impl<'a> CheckedRequest<BorrowedFd<'a>> {
     pub fn new(request: &'a aidl::TransferRequest::TransferRequest) -> Result<Self> {
         check_tag(&request.tag)?;
         if request.tag.len() > MAX_TAG {
@@ -47,6 +48,19 @@ impl<'a> CheckedRequest<'a> {
             mode: mode(request.mode)?,
             priority: priority(request.priority)?,
             durability: durability(request.durability)?,
+        })
+    }
+
+    /// The same request, with descriptors of its own.
+    pub fn into_owned(self) -> Result<CheckedRequest<OwnedFd>> {
+        Ok(CheckedRequest {
+            buffer: duplicate("buffer", self.buffer)?,
+            file: duplicate("file", self.file)?,
+            extents: self.extents,
+            direction: self.direction,
+            mode: self.mode,
+            priority: self.priority,
+            durability: self.durability,
         })
     }
 }
@@ -79,6 +93,11 @@ impl<'a> CheckedLoad<'a> {
 
 fn descriptor<'a>(name: &str, fd: &'a Option<ParcelFileDescriptor>) -> Result<BorrowedFd<'a>> {
     fd.as_ref().map(borrow).ok_or_else(|| invalid(format!("{name}: no descriptor")))
+}
+
+/// A second descriptor of the same open file, for a thread that may outlive the request.
+pub(super) fn duplicate(name: &str, fd: BorrowedFd<'_>) -> Result<OwnedFd> {
+    fcntl_dupfd_cloexec(fd, 0).during(|| format!("{name}: duplicate the descriptor"))
 }
 
 pub(super) fn extents(extents: &[aidl::Extent::Extent]) -> Result<Vec<Extent>> {

@@ -1,12 +1,13 @@
 //! What `dumpsys` shows. Never waits for I/O, and names no file.
 
 use super::{DmabufIo, State, INSTANCE};
+use crate::pool::{Class, Pool, ShelfStock};
 use binder_shim::Dump;
 use std::io::{self, Write};
 
 impl Dump for DmabufIo {
     fn dump_text(&self, writer: &mut dyn Write, _args: &[String]) -> io::Result<()> {
-        let State { heap, support, gate, lane, statistics } = &*self.state;
+        let State { heap, pool, support, gate, lane, statistics } = &*self.state;
         writeln!(writer, "{INSTANCE} {}", env!("CARGO_PKG_VERSION"))?;
         writeln!(writer, "heap: {}", heap.heap())?;
         for (i, method) in support.methods().enumerate() {
@@ -16,7 +17,15 @@ impl Dump for DmabufIo {
             writeln!(writer, "no rw_file: {reason}")?;
         }
         writeln!(writer, "requests running: {}", gate.running())?;
-        writeln!(writer, "  on file systems that may stall: {}", lane.running())?;
+        let (waiting, threads) = lane.occupancy();
+        writeln!(writer, "  on file systems that may stall: {waiting}, threads there: {threads}")?;
+        if let Some(stock) = pool.as_ref().map(Pool::stock) {
+            for ShelfStock { class: Class { size, count }, ready, hits, misses } in stock.shelves {
+                writeln!(writer, "pool of {size} bytes: {ready} of {count} ready")?;
+                writeln!(writer, "  hits: {hits}, misses: {misses}")?;
+            }
+            writeln!(writer, "pool emptied because memory was short: {}", stock.trims)?;
+        }
         let totals = statistics.lock();
         writeln!(writer, "transfers: {}", totals.transfers)?;
         writeln!(writer, "bytes direct: {}", totals.direct)?;

@@ -18,6 +18,7 @@ pub(super) fn from(error: &Error) -> Status {
         ErrorKind::Busy => service(Code::BUSY),
         ErrorKind::NoMemory => service(Code::NO_MEMORY),
         ErrorKind::NoSpace => service(Code::NO_SPACE),
+        ErrorKind::TimedOut => service(Code::TIMED_OUT),
         ErrorKind::Io => service(Code::IO),
     }
 }
@@ -30,6 +31,7 @@ pub(super) fn failed_item(error: &Error) -> LoadedItem {
         ErrorKind::Busy => Code::BUSY,
         ErrorKind::NoMemory => Code::NO_MEMORY,
         ErrorKind::NoSpace => Code::NO_SPACE,
+        ErrorKind::TimedOut => Code::TIMED_OUT,
         ErrorKind::InvalidRequest
         | ErrorKind::BadDescriptor
         | ErrorKind::PermissionDenied

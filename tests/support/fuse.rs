@@ -31,18 +31,41 @@ pub struct FuseFile {
     pub path: PathBuf,
 }
 
+/// How the daemon answers.
+struct Daemon {
+    /// What it has, if it answers anything but what opening and closing take.
+    content: Option<Vec<u8>>,
+    /// The size that it claims. What it does not have of that never comes.
+    size: u64,
+    /// How long each read takes, which the kernel makes page by page here.
+    delay: Duration,
+}
+
 impl FuseFile {
     /// A file whose content never comes.
     pub fn stalling(dir: &Path) -> Self {
-        Self::mount(dir.join("stalling"), None)
+        let (content, delay) = (None, Duration::ZERO);
+        Self::mount(dir.join("stalling"), Daemon { content, size: SIZE, delay })
+    }
+
+    /// A file of [`SIZE`] bytes of which no more than `content` ever comes.
+    pub fn stalling_after(dir: &Path, content: &[u8]) -> Self {
+        let (content, delay) = (Some(content.to_owned()), Duration::ZERO);
+        Self::mount(dir.join("stalling-after"), Daemon { content, size: SIZE, delay })
     }
 
     /// A read-only file.
     pub fn answering(dir: &Path, content: &[u8]) -> Self {
-        Self::mount(dir.join("answering"), Some(content.to_owned()))
+        Self::slow(dir, content, Duration::ZERO)
     }
 
-    fn mount(path: PathBuf, content: Option<Vec<u8>>) -> Self {
+    /// A read-only file, each page of which takes `delay`.
+    pub fn slow(dir: &Path, content: &[u8], delay: Duration) -> Self {
+        let (content, size) = (Some(content.to_owned()), content.len() as u64);
+        Self::mount(dir.join("answering"), Daemon { content, size, delay })
+    }
+
+    fn mount(path: PathBuf, daemon: Daemon) -> Self {
         File::create(&path).expect("a file to mount on");
         let device = OpenOptions::new().read(true).write(true).open("/dev/fuse").expect("FUSE");
         // mount(8) hands it to the kernel.
@@ -55,7 +78,7 @@ impl FuseFile {
             .status();
         assert!(mount.is_ok_and(|status| status.success()), "mount FUSE");
         fcntl_setfd(&device, FdFlags::CLOEXEC).expect("F_SETFD");
-        thread::spawn(move || serve(OwnedFd::from(device).into(), content.as_deref()));
+        thread::spawn(move || serve(OwnedFd::from(device).into(), &daemon));
         // A test that fails while a thread of its own waits for the file must not wait for ever.
         let stale = path.clone();
         thread::spawn(move || {
@@ -77,14 +100,14 @@ fn unmount(path: &Path) {
     let _ = Command::new("umount").args(["-q", "-f", "-l"]).arg(path).status();
 }
 
-fn serve(mut device: File, content: Option<&[u8]>) {
+fn serve(mut device: File, daemon: &Daemon) {
     let mut request = vec![0; 256 * 1024];
     while let Ok(len) = device.read(&mut request) {
         let word = |at: usize| u32::from_le_bytes(request[at..at + 4].try_into().expect("4"));
         assert!(len >= 40, "a request has a header");
-        let body = match (word(4), content) {
+        let body = match (word(4), &daemon.content) {
             (FUSE_INIT, _) => Some(init()),
-            (FUSE_GETATTR, _) => Some(attributes(content.map_or(SIZE, |all| all.len() as u64))),
+            (FUSE_GETATTR, _) => Some(attributes(daemon.size)),
             // File handle 0, no flags.
             (FUSE_OPEN, _) => Some(vec![0; 16]),
             (FUSE_FLUSH | FUSE_RELEASE, _) => Some(Vec::new()),
@@ -92,6 +115,10 @@ fn serve(mut device: File, content: Option<&[u8]>) {
                 // Offset and size of `struct fuse_read_in`; the offset is below 4 GiB.
                 let start = all.len().min(word(48) as usize);
                 let end = all.len().min(start + word(56) as usize);
+                if start == end && (start as u64) < daemon.size {
+                    continue;
+                }
+                thread::sleep(daemon.delay);
                 Some(all[start..end].to_owned())
             }
             // `struct fuse_statfs_out`.

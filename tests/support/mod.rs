@@ -4,6 +4,7 @@
 #![allow(missing_docs, reason = "test code")]
 
 pub mod attachment;
+pub mod fixture;
 pub mod fuse;
 
 use dmabufio::dmabuf::DmaBuf;
@@ -14,11 +15,14 @@ use rustix::fs::{fadvise, fcntl_getfl, seek, Advice, OFlags, SeekFrom};
 use std::env;
 use std::fs::{self, File, OpenOptions};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 pub const PAGE: u64 = 4096;
+
+/// The part that [`big_file`] repeats, in bytes.
+pub const BIG_BLOCK: usize = 8 << 20;
 
 /// Which kernel the VM runs; `None` on a host, where the heaps and the ioctl may be missing.
 pub fn vm_kernel() -> Option<String> {
@@ -72,6 +76,19 @@ impl Random {
 pub fn file(dir: &Path, name: &str, content: &[u8]) -> PathBuf {
     let path = dir.join(name);
     fs::write(&path, content).expect("write a test file");
+    make_cold(&path);
+    path
+}
+
+/// A file of `len` bytes, too many to hold in memory: the block of [`BIG_BLOCK`] bytes that
+/// `Random::new(1)` makes, again and again. Nothing of it is in the page cache.
+pub fn big_file(dir: &Path, len: u64) -> PathBuf {
+    let path = dir.join("big");
+    let file = File::create(&path).expect("create");
+    let block = Random::new(1).bytes(BIG_BLOCK);
+    for at in (0..len).step_by(BIG_BLOCK) {
+        file.write_all_at(&block, at).expect("write");
+    }
     make_cold(&path);
     path
 }

@@ -3,27 +3,19 @@
 //!
 //! One rejected input a test: the request is valid but for it, and the error is checked exactly.
 
-use crate::support::{
-    file, is_patched, open, read_buffer, scratch, vm_kernel, write_buffer, Descriptor, Random, PAGE,
-};
-use binder_shim::{
-    borrow, connect_socket, describe, ex, lookup_within, pfd, ExceptionCode, ParcelFileDescriptor,
-    Status, Strong,
-};
+use crate::support::fixture::{duplicate, expect, list, request, Fixture};
+use crate::support::{is_patched, open, read_buffer, vm_kernel, write_buffer, Descriptor, PAGE};
+use binder_shim::{ex, pfd};
 use dmabufio::heap::Heap as CoreHeap;
-use dmabufio::service::INSTANCE;
 use dmabufio::sys::ioctl::heap_alloc;
 use rustix::event::{eventfd, EventfdFlags};
-use rustix::fs::{ftruncate, memfd_create, MemfdFlags, Mode as Permissions, OFlags};
+use rustix::fs::{fstat, ftruncate, memfd_create, MemfdFlags, Mode as Permissions, OFlags};
 use rustix::pipe::pipe;
+use rustix::process::getuid;
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
-use std::process::{Child, Command};
-use std::thread::sleep;
-use std::time::Duration;
-use tempfile::TempDir;
 use vendor_dmabufio::aidl::vendor::dmabufio::{
     Buffer::Buffer,
     BufferDesc::BufferDesc,
@@ -31,7 +23,6 @@ use vendor_dmabufio::aidl::vendor::dmabufio::{
     Direction::Direction,
     Durability::Durability,
     Error::Error as Code,
-    Extent::Extent,
     FallbackReason::FallbackReason,
     Heap::Heap,
     IDmabufIo::{IDmabufIo, MAX_BATCH, MAX_EXTENTS},
@@ -42,136 +33,6 @@ use vendor_dmabufio::aidl::vendor::dmabufio::{
     Priority::Priority,
     TransferRequest::TransferRequest,
 };
-
-/// The service, and a folder for files.
-pub struct Fixture {
-    pub service: Strong<dyn IDmabufIo>,
-    pub heap: CoreHeap,
-    pub dir: TempDir,
-    /// The process, if this test started it.
-    pub child: Option<Child>,
-}
-
-impl Fixture {
-    pub fn new() -> Self {
-        let dir = scratch();
-        if vm_kernel().is_some() {
-            let service = lookup_within(INSTANCE, Duration::from_secs(10))
-                .unwrap_or_else(|status| panic!("{INSTANCE}: {}", describe(&status)));
-            return Self { service, heap: CoreHeap::System, dir, child: None };
-        }
-        let socket = dir.path().join("socket");
-        let child = Command::new(env!("CARGO_BIN_EXE_dmabufio-service"))
-            .env("RUST_LOG", "error")
-            .args(["--heap", "memfd", "--socket"])
-            .arg(&socket)
-            .spawn()
-            .expect("start the service");
-        let mut fixture = None;
-        for _ in 0..250 {
-            if let Ok(service) = connect_socket(&socket) {
-                fixture = Some(service);
-                break;
-            }
-            sleep(Duration::from_millis(20));
-        }
-        let service = fixture.expect("the service answers within 5 s");
-        Self { service, heap: CoreHeap::Memfd, dir, child: Some(child) }
-    }
-
-    pub fn allocate(&self, size: i64) -> Buffer {
-        let desc = BufferDesc { size, tag: "test".to_owned() };
-        self.service.allocate(&desc).unwrap_or_else(|status| panic!("{}", describe(&status)))
-    }
-
-    pub fn file(&self, name: &str, len: usize) -> (PathBuf, Vec<u8>) {
-        let content = Random::new(len as u64).bytes(len);
-        (file(self.dir.path(), name, &content), content)
-    }
-
-    /// A valid load of a file of 64 KiB into a buffer of the same size.
-    pub fn valid(&self) -> TransferRequest {
-        let (path, _) = self.file("valid", 65_536);
-        request(self.allocate(65_536).fd, File::open(path).expect("open"), &[(0, 0, 65_536)])
-    }
-
-    /// Checks that a load that is valid but for `spoil` fails with `exception`, that the message
-    /// names `operand`, that no byte moved, and that the service still works.
-    fn refuses(
-        &self,
-        exception: ExceptionCode,
-        operand: &str,
-        spoil: impl FnOnce(&mut TransferRequest),
-    ) {
-        let mut request = self.valid();
-        let buffer = request.buffer.as_ref().map(|fd| borrow(fd).try_clone_to_owned());
-        let buffer = buffer.expect("a buffer").expect("dup");
-        spoil(&mut request);
-        let status = self.service.transfer(&request).expect_err(operand);
-        expect(&status, exception, operand);
-        let untouched = read_buffer(buffer.as_fd(), self.heap, 65_536);
-        assert!(untouched.iter().all(|byte| *byte == 0), "{operand}: bytes moved");
-        let receipt = self.service.transfer(&self.valid()).expect("a valid request afterwards");
-        assert_eq!(receipt.bytes, 65_536);
-    }
-
-    pub fn refuses_file(&self, operand: &str, fd: impl Into<OwnedFd>) {
-        let fd = pfd(fd.into());
-        self.refuses(ex::ILLEGAL_ARGUMENT, operand, |request| request.file = Some(fd));
-    }
-
-    pub fn refuses_buffer(&self, operand: &str, fd: impl Into<OwnedFd>) {
-        let fd = pfd(fd.into());
-        self.refuses(ex::ILLEGAL_ARGUMENT, operand, |request| request.buffer = Some(fd));
-    }
-
-    fn refuses_extents(&self, operand: &str, extents: &[(i64, i64, i64)]) {
-        self.refuses(ex::ILLEGAL_ARGUMENT, operand, |request| request.extents = list(extents));
-    }
-}
-
-impl Drop for Fixture {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
-
-pub fn list(extents: &[(i64, i64, i64)]) -> Vec<Extent> {
-    let one = |&(file, buffer, length)| Extent { fileOffset: file, bufferOffset: buffer, length };
-    extents.iter().map(one).collect()
-}
-
-pub fn request(
-    buffer: Option<ParcelFileDescriptor>,
-    file: impl Into<OwnedFd>,
-    extents: &[(i64, i64, i64)],
-) -> TransferRequest {
-    TransferRequest {
-        buffer,
-        file: Some(pfd(file.into())),
-        extents: list(extents),
-        ..Default::default()
-    }
-}
-
-/// A descriptor that names a file and gives no access to it.
-pub fn o_path(fixture: &Fixture) -> OwnedFd {
-    let (path, _) = fixture.file("path", 65_536);
-    rustix::fs::open(&path, OFlags::PATH | OFlags::CLOEXEC, Permissions::empty()).expect("open")
-}
-
-pub fn duplicate(fd: &Option<ParcelFileDescriptor>) -> OwnedFd {
-    borrow(fd.as_ref().expect("a descriptor")).try_clone_to_owned().expect("dup")
-}
-
-pub fn expect(status: &Status, exception: ExceptionCode, operand: &str) {
-    let text = describe(status);
-    assert_eq!(status.exception_code(), exception, "{operand}: {text}");
-    assert!(text.starts_with(operand), "the message should start with '{operand}': {text}");
-}
 
 #[test]
 fn capabilities_say_what_the_service_uses() {
@@ -359,6 +220,62 @@ fn malformed_loads_are_refused_as_a_whole() {
     });
     refuse("mode=7", &|request| request.mode = Mode(7));
     refuse("file: a pipe", &|request| request.file = Some(pfd(pipe().expect("pipe").0)));
+}
+
+// The pool.
+
+/// The inode of a buffer, once it is known to be zeroed and to have the name of its new owner.
+fn inspect(fixture: &Fixture, buffer: &Buffer, tag: &str) -> u64 {
+    let fd = duplicate(&buffer.fd);
+    let content = read_buffer(fd.as_fd(), fixture.heap, buffer.size as usize);
+    assert!(content.iter().all(|byte| *byte == 0), "a buffer that is not zeroed");
+    if fixture.heap == CoreHeap::System {
+        let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd()));
+        let info = info.expect("fdinfo");
+        let name = format!("name:\tdmabufio:{}:{tag}\n", getuid().as_raw());
+        assert!(info.contains(&name), "no {name:?} in {info}");
+    }
+    fstat(&fd).expect("fstat").st_ino
+}
+
+#[test]
+fn pool_follows_demand_and_never_hands_out_a_buffer_twice() {
+    let fixture = Fixture::start(&["--pool", "256K:2,1M:1"]);
+    fixture.held_buffers(0, &HashSet::new());
+    let miss = fixture.allocate(262_144);
+    let mut seen = HashSet::from([inspect(&fixture, &miss, "test")]);
+    for _ in 0..20 {
+        let ready = fixture.held_buffers(2, &seen);
+        // Any size that is rounded up to this one.
+        let buffer = fixture.allocate(262_143);
+        let inode = inspect(&fixture, &buffer, "test");
+        assert!(ready.contains(&inode), "not from the pool");
+        assert!(seen.insert(inode), "handed out twice");
+        write_buffer(duplicate(&buffer.fd).as_fd(), fixture.heap, &[7; 262_144]);
+    }
+    fixture.held_buffers(2, &seen);
+}
+
+#[test]
+fn load_takes_from_the_pool_what_it_has_and_allocates_the_rest() {
+    let fixture = Fixture::start(&["--pool", "256K:2"]);
+    let miss = fixture.allocate(262_144);
+    let ready = fixture.held_buffers(2, &HashSet::from([inspect(&fixture, &miss, "test")]));
+    let (request, content) = four_buffers(&fixture);
+    let items = fixture.service.load(&request).expect("load").items;
+    let from_pool: Vec<bool> = items
+        .into_iter()
+        .zip(content.chunks(262_144))
+        .map(|(item, part)| {
+            let buffer = item.buffer.expect("a buffer");
+            let fd = duplicate(&buffer.fd);
+            let filled = read_buffer(fd.as_fd(), fixture.heap, 262_144);
+            assert!(filled[..part.len()] == *part, "the buffer differs from the file");
+            assert!(filled[part.len()..].iter().all(|byte| *byte == 0), "not zero after the end");
+            ready.contains(&fstat(&fd).expect("fstat").st_ino)
+        })
+        .collect();
+    assert_eq!(from_pool, [true, true, false, false]);
 }
 
 // Buffers.
@@ -629,11 +546,7 @@ fn impossible_allocations_are_refused() {
 #[test]
 fn no_descriptor_leaks_in_the_service() {
     let fixture = Fixture::new();
-    let pid = match &fixture.child {
-        Some(child) => child.id().to_string(),
-        None => std::env::var("DMABUFIO_SERVICE_PID").expect("xtask vm names the service"),
-    };
-    let count = || fs::read_dir(format!("/proc/{pid}/fd")).expect("fds").count();
+    let count = || fixture.descriptors().len();
     let round = || {
         fixture.service.transfer(&fixture.valid()).expect("load");
         let mut bad = fixture.valid();

@@ -30,4 +30,10 @@ enum Error {
     NO_SPACE = 4,
     /** The I/O failed. The errno is in the message. */
     IO = 5,
+    /**
+     * The file system is served by a user-space daemon (FUSE) and made no progress for 10 seconds,
+     * 64 KiB being progress. What was being moved then, at most 64 KiB within the extents, may
+     * still arrive later. Look at the daemon, or copy the file elsewhere.
+     */
+    TIMED_OUT = 6,
 }

@@ -53,7 +53,8 @@ interface IDmabufIo {
     Capabilities getCapabilities();
 
     /**
-     * Allocates a zeroed buffer. Blocks for as long as zeroing the memory takes.
+     * Allocates a zeroed buffer. Blocks for as long as zeroing the memory takes, unless the service
+     * has one of this size ready.
      *
      * @param desc size and name.
      * @return the buffer, which belongs to the caller.
@@ -73,6 +74,7 @@ interface IDmabufIo {
      * @return one prediction for each extent.
      * @throws EX_ILLEGAL_ARGUMENT if the file is not a regular file that can be read or written,
      *         or an extent is malformed; the message names the extent.
+     * @throws ServiceSpecificException Error.BUSY or Error.TIMED_OUT, as for transfer().
      */
     Plan probe(in ParcelFileDescriptor file, in Extent[] extents);
 
@@ -94,19 +96,24 @@ interface IDmabufIo {
      * @throws EX_UNSUPPORTED_OPERATION if the digest is not in Capabilities.digests, or no method
      *         works on this buffer.
      * @throws ServiceSpecificException Error.NOT_DIRECT, Error.BUSY, Error.NO_MEMORY,
-     *         Error.NO_SPACE or Error.IO.
+     *         Error.NO_SPACE, Error.IO or Error.TIMED_OUT. A file that a user-space daemon serves
+     *         is BUSY while two requests of the same user, or too many of all users, are on such
+     *         files; it is TIMED_OUT when the daemon does not answer.
      */
     Receipt transfer(in TransferRequest request);
 
     /**
      * Allocates buffers and fills them from a file, and returns when all are filled. The next
      * buffer is allocated while the one before is filled. What is malformed is refused before
-     * anything is allocated; after that, each item succeeds or fails by itself.
+     * anything is allocated; after that, each item succeeds or fails by itself. When the file's
+     * daemon stops answering, the items that are filled are returned, and the rest is TIMED_OUT.
      *
      * @param request the file and the buffers.
      * @return a buffer and a receipt, or an error, for each item.
      * @throws EX_ILLEGAL_ARGUMENT as for allocate() and transfer(); the message names the item.
      * @throws EX_NULL_POINTER if the descriptor is missing.
+     * @throws ServiceSpecificException Error.BUSY or Error.TIMED_OUT, as for transfer(), if
+     *         nothing could be begun; Error.NO_MEMORY if the service is short of threads.
      */
     LoadResult load(in LoadRequest request);
 }

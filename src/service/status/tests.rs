@@ -3,7 +3,7 @@ use binder_shim::{describe, ExceptionCode};
 use rustix::io::Errno;
 
 /// Every kind, with the exception and the service-specific code that the interface documents.
-const EXPECTED: [(ErrorKind, ExceptionCode, i32); 9] = [
+const EXPECTED: [(ErrorKind, ExceptionCode, i32); 10] = [
     (ErrorKind::InvalidRequest, ex::ILLEGAL_ARGUMENT, 0),
     (ErrorKind::BadDescriptor, ex::ILLEGAL_ARGUMENT, 0),
     (ErrorKind::PermissionDenied, ex::SECURITY, 0),
@@ -13,6 +13,7 @@ const EXPECTED: [(ErrorKind, ExceptionCode, i32); 9] = [
     (ErrorKind::NoMemory, ex::SERVICE_SPECIFIC, 3),
     (ErrorKind::NoSpace, ex::SERVICE_SPECIFIC, 4),
     (ErrorKind::Io, ex::SERVICE_SPECIFIC, 5),
+    (ErrorKind::TimedOut, ex::SERVICE_SPECIFIC, 6),
 ];
 
 fn check(status: &Status, kind: ErrorKind) {

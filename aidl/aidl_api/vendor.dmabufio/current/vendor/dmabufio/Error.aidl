@@ -39,4 +39,5 @@ enum Error {
   NO_MEMORY = 3,
   NO_SPACE = 4,
   IO = 5,
+  TIMED_OUT = 6,
 }
