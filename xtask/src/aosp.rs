@@ -14,8 +14,9 @@ use crate::{exec, tree};
 
 mod aidl;
 mod blueprint;
+mod freeze;
 mod package;
-mod policy;
+pub mod policy;
 mod sandbox;
 mod soong;
 mod types;
@@ -29,6 +30,9 @@ pub struct Args {
     /// Write the dump of the current AIDL files to aidl/aidl_api instead of comparing with it
     #[arg(long)]
     update_api: bool,
+    /// Freeze the interface as it stands: write the next version and its hash to aidl/aidl_api
+    #[arg(long)]
+    freeze: bool,
 }
 
 /// One check.
@@ -38,6 +42,8 @@ enum Check {
     Aidl,
     /// The AIDL files say what aidl/aidl_api says
     Api,
+    /// Frozen versions are unchanged, and the interface as it stands could be the next one
+    Freeze,
     /// The Rust code type-checks against libbinder_rs, for this host
     Types,
     /// The same as a vendor module, which has fewer binder functions
@@ -58,6 +64,7 @@ impl Check {
             Check::Aidl => aidl::compile(),
             Check::Api if args.update_api => aidl::update_api(),
             Check::Api => aidl::compare_api(),
+            Check::Freeze => freeze::run(args.freeze),
             Check::Types => types::host(types::Flavour::Plain),
             Check::TypesVendor => types::host(types::Flavour::Vendor),
             Check::TypesAndroid => types::android(),

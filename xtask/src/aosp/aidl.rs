@@ -15,7 +15,7 @@ pub const SOURCES: &str = "aidl";
 /// The package as a path.
 pub const PACKAGE: &str = "vendor/dmabufio";
 /// The dump of the interface as it stands, which Soong compares with the AIDL files.
-const CURRENT: &str = "aidl/aidl_api/vendor.dmabufio/current";
+pub const CURRENT: &str = "aidl/aidl_api/vendor.dmabufio/current";
 
 /// What Soong passes for an interface of this stability. It turns all warnings on and this one off, which asks for
 /// Java permission annotations.
@@ -31,24 +31,25 @@ const FLAGS: [&str; 5] = [
 const BACK_ENDS: [&str; 4] = ["rust", "ndk", "cpp", "java"];
 
 /// A compiler with a copy of the AIDL files before it.
-struct Compiler {
-    sandbox: Sandbox,
+pub struct Compiler {
+    pub sandbox: Sandbox,
     files: Vec<String>,
 }
 
 impl Compiler {
-    fn new() -> Result<Self> {
+    /// With the AIDL files below `dir`.
+    pub fn new(dir: &Path) -> Result<Self> {
         let sandbox = Sandbox::with_aidl()?;
         let work = sandbox.work();
         empty_dir(&work)?;
-        copy_dir(&in_tree(SOURCES).join(PACKAGE), &work.join("in").join(PACKAGE))?;
+        copy_dir(&dir.join(PACKAGE), &work.join("in").join(PACKAGE))?;
         let names = texts(&work.join("in"))?.into_keys();
         let files = names.map(|name| format!("in/{name}")).collect();
         Ok(Compiler { sandbox, files })
     }
 
     /// Runs the compiler over all files; what it makes is below the folder this returns.
-    fn run(&self, what: &str, mode: &[&str]) -> Result<PathBuf> {
+    pub fn run(&self, what: &str, mode: &[&str]) -> Result<PathBuf> {
         let out = self.sandbox.work().join("out");
         empty_dir(&out)?;
         let mut command = self.sandbox.command("aidl");
@@ -60,7 +61,7 @@ impl Compiler {
 
 /// Compiles for all back ends.
 pub fn compile() -> Result<()> {
-    let compiler = Compiler::new()?;
+    let compiler = Compiler::new(&in_tree(SOURCES))?;
     for language in BACK_ENDS {
         let lang = format!("--lang={language}");
         let mut mode = vec![lang.as_str()];
@@ -74,13 +75,14 @@ pub fn compile() -> Result<()> {
 
 /// Generates the Rust code into `dest`.
 pub fn generate_rust(dest: &Path) -> Result<()> {
-    let out = Compiler::new()?.run("generating Rust from the AIDL files", &["--lang=rust"])?;
+    let out = Compiler::new(&in_tree(SOURCES))?
+        .run("generating Rust from the AIDL files", &["--lang=rust"])?;
     copy_dir(&out, dest)
 }
 
 /// Fails unless the committed dump is what the AIDL files say.
 pub fn compare_api() -> Result<()> {
-    let compiler = Compiler::new()?;
+    let compiler = Compiler::new(&in_tree(SOURCES))?;
     let dump = compiler.run("dumping the AIDL files", &["--dumpapi"])?;
     let work = compiler.sandbox.work();
     let committed = in_tree(CURRENT);
@@ -102,14 +104,14 @@ pub fn compare_api() -> Result<()> {
 
 /// Writes the dump.
 pub fn update_api() -> Result<()> {
-    let dump = Compiler::new()?.run("dumping the AIDL files", &["--dumpapi"])?;
+    let dump = Compiler::new(&in_tree(SOURCES))?.run("dumping the AIDL files", &["--dumpapi"])?;
     let committed = in_tree(CURRENT);
     empty_dir(&committed)?;
     copy_dir(&dump, &committed)
 }
 
 /// The files below a folder by their names from there.
-fn texts(dir: &Path) -> Result<BTreeMap<String, String>> {
+pub fn texts(dir: &Path) -> Result<BTreeMap<String, String>> {
     let mut found = BTreeMap::new();
     let mut folders = vec![dir.to_owned()];
     while let Some(folder) = folders.pop() {
