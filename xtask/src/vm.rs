@@ -63,6 +63,9 @@ pub struct Options {
     /// End the VM after that many minutes
     #[arg(long, default_value = "30")]
     pub timeout: u64,
+    /// Limit the test disk to that many bytes a second
+    #[arg(long)]
+    pub disk_rate: Option<u64>,
     /// A folder on this host that the guest sees as $DMABUFIO_OUT and may write to
     #[arg(long)]
     pub out: Option<PathBuf>,
@@ -187,7 +190,7 @@ fn start(
         image: &image,
         memory: &options.memory,
         kvm: false,
-        qemu: disk.qemu_args(),
+        qemu: disk.qemu_args(options.disk_rate),
         shared: vec![run.path().to_owned(), out.clone()],
         script: format!(
             "{} {}",

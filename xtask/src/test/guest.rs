@@ -78,6 +78,7 @@ pub fn run(table: &mut Table) {
                 heap: Heap::System,
                 no_service: false,
                 timeout: 30,
+                disk_rate: None,
                 out: Some(dir.path().join(format!("{kernel}-{disk}-{fs}"))),
             };
             combination(table, &options, &product, &programs);

@@ -98,10 +98,11 @@ impl Disk {
         }
     }
 
-    /// QEMU's arguments for it.
-    pub fn qemu_args(&self) -> Vec<String> {
+    /// QEMU's arguments for it, limited to `rate` bytes a second.
+    pub fn qemu_args(&self, rate: Option<u64>) -> Vec<String> {
+        let limit = rate.map_or(String::new(), |rate| format!(",throttling.bps-total={rate}"));
         let drive = format!(
-            "if=none,id=disk,format=raw,file={},cache=writeback,aio=threads,discard=unmap",
+            "if=none,id=disk,format=raw,file={},cache=writeback,aio=threads,discard=unmap{limit}",
             self.path()
         );
         let devices: &[&str] = match self.bus {
