@@ -52,7 +52,7 @@ fn main() -> ExitCode {
         Command::Save(args) => commands::save::run(args, &cli.connect, &output),
         Command::Probe(args) => commands::probe::run(args, &cli.connect, &output),
         Command::Doctor(args) => commands::doctor::run(args, &cli.connect, &output),
-        Command::Bench(args) => commands::bench::run(args, &output),
+        Command::Bench(args) => commands::bench::run(args, &cli.connect, &output),
     };
     result.unwrap_or_else(|error| {
         output.failure(&error);
