@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use crate::failure::Reported;
 
 mod aosp;
+mod bench;
 mod cache;
 mod cargo;
 mod demo;
@@ -36,6 +37,8 @@ enum Cmd {
     Run(demo::Args),
     /// All tests: on this host, in the VM, and with Android's own tools
     Test(test::Args),
+    /// Measure in the VM: the published table, what it leaves out, and the project's own targets
+    Bench(bench::Args),
     /// Run a command as root in the VM with the service up; exits with its status, 69 if the VM failed
     Vm(vm::Args),
     /// Build the kernels that the VM boots
@@ -65,6 +68,7 @@ fn dispatch(command: Cmd) -> Result<u8> {
         Cmd::Setup => setup::run()?,
         Cmd::Run(args) => return demo::run(&args),
         Cmd::Test(args) => return test::run(&args),
+        Cmd::Bench(args) => return bench::run(&args),
         Cmd::Presubmit(args) => return presubmit::run(&args),
         Cmd::Vm(args) => return vm::run(&args),
         Cmd::Kernel(args) => kernel::run(&args)?,

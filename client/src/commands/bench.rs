@@ -53,7 +53,7 @@ pub struct Args {
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
 
-    /// Fewer sizes and fewer clients
+    /// Fewer sizes of requests
     #[arg(long)]
     quick: bool,
 }
@@ -131,7 +131,7 @@ pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCo
             (TableArg::Sizes, Some(clients)) => ours::sizes(&source, clients, !args.quick)?,
             (TableArg::Extents, Some(clients)) => ours::extents(&source, clients)?,
             (TableArg::Blocks, Some(clients)) => ours::blocks(&source, clients)?,
-            (TableArg::Clients, Some(clients)) => ours::clients(&source, clients, !args.quick),
+            (TableArg::Clients, Some(clients)) => ours::clients(&source, clients),
             (TableArg::Pressure, Some(clients)) => pressure::pressure(&source, clients, args.chunk),
         };
         report.tables.push(measure(

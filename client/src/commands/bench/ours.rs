@@ -313,9 +313,8 @@ fn strided(
 }
 
 /// 1 to 64 clients at once, each with a part of the file and a buffer of its own.
-pub fn clients<'a>(source: &'a Source, clients: &'a Clients, all: bool) -> Vec<Case<'a>> {
-    let most = if all { 64 } else { 16 };
-    let counts = (0..7).map(|shift| 1_u64 << shift).filter(move |count| *count <= most);
+pub fn clients<'a>(source: &'a Source, clients: &'a Clients) -> Vec<Case<'a>> {
+    let counts = (0..7).map(|shift| 1_u64 << shift);
     let service = &clients.service;
     counts
         .map(|count| {

@@ -1,0 +1,182 @@
+//! `cargo xtask bench`: the tables of `docs/performance.md`, and whether the targets are met.
+//!
+//! Two boots: one with the disk as fast as QEMU is, one with the disk limited so that it relates to buffered reading as
+//! on the phone of the published table. What is measured is in `vm/jobs/bench.sh`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{bail, ensure, Context, Result};
+
+use crate::exec;
+use crate::failure::Unavailable;
+use crate::kernel::{self, Flavour};
+use crate::vm::{self, Bus, Fs, Heap, Options};
+use crate::{cargo, packages, tree};
+
+mod markdown;
+mod plot;
+mod report;
+mod targets;
+
+use report::{Bench, Machine, Session};
+
+const JOB: &str = "vm/jobs/bench.sh";
+/// The disk of the published test against reading through the page cache: 4000 MB/s of UFS 4.0 and 1 GiB in 1068 ms.
+const DISK_OVER_BUFFERED: f64 = 3.9;
+/// Where the results go unless told.
+const OUT: &str = "target/bench";
+
+/// Arguments of `cargo xtask bench`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Less data and fewer sizes, enough for the targets; under 10 minutes
+    #[arg(long)]
+    quick: bool,
+    /// Where bench.json, tables.md and the plots go; target/bench unless given
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+/// Runs the benchmark; 1 if a target was missed.
+pub fn run(args: &Args) -> Result<u8> {
+    let start = Instant::now();
+    packages::ensure(&["fio"]).context(Unavailable("the yardstick fio could not be had"))?;
+    let programs = cargo::release()?;
+    let out = args.out.clone().unwrap_or_else(|| tree::root().join(OUT));
+    let size = if args.quick { "quick" } else { "full" };
+
+    let free = session(args, &programs, &out.join("free"), None, &format!("{size} free"))?;
+    let limit = disk_limit(&free)?;
+    let limited = out.join("limited");
+    let limited = session(args, &programs, &limited, Some(limit), &format!("{size} limited"))?;
+
+    let program = programs.join("dmabufio-service");
+    let service_bytes =
+        fs::metadata(&program).with_context(|| format!("looking at {}", program.display()))?.len();
+    let bench = Bench {
+        schema: report::SCHEMA,
+        unix_time: SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs(),
+        commit: commit()?,
+        quick: args.quick,
+        machine: machine(&out.join("free"))?,
+        service_bytes,
+        targets: targets::judge(&free, &limited, service_bytes),
+        sessions: vec![free, limited],
+    };
+    write(&bench, &out)?;
+    for target in &bench.targets {
+        let met = if target.met { "pass" } else { "FAIL" };
+        println!("{met}  {}  {}", target.id, target.what);
+        println!("          {} (wanted {})", target.measured, target.wanted);
+    }
+    println!("{} after {}", out.join("tables.md").display(), exec::elapsed(start.elapsed()));
+    Ok(u8::from(!bench.targets.iter().all(|target| target.met)))
+}
+
+/// One boot.
+fn session(
+    args: &Args,
+    programs: &Path,
+    out: &Path,
+    disk_rate: Option<u64>,
+    what: &str,
+) -> Result<Session> {
+    if out.exists() {
+        fs::remove_dir_all(out).with_context(|| format!("removing {}", out.display()))?;
+    }
+    let options = Options {
+        kernel: Flavour::Patched,
+        disk: Bus::Ufs,
+        fs: Fs::F2fs,
+        // Buffers may take half of it, and the largest request is 4 GiB.
+        memory: if args.quick { "5G" } else { "12G" }.to_owned(),
+        heap: Heap::System,
+        no_service: false,
+        timeout: 90,
+        disk_rate,
+        out: Some(out.to_owned()),
+    };
+    let outcome = vm::boot(&options, Some(programs), &format!("sh {JOB} {what}"))?;
+    let sound = vm::report(&outcome);
+    ensure!(outcome.status == 0 && sound, "the job of the benchmark failed; see above");
+    let mut reports = BTreeMap::new();
+    for entry in fs::read_dir(out).with_context(|| format!("reading {}", out.display()))? {
+        let path = entry?.path();
+        let Some(name) = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".json"))
+        else {
+            continue;
+        };
+        let text = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+        let report = serde_json::from_slice(&text)
+            .with_context(|| format!("understanding {}", path.display()))?;
+        reports.insert(name.to_owned(), report);
+    }
+    Ok(Session { disk_rate, reports })
+}
+
+/// What the disk is to be limited to, in bytes a second, from what was measured without a limit.
+fn disk_limit(free: &Session) -> Result<u64> {
+    let row = free.row("published", "dmabuf buffer read").context("the row of buffered reading")?;
+    let read = row.figures.as_ref().and_then(|figures| figures.io.as_ref());
+    let Some(read) = read else {
+        bail!("reading through the page cache was not measured: {:?}", row.error);
+    };
+    Ok((row.bytes as f64 * 1e9 / read.median_nanos as f64 * DISK_OVER_BUFFERED) as u64)
+}
+
+fn machine(out: &Path) -> Result<Machine> {
+    let read = |name: &str| -> Result<String> {
+        let path = out.join(name);
+        let text =
+            fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+        Ok(text.lines().next().unwrap_or_default().trim().to_owned())
+    };
+    let build = kernel::ensure(Flavour::Patched)?.dir;
+    let memory = read("memory")?;
+    let qemu = printed(Command::new("qemu-system-x86_64").arg("--version"))?;
+    Ok(Machine {
+        kernel: read("uname")?,
+        kernel_build: build.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        cpu: read("cpu")?,
+        cpus: thread::available_parallelism().map_or(1, usize::from),
+        memory_kib: memory.split_whitespace().next().unwrap_or_default().parse()?,
+        disk: "emulated UFS 4.0".to_owned(),
+        file_system: "f2fs".to_owned(),
+        qemu: qemu.lines().next().unwrap_or_default().to_owned(),
+    })
+}
+
+fn commit() -> Result<String> {
+    printed(exec::command("git").current_dir(tree::root()).args([
+        "describe",
+        "--always",
+        "--abbrev=12",
+        "--exclude=*",
+        "--dirty",
+    ]))
+}
+
+fn printed(command: &mut Command) -> Result<String> {
+    let output = command.output().with_context(|| format!("starting {command:?}"))?;
+    ensure!(output.status.success(), "{command:?} {}", exec::describe(&output.status));
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// Writes bench.json, the tables and the plots.
+fn write(bench: &Bench, out: &Path) -> Result<()> {
+    let save = |name: &str, text: String| {
+        let path = out.join(name);
+        fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
+    };
+    save("bench.json", format!("{}\n", serde_json::to_string_pretty(bench)?))?;
+    save("tables.md", markdown::write(bench))?;
+    plot::draw(bench, out)
+}
+
+#[cfg(test)]
+mod tests;

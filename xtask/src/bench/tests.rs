@@ -1,0 +1,139 @@
+//! Tests of the schema, the targets and the writers, on a benchmark that was never run.
+
+use super::*;
+use report::{Report, Target};
+
+/// What `dmabufio bench --json` prints, with the given rows in a table.
+fn printed(table: &str, rows: &str) -> String {
+    format!(
+        r#"{{"file":"f","bytes":1024,"chunk":512,"runs":3,
+        "tables":[{{"id":"{table}","cache":"cold","rows":[{rows}]}}]}}"#
+    )
+}
+
+/// A row that took the same in every run.
+fn row(name: &str, nanos: u64) -> String {
+    let spread = format!(
+        r#"{{"median_nanos":{nanos},"min_nanos":{nanos},"max_nanos":{nanos},"samples_nanos":[{nanos},{nanos},{nanos}]}}"#
+    );
+    format!(
+        r#"{{"name":"{name}","x":1048576,"bytes":1073741824,"figures":{{"alloc":null,"io":{spread},"total":{spread},
+        "cpu_seconds_per_gib":0.5,"page_cache_growth_pages":0}}}}"#
+    )
+}
+
+const FAILED: &str = r#"{"name":"fio psync bs=32M","bytes":1024,"figures":null,"error":"no fio"}"#;
+
+fn session(texts: &[String]) -> Result<Session> {
+    let report = |text: &String| serde_json::from_str::<Report>(text);
+    let reports = texts.iter().enumerate().map(|(i, text)| Ok((i.to_string(), report(text)?)));
+    Ok(Session { disk_rate: None, reports: reports.collect::<Result<_>>()? })
+}
+
+fn judged(free: &[String], limited: &[String]) -> Result<BTreeMap<String, Target>> {
+    let targets = targets::judge(&session(free)?, &session(limited)?, 1 << 20);
+    Ok(targets.into_iter().map(|target| (target.id.clone(), target)).collect())
+}
+
+fn bench(free: Session) -> Bench {
+    let text = || "x".to_owned();
+    Bench {
+        schema: report::SCHEMA,
+        unix_time: 0,
+        commit: text(),
+        quick: true,
+        machine: Machine {
+            kernel: text(),
+            kernel_build: text(),
+            cpu: text(),
+            cpus: 2,
+            memory_kib: 4 << 20,
+            disk: text(),
+            file_system: text(),
+            qemu: text(),
+        },
+        service_bytes: 1,
+        targets: targets::judge(&free, &free, 1),
+        sessions: vec![free],
+    }
+}
+
+#[test]
+fn unknown_field_is_refused() {
+    let text = printed("fair", &row("a", 1)).replace("\"runs\"", "\"runners\"");
+    assert!(serde_json::from_str::<Report>(&text).is_err());
+}
+
+#[test]
+fn written_benchmark_is_read_back() -> Result<()> {
+    let bench =
+        bench(session(&[printed("sizes", &format!("{},{FAILED}", row("read", 1_000_000)))])?);
+    let text = serde_json::to_string(&bench)?;
+    let again: Bench = serde_json::from_str(&text)?;
+    assert_eq!(serde_json::to_string(&again)?, text);
+    Ok(())
+}
+
+#[test]
+fn what_was_not_measured_is_missed() -> Result<()> {
+    let targets = judged(&[], &[])?;
+    assert_eq!(targets.len(), 8);
+    assert!(targets.values().all(|target| !target.met));
+    Ok(())
+}
+
+#[test]
+fn ratio_decides_at_its_bound() -> Result<()> {
+    for (fio, met) in [(97, true), (96, false)] {
+        let rows = format!("{},{}", row("RW_FILE direct read", 100), row("fio psync bs=32M", fio));
+        let target = judged(&[printed("fair", &rows)], &[])?.remove("P1").context("P1")?;
+        assert_eq!(target.met, met, "{target:?}");
+        assert_eq!(target.measured, format!("0.{fio}0"));
+    }
+    Ok(())
+}
+
+#[test]
+fn ours_is_compared_with_the_best_of_the_others() -> Result<()> {
+    let rows =
+        [row("RW_FILE direct read", 100), row("dmabuf buffer read", 330), row("udmabuf", 900)];
+    let target =
+        judged(&[], &[printed("published", &rows.join(","))])?.remove("P2").context("P2")?;
+    assert_eq!((target.met, target.measured.as_str()), (true, "3.300"));
+    Ok(())
+}
+
+#[test]
+fn disk_is_limited_to_what_it_was_on_the_phone() -> Result<()> {
+    // A GiB in a second.
+    let free = session(&[printed("published", &row("dmabuf buffer read", 1_000_000_000))])?;
+    assert_eq!(disk_limit(&free)?, (3.9 * f64::from(1 << 30)) as u64);
+    assert!(disk_limit(&session(&[])?).is_err());
+    Ok(())
+}
+
+#[test]
+fn tables_show_figures_and_failures() -> Result<()> {
+    let rows = format!("{},{FAILED}", row("read", 2_000_000));
+    let text = markdown::write(&bench(session(&[printed("sizes", &rows)])?));
+    assert!(text.contains("| read 1M |  | 2.0 | 2.0 | 2.0-2.0 | 536871 | 0.50 | 0 |"), "{text}");
+    assert!(text.contains("| fio psync bs=32M | did not run: no fio |"), "{text}");
+    assert!(text.contains("| P1 |") && text.contains("**FAIL**"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn plots_are_drawn() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let free = session(&[
+        printed("published", &row("dmabuf buffer read", 5)),
+        printed("sizes", &format!("{},{}", row("read", 5), row("write", 9))),
+    ])?;
+    plot::draw(&bench(free), dir.path())?;
+    for (name, word) in [("published.svg", "dmabuf buffer read"), ("sizes.svg", "write")] {
+        let svg = fs::read_to_string(dir.path().join(name))?;
+        assert!(svg.starts_with("<svg") && svg.contains(word), "{name}: {svg}");
+    }
+    assert!(!dir.path().join("clients.svg").exists());
+    Ok(())
+}
