@@ -4,6 +4,7 @@
 //! durable. It steps down from a method only if the kernel says that the method is not
 //! possible for this buffer or this file, and the receipt says why.
 
+mod ahead;
 pub mod plan;
 pub mod receipt;
 pub mod watch;
@@ -12,8 +13,9 @@ use crate::dmabuf::DmaBuf;
 use crate::error::{During, Error, ErrorKind, Result};
 use crate::extent::{check_placement, check_shape, Direction, Extent};
 use crate::file::RegularFile;
-use crate::method::{self, Job, Mode, Piece, Route, MAX_PIECE, MAX_STALLING_PIECE};
+use crate::method::{self, Job, Method, Mode, Piece, Route, MAX_PIECE, MAX_STALLING_PIECE};
 use crate::probe;
+use ahead::move_small_bodies;
 use plan::{Plan, Role};
 use receipt::{Receipt, Tally};
 use rustix::fs::{fdatasync, fsync};
@@ -109,26 +111,26 @@ fn run(
     progress: &mut dyn FnMut() -> Result<()>,
 ) -> Result<Receipt> {
     let mut tally = Tally::default();
-    let Request { buffer, file, direction, mode, durability, .. } = *request;
+    let Request { file, mode, durability, .. } = *request;
     let longest = if file.stalls() { MAX_STALLING_PIECE } else { MAX_PIECE };
     let (mut sync, mut unsynced) = (Duration::ZERO, 0);
-    for run in plan.runs() {
+    // One for each run, once something went direct: until then nobody knows whether anything can.
+    let mut ahead: Vec<Option<Moved>> = Vec::new();
+    for (i, run) in plan.runs().iter().enumerate() {
         'run: for segment in run.segments() {
+            let body = segment.role == Role::Body;
             for piece in segment.pieces(longest) {
+                let mut early = ahead.get_mut(i).filter(|_| body).and_then(Option::take);
                 let moved = loop {
                     let method = segment.role.method(route);
-                    let ranges = [piece.in_file()];
-                    let provable = method.is_direct() && direction == Direction::Load;
-                    let watch = provable.then(|| Watch::start(file.fd(), &ranges)).flatten();
-                    let uncached = route.uncached;
-                    match method::run(method, Job { buffer, file, direction, piece, uncached }) {
+                    let outcome = match early.take() {
+                        Some(moved) => Ok(moved),
+                        None => attempt(request, route, method, piece),
+                    };
+                    match outcome {
                         Ok(moved) => {
-                            let reason = run.reason.or(route.reason);
-                            // What was not there to be loaded was not cached either.
-                            let watch = watch.filter(|_| moved == piece.len);
-                            let copied = watch.and_then(|watch| watch.was_copied());
-                            tally.add(segment.role, method, moved, reason, copied);
-                            break moved;
+                            tally.add(segment.role, &moved, run.reason.or(route.reason));
+                            break moved.len;
                         }
                         Err(error) => {
                             let error = error.in_extent(plan.extent_of(run, piece));
@@ -139,6 +141,9 @@ fn run(
                 progress()?;
                 if moved < piece.len {
                     break 'run;
+                }
+                if body && ahead.is_empty() && route.direct.is_some() {
+                    ahead = move_small_bodies(request, plan.runs(), i + 1, route);
                 }
                 unsynced += moved;
                 if file.stalls() && unsynced >= SYNC_EVERY {
@@ -152,11 +157,34 @@ fn run(
     Ok(Receipt { sync, ..tally.finish() })
 }
 
+/// What one call moved.
+#[derive(Debug, Clone, Copy)]
+struct Moved {
+    method: Method,
+    /// Bytes, fewer than asked for only at the end of the file.
+    len: u64,
+    /// Whether the page cache took it in, if the kernel tells and it should not have.
+    copied: Option<bool>,
+}
+
+/// Moves one piece by `method`, and looks at what that did to the page cache.
+fn attempt(request: &Request<'_>, route: Route, method: Method, piece: Piece) -> Result<Moved> {
+    let Request { buffer, file, direction, .. } = *request;
+    let ranges = [piece.in_file()];
+    let provable = method.is_direct() && direction == Direction::Load;
+    let watch = provable.then(|| Watch::start(file.fd(), &ranges)).flatten();
+    let uncached = route.uncached;
+    let len = method::run(method, Job { buffer, file, direction, piece, uncached })?;
+    // What was not there to be loaded was not cached either.
+    let watch = watch.filter(|_| len == piece.len);
+    Ok(Moved { method, len, copied: watch.and_then(|watch| watch.was_copied()) })
+}
+
 /// The route to go on with after `error`, if the method is merely not possible here and the mode
 /// allows another.
 fn step_down(
     route: Route,
-    method: method::Method,
+    method: Method,
     error: Error,
     mode: Mode,
     tally: &Tally,
@@ -178,7 +206,7 @@ fn step_down(
 
 impl Role {
     /// The method for a segment of this role.
-    fn method(self, route: Route) -> method::Method {
+    fn method(self, route: Route) -> Method {
         match self {
             Self::Body => route.direct.unwrap_or(route.copy),
             Self::Edge | Self::Copied => route.copy,

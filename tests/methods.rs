@@ -243,6 +243,24 @@ fn many_extents_are_moved_as_one_request() {
 }
 
 #[test]
+fn many_small_bodies_are_moved_like_one() {
+    let dir = scratch();
+    let content = Random::new(17).bytes(4_000_000);
+    let path = file(dir.path(), "bodies", &content);
+    // Every second page of the file, backwards in the buffer; a long one; two ends of the file.
+    let mut extents: Vec<_> =
+        (0..200).map(|i| extent(i * 2 * PAGE, (199 - i) * PAGE, PAGE)).collect();
+    extents.push(extent(401 * PAGE, 300 * PAGE, 1_000_000));
+    extents.push(extent(900 * PAGE, 600 * PAGE, 400_000));
+    extents.push(extent(970 * PAGE + 5, 800 * PAGE + 5, 100_000));
+    for case in cases() {
+        make_cold(&path);
+        let source = open(&path, OFlags::RDONLY | case.flags);
+        check_load(case, &content, &source, &extents, 4 << 20);
+    }
+}
+
+#[test]
 fn end_of_file_inside_an_extent_is_a_short_count() {
     let dir = scratch();
     for len in [0, 1, 511, 512, 4095, 4096, 4097, 10_000, 65_536] {

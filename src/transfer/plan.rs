@@ -76,6 +76,11 @@ impl Run {
         self.segments.iter().copied().filter(|segment| segment.range.len > 0)
     }
 
+    /// What is for direct I/O, if anything is.
+    pub fn body(&self) -> Option<Piece> {
+        self.segments().find(|segment| segment.role == Role::Body).map(|segment| segment.range)
+    }
+
     /// Splits the first `len` bytes of `whole`; the rest lies beyond the end of the file.
     fn new(members: Vec<usize>, whole: &Extent, len: u64, route: Route, resident: bool) -> Self {
         let segment = |role, from, to| Segment::new(role, whole, from, to);

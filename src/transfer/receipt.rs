@@ -1,6 +1,7 @@
 //! What a transfer did.
 
 use super::plan::Role;
+use super::Moved;
 use crate::method::{FallbackReason, Method};
 use std::time::Duration;
 
@@ -57,16 +58,9 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Adds a piece of `len` bytes. `reason` is why a body, if it is one, did not take the best
-    /// path; `copied` is what the page cache says of one that went direct, if it does.
-    pub fn add(
-        &mut self,
-        role: Role,
-        method: Method,
-        len: u64,
-        reason: Option<FallbackReason>,
-        copied: Option<bool>,
-    ) {
+    /// Adds a piece. `reason` is why a body, if it is one, did not take the best path.
+    pub fn add(&mut self, role: Role, moved: &Moved, reason: Option<FallbackReason>) {
+        let Moved { method, len, copied } = *moved;
         let (method, reason) = match copied {
             Some(true) => (method.buffered(), Some(FallbackReason::FileNotDirect)),
             _ => (method, reason),
