@@ -54,6 +54,12 @@ impl<'fd> DmaBuf<'fd> {
         Ok(Self { fd, memory: fd, size, kind, mode: flags & OFlags::RWMODE })
     }
 
+    /// A buffer of `heap` that this process has just allocated, so that there is nothing to check.
+    pub(crate) fn allocated(fd: BorrowedFd<'fd>, size: u64, heap: Heap) -> Self {
+        let kind = if heap == Heap::Memfd { Kind::Memfd } else { Kind::DmaBuf };
+        Self { fd, memory: fd, size, kind, mode: OFlags::RDWR }
+    }
+
     /// The same buffer, mapped through `memory`, which has the same pages at the same offsets.
     pub fn with_memory(self, memory: BorrowedFd<'fd>) -> Self {
         Self { memory, ..self }

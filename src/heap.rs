@@ -77,17 +77,17 @@ pub struct Allocation {
 impl Allocation {
     /// The buffer with the name `dmabufio:<uid>:<tag>`, cut to what the kernel keeps.
     pub fn named(self, uid: u32, tag: &str) -> Result<Self> {
-        self.buffer()?.set_name(&format!("dmabufio:{uid}:{tag}"))?;
+        self.buffer().set_name(&format!("dmabufio:{uid}:{tag}"))?;
         Ok(self)
     }
 
     /// The buffer, to transfer to or from.
-    pub fn buffer(&self) -> Result<DmaBuf<'_>> {
-        let buffer = DmaBuf::new(self.fd.as_fd(), self.heap)?;
-        Ok(match &self.memory {
+    pub fn buffer(&self) -> DmaBuf<'_> {
+        let buffer = DmaBuf::allocated(self.fd.as_fd(), self.size, self.heap);
+        match &self.memory {
             Some(memory) => buffer.with_memory(memory.as_fd()),
             None => buffer,
-        })
+        }
     }
 }
 

@@ -147,7 +147,7 @@ fn fill(
     progress: &mut dyn FnMut() -> Result<()>,
 ) -> Result<Loaded> {
     let request = Request {
-        buffer: &allocation.buffer()?,
+        buffer: &allocation.buffer(),
         file,
         extents: &item.extents,
         direction: Direction::Load,

@@ -168,7 +168,7 @@ fn allocator_of_a_buffer_of_pages_can_load_it_directly() {
     for heap in heaps() {
         let allocation = Allocator::open(heap).expect("heap").allocate(1 << 20).expect("allocate");
         let receipt = transfer(&Request {
-            buffer: &allocation.buffer().expect("buffer"),
+            buffer: &allocation.buffer(),
             file: &RegularFile::new(open(&path, OFlags::DIRECT).as_fd(), heap).expect("file"),
             extents: &[extent(0, 0, 1 << 20)],
             direction: Direction::Load,

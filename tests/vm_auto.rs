@@ -22,7 +22,7 @@ const LEN: u64 = 1 << 20;
 
 fn load(buffer: &Allocation, file: &RegularFile<'_>, mode: Mode) -> Receipt {
     transfer(&Request {
-        buffer: &buffer.buffer().expect("buffer"),
+        buffer: &buffer.buffer(),
         file,
         extents: &[Extent { file_offset: 0, buffer_offset: 0, len: file.size() }],
         direction: Direction::Load,
