@@ -6,6 +6,7 @@
 use crate::error::{During, Error, ErrorKind, Result};
 use crate::extent::Direction;
 use crate::heap::Heap;
+use crate::sys::mmap::Mapping;
 use crate::sys::{ioctl, statx, uapi};
 use rustix::fd::{AsRawFd, BorrowedFd};
 use rustix::fs::{fcntl_get_seals, fcntl_getfl, OFlags, SealFlags};
@@ -20,7 +21,7 @@ pub(crate) const MEMFD_SEALS: SealFlags =
 #[derive(Debug, Clone, Copy)]
 pub struct DmaBuf<'fd> {
     fd: BorrowedFd<'fd>,
-    memory: BorrowedFd<'fd>,
+    memory: Option<&'fd Mapping>,
     size: u64,
     kind: Kind,
     mode: OFlags,
@@ -51,18 +52,18 @@ impl<'fd> DmaBuf<'fd> {
             None => return Err(bad("buffer: not a dma-buf")),
         };
         let size = statx::statx(fd).during(|| "buffer: statx")?.stx_size;
-        Ok(Self { fd, memory: fd, size, kind, mode: flags & OFlags::RWMODE })
+        Ok(Self { fd, memory: None, size, kind, mode: flags & OFlags::RWMODE })
     }
 
     /// A buffer of `heap` that this process has just allocated, so that there is nothing to check.
     pub(crate) fn allocated(fd: BorrowedFd<'fd>, size: u64, heap: Heap) -> Self {
         let kind = if heap == Heap::Memfd { Kind::Memfd } else { Kind::DmaBuf };
-        Self { fd, memory: fd, size, kind, mode: OFlags::RDWR }
+        Self { fd, memory: None, size, kind, mode: OFlags::RDWR }
     }
 
-    /// The same buffer, mapped through `memory`, which has the same pages at the same offsets.
-    pub fn with_memory(self, memory: BorrowedFd<'fd>) -> Self {
-        Self { memory, ..self }
+    /// The same buffer, with a mapping of all of its pages that need not be made any more.
+    pub(crate) fn with_memory(self, memory: &'fd Mapping) -> Self {
+        Self { memory: Some(memory), ..self }
     }
 
     /// Checks that the descriptor has the access that `direction` needs. Both directions need to
@@ -86,8 +87,8 @@ impl<'fd> DmaBuf<'fd> {
         self.fd
     }
 
-    /// What to map to reach its pages with the CPU.
-    pub fn memory(&self) -> BorrowedFd<'fd> {
+    /// A mapping of all of its pages, if there is one.
+    pub(crate) fn memory(&self) -> Option<&'fd Mapping> {
         self.memory
     }
 

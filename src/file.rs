@@ -7,6 +7,7 @@ use crate::heap::Heap;
 use crate::sys::{ioctl, pagecache, statx, sysconf, uapi};
 use rustix::fd::BorrowedFd;
 use rustix::fs::{fcntl_get_seals, fcntl_getfl, fstat, fstatfs, FileType, OFlags};
+use std::ops::Range;
 
 /// `FUSE_SUPER_MAGIC` of `include/uapi/linux/magic.h`.
 const FUSE_SUPER_MAGIC: u64 = 0x6573_5546;
@@ -126,15 +127,25 @@ impl<'fd> RegularFile<'fd> {
             && ioctl::get_flags(self.fd).is_ok_and(|flags| flags & uapi::FS_INLINE_DATA_FL != 0)
     }
 
-    /// Whether the page cache holds more than half of `len` bytes from `offset`.
+    /// How many pages of a range, in bytes, are in the page cache.
     ///
     /// The kernel tells that to those who may write the file, and to its owner. For a service that
-    /// was passed somebody else's read-only descriptor, and before Linux 6.5, it is `false`.
-    pub fn is_mostly_cached(&self, offset: u64, len: u64) -> bool {
-        let page_size = sysconf::page_size();
-        let cached = pagecache::cachestat(self.fd, offset, len).map_or(0, |stat| stat.nr_cache);
+    /// was passed somebody else's read-only descriptor, and before Linux 6.5, it is `None`; and on
+    /// file systems without a block device, because stacked ones cache the data elsewhere.
+    pub fn cached_pages(&self, range: Range<u64>) -> Option<u64> {
         // A length of 0 would mean the rest of the file.
-        len > 0 && cached.saturating_mul(page_size) > len / 2
+        if !self.has_device || range.is_empty() {
+            return None;
+        }
+        let len = range.end - range.start;
+        Some(pagecache::cachestat(self.fd, range.start, len).ok()?.nr_cache)
+    }
+
+    /// Whether the page cache is known to hold more than half of a range.
+    pub fn is_mostly_cached(&self, range: Range<u64>) -> bool {
+        let half = range.end.saturating_sub(range.start) / 2;
+        let cached = self.cached_pages(range).unwrap_or(0);
+        cached.saturating_mul(sysconf::page_size()) > half
     }
 
     /// Whether a user-space daemon answers for this file, and may not.

@@ -66,6 +66,7 @@ struct State {
     heap: Allocator,
     pool: Option<Pool>,
     support: Support,
+    support_in_load: Support,
     gate: Gate,
     lane: Lane,
     statistics: Statistics,
@@ -83,8 +84,11 @@ impl DmabufIo {
     /// `pool` where it has them; [`DmabufIo::keep_pool`] fills it.
     pub fn new(heap: Allocator, pool: Option<Pool>) -> Result<Self> {
         let support = probe::heap(&heap)?;
+        let support_in_load = probe::heap_in_load(&heap)?;
         let (gate, lane, statistics) = Default::default();
-        Ok(Self { state: Arc::new(State { heap, pool, support, gate, lane, statistics }) })
+        Ok(Self {
+            state: Arc::new(State { heap, pool, support, support_in_load, gate, lane, statistics }),
+        })
     }
 
     /// Starts the threads that keep the pool, if there is one, for as long as the process lives.
@@ -130,10 +134,11 @@ impl DmabufIo {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let State { heap, support, .. } = &*self.state;
+        let State { heap, support, support_in_load, .. } = &*self.state;
         Capabilities {
             heap: convert::heap(heap.heap()),
             methods: support.methods().map(convert::method).collect(),
+            loadMethods: support_in_load.methods().map(convert::method).collect(),
             digests: vec![Digest::NONE],
             pageSize: convert::bytes(heap.page_size()),
             maxBufferBytes: convert::bytes(heap.max_bytes()),

@@ -81,7 +81,7 @@ pub fn transfer_with_progress(
             format!("durability={durability:?}: a load has nothing to make durable; use None"),
         ));
     }
-    let route = Route::choose(probe::buffer(buffer, direction)?, file, mode)?;
+    let route = Route::choose(probe::exporter(buffer, direction)?, file, mode)?;
     let plan = Plan::new(extents, file, direction, mode, route)?;
 
     let start = Instant::now();
@@ -172,7 +172,7 @@ fn attempt(request: &Request<'_>, route: Route, method: Method, piece: Piece) ->
     let Request { buffer, file, direction, .. } = *request;
     let ranges = [piece.in_file()];
     let provable = method.is_direct() && direction == Direction::Load;
-    let watch = provable.then(|| Watch::start(file.fd(), &ranges)).flatten();
+    let watch = provable.then(|| Watch::start(file, &ranges)).flatten();
     let uncached = route.uncached;
     let len = method::run(method, Job { buffer, file, direction, piece, uncached })?;
     // What was not there to be loaded was not cached either.

@@ -13,8 +13,9 @@ use dmabufio::error::{ErrorKind, Result};
 use dmabufio::extent::{Direction, Extent};
 use dmabufio::file::{cached_pages, RegularFile};
 use dmabufio::heap::{Allocation, Allocator, Heap};
-use dmabufio::method::{FallbackReason, Method, Mode, MAX_PIECE};
+use dmabufio::method::{FallbackReason, Method, Mode, Support, MAX_PIECE};
 use dmabufio::probe;
+use dmabufio::transfer::plan::ExtentPlan;
 use dmabufio::transfer::receipt::Receipt;
 use dmabufio::transfer::{transfer, Durability, Request};
 use rustix::fs::{fadvise, Advice, OFlags};
@@ -106,19 +107,25 @@ fn check_load(case: Case, content: &[u8], source: &fs::File, extents: &[Extent],
         "{case:?} {extents:?}: the buffer has other bytes than it should; {receipt:?}"
     );
     assert_eq!(receipt.bytes(), moved, "{case:?} {extents:?}");
-    assert_eq!(plan, (receipt.direct, receipt.bounced, receipt.buffered), "{case:?} {extents:?}");
+    let sum = |count: fn(&ExtentPlan) -> u64| plan.iter().map(count).sum::<u64>();
+    let planned = (sum(|plan| plan.direct), sum(|plan| plan.bounced), sum(|plan| plan.buffered));
+    assert_eq!(
+        planned,
+        (receipt.direct, receipt.bounced, receipt.buffered),
+        "{case:?} {extents:?}"
+    );
+    if let [one] = plan[..] {
+        assert_eq!(one.reason, receipt.first_fallback, "{case:?} {extents:?}");
+    }
     assert_eq!(Descriptor::of(source), before, "{case:?}: the client's descriptor has changed");
 }
 
-/// What the probe predicts: direct, bounced, buffered.
-fn plan(case: Case, buffer: &OwnedFd, file: &fs::File, extents: &[Extent]) -> (u64, u64, u64) {
+/// What the probe predicts.
+fn plan(case: Case, buffer: &OwnedFd, file: &fs::File, extents: &[Extent]) -> Vec<ExtentPlan> {
     let buffer = DmaBuf::new(buffer.as_fd(), case.heap).expect("buffer");
     let support = probe::buffer(&buffer, Direction::Load).expect("probe");
     let file = RegularFile::new(file.as_fd(), case.heap).expect("file");
-    let plan = probe::plan(&file, extents, Direction::Load, case.mode, support).expect("plan");
-    plan.iter().fold((0, 0, 0), |sum, extent| {
-        (sum.0 + extent.direct, sum.1 + extent.bounced, sum.2 + extent.buffered)
-    })
+    probe::plan(&file, extents, Direction::Load, case.mode, support).expect("plan")
 }
 
 fn extent(file_offset: u64, buffer_offset: u64, len: u64) -> Extent {
@@ -135,6 +142,11 @@ fn probe_finds_what_this_kernel_can_do() {
             assert_eq!(support.no_rw_file, expected(auto).1, "{heap}");
         }
         assert_eq!(support.methods().last(), Some(Method::MappedBuffered), "{heap}");
+        let in_load = probe::heap_in_load(&allocator).expect("probe");
+        assert_eq!(in_load.no_rw_file, support.no_rw_file, "{heap}");
+        let of_pages = |support: Support| support.methods().any(|m| m == Method::MappedDirect);
+        assert_eq!(of_pages(support), heap == Heap::Memfd, "{heap}");
+        assert_eq!(of_pages(in_load), heap != Heap::System, "{heap}");
     }
 }
 
@@ -224,6 +236,37 @@ fn edges_of_a_direct_body_are_less_than_a_page_each() {
             assert_eq!((receipt.direct, receipt.bounced), (196_608, 1 + 3391), "{case:?}");
         } else {
             assert_eq!((receipt.bounced, receipt.buffered), (0, 200_000), "{case:?}");
+        }
+    }
+}
+
+#[test]
+fn at_most_two_blocks_of_a_long_request_are_bounced() {
+    let dir = scratch();
+    let len = 4 << 20;
+    let content = Random::new(23).bytes(len);
+    let path = file(dir.path(), "blocks", &content);
+    for case in cases() {
+        let direct = matches!(expected(case).0, Method::RwFileDirect | Method::MappedDirect);
+        let source = open(&path, OFlags::RDONLY | case.flags);
+        let buffer = allocate(case.heap, len as u64 + 8 * PAGE);
+        let mut random = Random::new(24);
+        for _ in 0..20 {
+            let count = 65_536 + random.below(1 << 20);
+            let start = random.below(len as u64 - count);
+            let wanted = [extent(start, random.below(8) * PAGE + start % PAGE, count)];
+            make_cold(&path);
+            let receipt =
+                run(case, buffer.as_fd(), source.as_fd(), &wanted, Direction::Load).expect("load");
+            if direct {
+                assert_eq!(receipt.buffered, 0, "{case:?} {wanted:?}: {receipt:?}");
+                assert!(receipt.bounced < 2 * PAGE, "{case:?} {wanted:?}: {receipt:?}");
+                assert_eq!(receipt.bytes(), count, "{case:?} {wanted:?}: {receipt:?}");
+            }
+            let at = wanted[0].buffer_offset as usize;
+            let whole = read_buffer(buffer.as_fd(), case.heap, at + count as usize);
+            let from = start as usize;
+            assert!(whole[at..] == content[from..from + count as usize], "{case:?} {wanted:?}");
         }
     }
 }

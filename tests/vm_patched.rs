@@ -10,6 +10,8 @@ use dmabufio::extent::{Direction, Extent};
 use dmabufio::file::RegularFile;
 use dmabufio::heap::Heap;
 use dmabufio::method::{FallbackReason, Method, Mode};
+use dmabufio::probe;
+use dmabufio::transfer::plan::ExtentPlan;
 use dmabufio::transfer::receipt::Receipt;
 use dmabufio::transfer::{transfer, Durability, Request};
 use std::fs::{self, File};
@@ -30,6 +32,14 @@ fn run(buffer: &OwnedFd, file: &File, direction: Direction, mode: Mode) -> Resul
     })
 }
 
+fn predict(buffer: &OwnedFd, file: &File, mode: Mode) -> Result<ExtentPlan> {
+    let buffer = DmaBuf::new(buffer.as_fd(), Heap::System)?;
+    let file = RegularFile::new(file.as_fd(), Heap::System)?;
+    let support = probe::buffer(&buffer, Direction::Load)?;
+    let extents = [Extent { file_offset: 0, buffer_offset: 0, len: LEN as u64 }];
+    Ok(probe::plan(&file, &extents, Direction::Load, mode, support)?[0])
+}
+
 #[test]
 fn attached_buffer_is_loaded_through_a_mapping() {
     let dir = scratch();
@@ -39,7 +49,11 @@ fn attached_buffer_is_loaded_through_a_mapping() {
     let buffer = allocate(Heap::System, LEN as u64);
     let attachment = Attachment::new(&buffer);
 
+    assert_eq!(predict(&buffer, &source, Mode::Buffered).expect("plan").direct, 0);
+    let plan = predict(&buffer, &source, Mode::Auto).expect("plan");
     let receipt = run(&buffer, &source, Direction::Load, Mode::Auto).expect("load");
+    assert_eq!((plan.method, plan.reason), (receipt.method, receipt.first_fallback));
+    assert_eq!((plan.direct, plan.buffered), (receipt.direct, receipt.buffered));
     assert_eq!(receipt.method, Some(Method::MappedBuffered));
     assert_eq!(receipt.first_fallback, Some(FallbackReason::BufferBusy));
     assert_eq!((receipt.direct, receipt.buffered), (0, LEN as u64));
@@ -47,6 +61,9 @@ fn attached_buffer_is_loaded_through_a_mapping() {
 
     drop(attachment);
     make_cold(&path);
+    let plan = predict(&buffer, &source, Mode::Auto).expect("plan");
+    assert_eq!((plan.method, plan.reason), (Some(Method::RwFileDirect), None));
+    assert!(read_buffer(buffer.as_fd(), Heap::System, LEN) == content, "the prediction wrote");
     let receipt = run(&buffer, &source, Direction::Load, Mode::Auto).expect("load");
     assert_eq!((receipt.method, receipt.first_fallback), (Some(Method::RwFileDirect), None));
 }
@@ -71,6 +88,8 @@ fn attached_buffer_in_mode_direct_is_busy_and_untouched() {
     let source = File::open(file(dir.path(), "source", &[7; LEN])).expect("open");
     let buffer = allocate(Heap::System, LEN as u64);
     let _attachment = Attachment::new(&buffer);
+    let error = predict(&buffer, &source, Mode::Direct).expect_err("attached");
+    assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
     let error = run(&buffer, &source, Direction::Load, Mode::Direct).expect_err("attached");
     assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
     assert!(read_buffer(buffer.as_fd(), Heap::System, LEN).iter().all(|byte| *byte == 0));

@@ -21,7 +21,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use std::fs::{metadata, File, OpenOptions};
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::OnceLock;
@@ -38,8 +38,10 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub struct Capabilities {
     /// The heap that buffers come from.
     pub heap: Heap,
-    /// The methods that work on its buffers, best first.
+    /// The methods that work on its buffers in [`Client::transfer`], best first.
     pub methods: Vec<Method>,
+    /// The same for [`Client::load`].
+    pub load_methods: Vec<Method>,
     /// The page size in bytes: the alignment of direct I/O.
     pub page_size: u64,
     /// The largest buffer in bytes.
@@ -92,7 +94,7 @@ pub struct Client(Backend);
 
 enum Backend {
     Service { service: Strong<dyn IDmabufIo>, capabilities: OnceLock<Capabilities> },
-    Local { heap: Allocator, support: Support },
+    Local { heap: Allocator, support: Support, support_in_load: Support },
 }
 
 impl Client {
@@ -120,7 +122,8 @@ impl Client {
     pub fn local(heap: Heap) -> Result<Self, Error> {
         let heap = Allocator::open(heap)?;
         let support = probe::heap(&heap)?;
-        Ok(Self(Backend::Local { heap, support }))
+        let support_in_load = probe::heap_in_load(&heap)?;
+        Ok(Self(Backend::Local { heap, support, support_in_load }))
     }
 
     /// What this back end can do here.
@@ -135,9 +138,10 @@ impl Client {
                     Ok(capabilities.get_or_init(|| asked).clone())
                 }
             },
-            Backend::Local { heap, support } => Ok(Capabilities {
+            Backend::Local { heap, support, support_in_load } => Ok(Capabilities {
                 heap: heap.heap(),
                 methods: support.methods().collect(),
+                load_methods: support_in_load.methods().collect(),
                 page_size: heap.page_size(),
                 max_buffer_bytes: heap.max_bytes(),
                 max_extents: MAX_EXTENTS,
@@ -182,7 +186,7 @@ impl Client {
                     plan.collect()
                 }
             }
-            Backend::Local { heap, support } => {
+            Backend::Local { heap, support, .. } => {
                 let file = RegularFile::new(file, heap.heap())?;
                 let direction = file.natural_direction();
                 Ok(probe::plan(&file, extents, direction, Mode::Auto, *support)?)
@@ -277,19 +281,33 @@ impl Client {
         }
     }
 
-    /// Opens a file for a load in `mode`, with `O_DIRECT` where that makes the load faster: if
-    /// the best method here is a mapping, and the file system takes it.
+    /// Opens a file for [`Client::load`] in `mode`, with `O_DIRECT` where that makes it faster.
     pub fn open_for_load(&self, path: &Path, mode: Mode) -> Result<File, Error> {
-        let mapped = self.capabilities()?.methods.first() == Some(&Method::MappedDirect);
-        let open = |flags: OFlags| {
-            OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)
-        };
-        let file = match open(OFlags::DIRECT) {
-            Ok(file) if mapped && mode != Mode::Buffered => Ok(file),
-            _ => open(OFlags::empty()),
-        };
-        file.map_err(|error| open_error(path, &error))
+        open(path, mode, &self.capabilities()?.load_methods)
     }
+
+    /// Opens a file for [`Client::transfer`] into a buffer of [`Client::allocate`], likewise.
+    pub fn open_for_transfer(&self, path: &Path, mode: Mode) -> Result<File, Error> {
+        open(path, mode, &self.capabilities()?.methods)
+    }
+}
+
+/// Opens a file to be read, with `O_DIRECT` if the best method is a mapping and the file system takes
+/// it, but in mode `Auto` not if the page cache holds most of the file.
+fn open(path: &Path, mode: Mode, methods: &[Method]) -> Result<File, Error> {
+    let open = |flags: OFlags| {
+        let file = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path);
+        file.map_err(|error| open_error(path, &error))
+    };
+    let file = open(OFlags::empty())?;
+    if mode == Mode::Buffered || methods.first() != Some(&Method::MappedDirect) {
+        return Ok(file);
+    }
+    let checked = RegularFile::new(file.as_fd(), Heap::System);
+    if mode == Mode::Auto && checked.is_ok_and(|file| file.is_mostly_cached(0..file.size())) {
+        return Ok(file);
+    }
+    Ok(open(OFlags::DIRECT).unwrap_or(file))
 }
 
 /// The user of this process, whom local buffers are for.

@@ -46,12 +46,17 @@ fn kind(code: i32) -> ErrorKind {
 pub(crate) fn capabilities(from: &aidl::Capabilities::Capabilities) -> Result<Capabilities, Error> {
     Ok(Capabilities {
         heap: heap(from.heap)?,
-        // Unknown methods are left out: the service chooses, this is for information.
-        methods: from.methods.iter().filter_map(|&value| method(value).ok().flatten()).collect(),
+        methods: methods(&from.methods),
+        load_methods: methods(&from.loadMethods),
         page_size: unsigned(from.pageSize)?,
         max_buffer_bytes: unsigned(from.maxBufferBytes)?,
         max_extents: usize::try_from(from.maxExtents).unwrap_or(0),
     })
+}
+
+/// Unknown methods are left out: the service chooses.
+fn methods(from: &[aidl::Method::Method]) -> Vec<Method> {
+    from.iter().filter_map(|&value| method(value).ok().flatten()).collect()
 }
 
 pub(crate) fn extents(extents: &[Extent]) -> Result<Vec<aidl::Extent::Extent>, Error> {

@@ -2,7 +2,7 @@
 //! file's owner and to those who may write it, which the client mostly is and the service is not.
 
 use dmabufio::extent::{Direction, Extent};
-use dmabufio::file::{cached_pages, RegularFile};
+use dmabufio::file::RegularFile;
 use dmabufio::heap::Heap;
 use dmabufio::method::{FallbackReason, Method, Mode};
 use dmabufio::sys::sysconf::page_size;
@@ -37,9 +37,7 @@ impl<'a> Ranges<'a> {
         if !direct || self.file.is_o_direct() {
             return false;
         }
-        let cached = |range: &Range<u64>| {
-            cached_pages(self.file.fd(), range.start, range.end - range.start).unwrap_or(0)
-        };
+        let cached = |range: &Range<u64>| self.file.cached_pages(range.clone()).unwrap_or(0);
         let cached: u64 = self.ranges.iter().map(cached).sum();
         let all: u64 = self.ranges.iter().map(|range| range.end - range.start).sum();
         cached.saturating_mul(page_size()) > all / 2
@@ -47,7 +45,7 @@ impl<'a> Ranges<'a> {
 
     /// Looks at the page cache before a load in `mode`.
     pub fn watch(&self, mode: Mode) -> Option<Watch<'_>> {
-        (mode != Mode::Buffered).then(|| Watch::start(self.file.fd(), &self.ranges)).flatten()
+        (mode != Mode::Buffered).then(|| Watch::start(&self.file, &self.ranges)).flatten()
     }
 }
 

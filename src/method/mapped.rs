@@ -39,8 +39,26 @@ pub(super) fn buffered(job: Job<'_>) -> Result<u64> {
     })
 }
 
-/// Maps the piece, brackets `action` with CPU access, and returns what it returns.
-fn run(job: Job<'_>, action: impl FnOnce(&Window) -> Result<u64>) -> Result<u64> {
+/// Brackets `action` on the mapped piece with CPU access, and returns what it returns.
+fn run(job: Job<'_>, action: impl FnOnce(&Window<'_>) -> Result<u64>) -> Result<u64> {
+    let Job { buffer, direction, piece, .. } = job;
+    let (mapped, skip);
+    let (mapping, skip) = match buffer.memory() {
+        Some(memory) => (memory, piece.buffer_offset),
+        None => {
+            (mapped, skip) = map(job)?;
+            (&mapped, skip)
+        }
+    };
+    let skip = to_usize(skip)?;
+    let cpu_access = buffer.begin_cpu_access(direction)?;
+    let moved = action(&Window { mapping, skip, direction, piece })?;
+    cpu_access.end()?;
+    Ok(moved)
+}
+
+/// Maps the pages of the piece, and says how many bytes of the first one lie before it.
+fn map(job: Job<'_>) -> Result<(Mapping, u64)> {
     let Job { buffer, direction, piece, .. } = job;
     let page_size = sysconf::page_size();
     let start = piece.buffer_offset / page_size * page_size;
@@ -50,7 +68,7 @@ fn run(job: Job<'_>, action: impl FnOnce(&Window) -> Result<u64>) -> Result<u64>
         Direction::Load => Access::ReadWrite,
         Direction::Save => Access::Read,
     };
-    let mapping = Mapping::new(buffer.memory(), start, len, access).map_err(|errno| {
+    let mapping = Mapping::new(buffer.fd(), start, len, access).map_err(|errno| {
         let what = format!("buffer: mmap offset={start} length={len}");
         match errno {
             // The range has been checked, so the exporter has no mmap.
@@ -60,22 +78,19 @@ fn run(job: Job<'_>, action: impl FnOnce(&Window) -> Result<u64>) -> Result<u64>
             errno => Error::from_errno(what, errno),
         }
     })?;
-    let cpu_access = buffer.begin_cpu_access(direction)?;
-    let moved = action(&Window { mapping, skip: to_usize(skip)?, direction, piece })?;
-    cpu_access.end()?;
-    Ok(moved)
+    Ok((mapping, skip))
 }
 
 /// A mapped piece.
-struct Window {
-    mapping: Mapping,
+struct Window<'a> {
+    mapping: &'a Mapping,
     /// Bytes of the mapping before the piece, which starts anywhere in a page.
     skip: usize,
     direction: Direction,
     piece: Piece,
 }
 
-impl Window {
+impl Window<'_> {
     /// Straight between the file and the mapping.
     fn straight(&self, file: BorrowedFd<'_>, uncached: bool) -> Result<u64> {
         let mut done = 0;

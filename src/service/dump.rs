@@ -7,7 +7,7 @@ use std::io::{self, Write};
 
 impl Dump for DmabufIo {
     fn dump_text(&self, writer: &mut dyn Write, _args: &[String]) -> io::Result<()> {
-        let State { heap, pool, support, gate, lane, statistics } = &*self.state;
+        let State { heap, pool, support, gate, lane, statistics, .. } = &*self.state;
         writeln!(writer, "{INSTANCE} {}", env!("CARGO_PKG_VERSION"))?;
         writeln!(writer, "heap: {}", heap.heap())?;
         for (i, method) in support.methods().enumerate() {

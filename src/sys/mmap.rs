@@ -69,6 +69,23 @@ impl Mapping {
         NonNull::new(start).map(|start| Self { start, len, access }).ok_or(Errno::NOMEM)
     }
 
+    /// `madvise(MADV_HUGEPAGE)`—Asks for huge pages. `EINVAL` from a kernel without them.
+    #[doc(alias = "MADV_HUGEPAGE")]
+    pub fn want_huge_pages(&self) -> io::Result<()> {
+        // SAFETY: the range is this mapping, and the advice changes no content.
+        unsafe { mm::madvise(self.start.as_ptr(), self.len, Advice::LinuxHugepage) }
+    }
+
+    /// `madvise(MADV_POPULATE_WRITE)`—Faults all pages in, to be written. Since Linux 5.14.
+    ///
+    /// # References
+    ///  - `madvise(2)`
+    #[doc(alias = "MADV_POPULATE_WRITE")]
+    pub fn populate(&self) -> io::Result<()> {
+        // SAFETY: the range is this mapping, and the advice changes no content.
+        unsafe { mm::madvise(self.start.as_ptr(), self.len, Advice::LinuxPopulateWrite) }
+    }
+
     /// `madvise(MADV_POPULATE_READ)`—Whether the first page is an ordinary page, one that direct
     /// I/O can pin. `EINVAL` means a `VM_PFNMAP` or `VM_IO` mapping.
     ///

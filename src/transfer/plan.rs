@@ -134,7 +134,8 @@ impl<'a> Plan<'a> {
     /// Plans `extents` for `route`. A load ends at the end of the file, as it is now.
     ///
     /// # Errors
-    /// `NotDirect` if `mode` is [`Mode::Direct`] and a body byte cannot go direct;
+    /// `NotDirect` if `mode` is [`Mode::Direct`] and a body byte cannot go direct, `Busy` if that is
+    /// because a device is attached to the buffer;
     /// `InvalidRequest` if a save through an `O_DIRECT` descriptor is not aligned.
     pub fn new(
         extents: &'a [Extent],
@@ -168,12 +169,15 @@ impl<'a> Plan<'a> {
                 && direction == Direction::Load
                 && route.direct.is_some()
                 && !file.is_o_direct()
-                && file.is_mostly_cached(whole.file_offset, len);
+                && file.is_mostly_cached(whole.file_offset..whole.file_offset + len);
             let run = Run::new(members, &whole, len, route, resident);
             if mode == Mode::Direct && run.segments().any(|part| part.role == Role::Copied) {
                 let reason = run.reason.map_or_else(String::new, |reason| format!(": {reason}"));
                 let why = format!("cannot go direct{reason}");
-                return Err(refused(run.members.first(), ErrorKind::NotDirect, why));
+                // That may be over soon.
+                let busy = run.reason == Some(FallbackReason::BufferBusy);
+                let kind = if busy { ErrorKind::Busy } else { ErrorKind::NotDirect };
+                return Err(refused(run.members.first(), kind, why));
             }
             runs.push(run);
         }

@@ -4,9 +4,8 @@
 //! succeeds: the file got fs-verity, say, since it was looked at. Nothing tells but the page cache,
 //! which then holds what was loaded.
 
-use crate::file::cached_pages;
+use crate::file::RegularFile;
 use crate::sys::sysconf;
-use rustix::fd::BorrowedFd;
 use std::ops::Range;
 
 /// The fewest pages that prove anything. Fewer may be the readahead of an edge.
@@ -15,7 +14,7 @@ const MIN_PAGES: u64 = 16;
 /// What the page cache held of a file before a load.
 #[derive(Debug)]
 pub struct Watch<'a> {
-    file: BorrowedFd<'a>,
+    file: &'a RegularFile<'a>,
     ranges: &'a [Range<u64>],
     cached: u64,
     missing: u64,
@@ -25,9 +24,8 @@ impl<'a> Watch<'a> {
     /// Looks at the pages that lie wholly in `ranges` of `file`, in bytes.
     ///
     /// `None` if the load would prove nothing: the kernel does not tell (see
-    /// [`crate::file::RegularFile::is_mostly_cached`]), most of it is cached already, or it is
-    /// shorter than 64 KiB.
-    pub fn start(file: BorrowedFd<'a>, ranges: &'a [Range<u64>]) -> Option<Self> {
+    /// [`RegularFile::cached_pages`]), most of it is cached already, or it is shorter than 64 KiB.
+    pub fn start(file: &'a RegularFile<'a>, ranges: &'a [Range<u64>]) -> Option<Self> {
         let page_size = sysconf::page_size();
         let pages: u64 = whole_pages(ranges).map(|range| range.end - range.start).sum();
         let pages = pages / page_size;
@@ -48,9 +46,8 @@ impl<'a> Watch<'a> {
 }
 
 /// How many pages of the ranges are cached, if the kernel tells.
-fn count(file: BorrowedFd<'_>, ranges: &[Range<u64>]) -> Option<u64> {
-    let count = |range: Range<u64>| cached_pages(file, range.start, range.end - range.start).ok();
-    whole_pages(ranges).map(count).sum()
+fn count(file: &RegularFile<'_>, ranges: &[Range<u64>]) -> Option<u64> {
+    whole_pages(ranges).map(|range| file.cached_pages(range)).sum()
 }
 
 /// The ranges without the pages that they share with others.

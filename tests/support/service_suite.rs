@@ -50,6 +50,7 @@ fn capabilities_say_what_the_service_uses() {
         Some(_) => &[Method::MAPPED_BUFFERED],
     };
     assert_eq!(capabilities.methods, methods);
+    assert_eq!(capabilities.loadMethods, methods, "the same on these heaps");
     let heap = if vm_kernel().is_some() { Heap::SYSTEM } else { Heap::MEMFD };
     assert_eq!(capabilities.heap, heap);
 }

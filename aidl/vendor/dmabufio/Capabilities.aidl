@@ -26,8 +26,13 @@ import vendor.dmabufio.Method;
 parcelable Capabilities {
     /** The heap that allocate() uses. */
     Heap heap = Heap.SYSTEM;
-    /** The methods that work on buffers of that heap, best first. */
+    /** The methods that work on buffers of that heap in transfer(), best first. */
     Method[] methods;
+    /**
+     * The same for load(), which may know more ways to a buffer that it allocates. Open the file with
+     * O_DIRECT if the first one is MAPPED_DIRECT.
+     */
+    Method[] loadMethods;
     /** The digests that transfer() can compute. Always holds Digest.NONE. */
     Digest[] digests;
     /** The page size in bytes: the alignment that direct I/O needs in file and buffer. */

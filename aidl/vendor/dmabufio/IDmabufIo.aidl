@@ -65,9 +65,9 @@ interface IDmabufIo {
     Buffer allocate(in BufferDesc desc);
 
     /**
-     * Predicts what transfer() with Mode.AUTO would do with a buffer of allocate(), in the
-     * direction that the access mode of the file allows (LOAD if it allows both). Does no I/O on
-     * the file.
+     * Predicts what transfer() with Mode.AUTO would do with a buffer of allocate() that no device
+     * is attached to, in the direction that the access mode of the file allows (LOAD if it allows
+     * both). It holds for as long as file, buffer and page cache stay as they are. Does no I/O.
      *
      * @param file a regular file, as for transfer().
      * @param extents as for transfer(); bufferOffset is used for its alignment only.

@@ -142,7 +142,10 @@ pub fn available(path: &Path, file: &File, offset: u64, length: Option<u64>) -> 
 
 pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCode> {
     let client = connect.connect()?;
-    let file = client.open_for_load(&args.file, args.mode.into())?;
+    let file = match args.split {
+        Some(_) => client.open_for_load(&args.file, args.mode.into())?,
+        None => client.open_for_transfer(&args.file, args.mode.into())?,
+    };
     let len = available(&args.file, &file, args.offset, args.length)?;
 
     let cached = || cached_pages(file.as_fd(), 0, 0).ok();

@@ -41,7 +41,7 @@ struct Report {
 
 pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCode> {
     let client = connect.connect()?;
-    let file = client.open_for_load(&args.file, Mode::Auto)?;
+    let file = client.open_for_transfer(&args.file, Mode::Auto)?;
     let len = available(&args.file, &file, args.offset, args.length)?;
     let capabilities = client.capabilities()?;
     let extent = Extent {

@@ -63,7 +63,7 @@ struct Report {
 
 pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCode> {
     let client = connect.connect()?;
-    let source = client.open_for_load(&args.from, args.mode.into())?;
+    let source = client.open_for_transfer(&args.from, args.mode.into())?;
     let len = available(&args.from, &source, 0, None)?;
     let loaded = load(&client, output, &source, 0, len, args.mode)
         .with_context(|| format!("load {}", args.from.display()))?;

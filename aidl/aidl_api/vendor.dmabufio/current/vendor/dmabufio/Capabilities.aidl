@@ -36,6 +36,7 @@ package vendor.dmabufio;
 parcelable Capabilities {
   vendor.dmabufio.Heap heap = vendor.dmabufio.Heap.SYSTEM;
   vendor.dmabufio.Method[] methods;
+  vendor.dmabufio.Method[] loadMethods;
   vendor.dmabufio.Digest[] digests;
   long pageSize;
   long maxBufferBytes;
