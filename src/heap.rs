@@ -158,7 +158,7 @@ impl Allocator {
             }
             Source::Udmabuf(device) => {
                 let memfd = sealed_memfd(size, SealFlags::SHRINK).during(what)?;
-                memory = map_populated(&memfd, size);
+                memory = map_memory(&memfd, self.page_size, size);
                 match ioctl::udmabuf_create(device.as_fd(), memfd.as_fd(), size) {
                     Err(Errno::INVAL) => {
                         return Err(Error::new(
@@ -207,16 +207,23 @@ fn sealed_memfd(size: u64, seals: SealFlags) -> rustix::io::Result<OwnedFd> {
     Ok(memfd)
 }
 
-/// Maps a memfd whole, with all pages there: huge ones, where the kernel makes such
-/// (`/sys/kernel/mm/transparent_hugepage/shmem_enabled`). To have them before udmabuf asks for them
-/// one by one is faster, and so is direct I/O to a mapping that it need not fault in.
+/// Maps a memfd whole, in huge pages if the kernel makes such for memfds
+/// (`/sys/kernel/mm/transparent_hugepage/shmem_enabled`). Then all are made now: udmabuf, which would
+/// ask for small ones, takes them, and direct I/O finds no page to fault in. To make small pages
+/// beforehand costs more than it saves.
 ///
 /// `None` where there is no room for the mapping; the buffer is as good without.
-fn map_populated(memfd: &OwnedFd, size: u64) -> Option<Mapping> {
+fn map_memory(memfd: &OwnedFd, page_size: u64, size: u64) -> Option<Mapping> {
     let len = usize::try_from(size).ok()?;
     let mapping = Mapping::new(memfd.as_fd(), 0, len, Access::ReadWrite).ok()?;
-    // What the kernel refuses here comes later, and slower.
-    let _ = mapping.want_huge_pages();
-    let _ = mapping.populate();
+    let huge = mapping.want_huge_pages().and_then(|()| {
+        mapping.populate(page_size as usize)?;
+        // In units of 512 bytes: how much came with the first page.
+        Ok(fs::fstat(memfd)?.st_blocks as u64 * 512 > page_size)
+    });
+    if huge == Ok(true) {
+        // What cannot be had now is missed by udmabuf, too, and then is an error.
+        let _ = mapping.populate(len);
+    }
     Some(mapping)
 }

@@ -188,6 +188,7 @@ fn allocator_of_a_buffer_of_pages_can_load_it_directly() {
             durability: Durability::None,
         })
         .expect("load");
+        assert!(receipt.checked || receipt.direct == 0, "{heap}: {receipt:?}");
         let method = match heap {
             Heap::System => expected(Case { heap, mode: Mode::Auto, flags: OFlags::DIRECT }).0,
             Heap::Udmabuf | Heap::Memfd => Method::MappedDirect,

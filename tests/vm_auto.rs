@@ -4,10 +4,12 @@
 
 mod support;
 
+use dmabufio::dmabuf::DmaBuf;
 use dmabufio::extent::{Direction, Extent};
 use dmabufio::file::RegularFile;
 use dmabufio::heap::{Allocation, Allocator, Heap};
 use dmabufio::method::{FallbackReason, Method, Mode};
+use dmabufio::sys::mmap::{Access, Mapping};
 use dmabufio::transfer::receipt::Receipt;
 use dmabufio::transfer::{transfer, Durability, Request};
 use rustix::fs::OFlags;
@@ -16,6 +18,7 @@ use std::fs::{self, File};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 use support::{is_patched, make_cold, open, read_buffer, scratch, Random};
 
 const LEN: u64 = 1 << 20;
@@ -91,5 +94,91 @@ fn file_that_is_copied_silently_is_never_called_direct() {
             let looked_at = RegularFile::new(source.as_fd(), heap).expect("file");
             assert_eq!(looked_at.direct_align(), None, "{heap}");
         }
+    }
+}
+
+/// How often each side of a comparison runs, in turn.
+const RUNS: usize = 9;
+
+/// The median times of two actions that take turns, so that both meet the same disturbances.
+fn medians(a: impl Fn() -> Duration, b: impl Fn() -> Duration) -> (Duration, Duration) {
+    let (mut first, mut second): (Vec<_>, Vec<_>) = (0..RUNS).map(|_| (a(), b())).unzip();
+    first.sort();
+    second.sort();
+    (first[RUNS / 2], second[RUNS / 2])
+}
+
+#[test]
+fn mode_auto_on_a_cold_file_is_as_fast_as_mode_direct() {
+    const LEN: u64 = 64 << 20;
+    let dir = scratch();
+    let path = dir.path().join("cold");
+    fs::write(&path, Random::new(31).bytes(LEN as usize)).expect("write");
+    for (heap, flags) in direct_heaps() {
+        let buffer = Allocator::open(heap).and_then(|heap| heap.allocate(LEN)).expect("allocate");
+        // Several times, since one load takes but a few milliseconds.
+        let time = |mode| {
+            let one = |_| {
+                make_cold(&path);
+                let source = open(&path, flags);
+                let start = Instant::now();
+                let file = RegularFile::new(source.as_fd(), heap).expect("file");
+                let receipt = load(&buffer, &file, mode);
+                assert_eq!(receipt.direct, LEN, "{heap} {mode:?}: {receipt:?}");
+                start.elapsed()
+            };
+            (0..5).map(one).sum()
+        };
+        let (auto, direct) = medians(|| time(Mode::Auto), || time(Mode::Direct));
+        let speed = direct.as_secs_f64() / auto.as_secs_f64();
+        println!("{heap}: AUTO {auto:?}, DIRECT {direct:?}: {speed:.3} of the speed");
+        assert!(speed >= 0.95, "{heap}: AUTO {auto:?}, DIRECT {direct:?}");
+    }
+}
+
+#[test]
+fn mode_auto_on_a_cached_file_takes_no_longer_than_a_plain_read_into_a_mapping() {
+    const LEN: u64 = 64 << 20;
+    let dir = scratch();
+    let path = dir.path().join("cached");
+    fs::write(&path, Random::new(32).bytes(LEN as usize)).expect("write");
+    fs::read(&path).expect("fill the page cache");
+    for heap in [Heap::System, Heap::Udmabuf] {
+        let buffer = Allocator::open(heap).and_then(|heap| heap.allocate(LEN)).expect("allocate");
+        let source = open(&path, OFlags::RDONLY);
+        let auto = || {
+            let start = Instant::now();
+            let buffer = DmaBuf::new(buffer.fd.as_fd(), heap).expect("buffer");
+            let file = RegularFile::new(source.as_fd(), heap).expect("file");
+            let receipt = transfer(&Request {
+                buffer: &buffer,
+                file: &file,
+                extents: &[Extent { file_offset: 0, buffer_offset: 0, len: LEN }],
+                direction: Direction::Load,
+                mode: Mode::Auto,
+                durability: Durability::None,
+            });
+            assert_eq!(receipt.expect("load").buffered, LEN, "{heap}");
+            start.elapsed()
+        };
+        let plain = || {
+            let start = Instant::now();
+            let fd = buffer.fd.as_fd();
+            let mapping = Mapping::new(fd, 0, LEN as usize, Access::ReadWrite).expect("map");
+            let buffer = DmaBuf::new(fd, heap).expect("buffer");
+            let access = buffer.begin_cpu_access(Direction::Load).expect("begin");
+            let mut done = 0;
+            while done < LEN {
+                let (at, left) = (done as usize, (LEN - done) as usize);
+                done += mapping.fill(at, left, source.as_fd(), done).expect("read") as u64;
+            }
+            access.end().expect("end");
+            drop(mapping);
+            start.elapsed()
+        };
+        let (auto, plain) = medians(auto, plain);
+        let ratio = auto.as_secs_f64() / plain.as_secs_f64();
+        println!("{heap}: AUTO {auto:?}, plain read {plain:?}: {ratio:.3} of the time");
+        assert!(ratio <= 1.1, "{heap}: AUTO {auto:?}, plain read {plain:?}");
     }
 }

@@ -76,14 +76,16 @@ impl Mapping {
         unsafe { mm::madvise(self.start.as_ptr(), self.len, Advice::LinuxHugepage) }
     }
 
-    /// `madvise(MADV_POPULATE_WRITE)`—Faults all pages in, to be written. Since Linux 5.14.
+    /// `madvise(MADV_POPULATE_WRITE)`—Faults the pages of the first `len` bytes in, to be written.
+    /// Since Linux 5.14.
     ///
     /// # References
     ///  - `madvise(2)`
     #[doc(alias = "MADV_POPULATE_WRITE")]
-    pub fn populate(&self) -> io::Result<()> {
-        // SAFETY: the range is this mapping, and the advice changes no content.
-        unsafe { mm::madvise(self.start.as_ptr(), self.len, Advice::LinuxPopulateWrite) }
+    pub fn populate(&self, len: usize) -> io::Result<()> {
+        let (start, _) = self.range(0, len, 0)?;
+        // SAFETY: `range` checked that it lies in this mapping; the advice changes no content.
+        unsafe { mm::madvise(start, len, Advice::LinuxPopulateWrite) }
     }
 
     /// `madvise(MADV_POPULATE_READ)`—Whether the first page is an ordinary page, one that direct

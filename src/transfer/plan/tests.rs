@@ -116,6 +116,39 @@ fn route_without_direct_copies_and_says_why() {
 
 proptest! {
     #[test]
+    fn at_most_two_blocks_of_a_long_request_are_bounced(
+        start in 0..1_u64 << 50,
+        page in 0..1_u64 << 20,
+        len in 65_536..1_u64 << 32,
+        cuts in prop::collection::btree_set(1..65_536_u64, 0..8),
+    ) {
+        // Cut into extents that continue each other, as callers with many small parts have them.
+        let buffer_offset = page * PAGE + start % PAGE;
+        let ends = cuts.iter().copied().chain([len]);
+        let starts = [0].into_iter().chain(cuts.iter().copied());
+        let extents: Vec<Extent> = starts
+            .zip(ends)
+            .map(|(from, to)| extent(start + from, buffer_offset + from, to - from))
+            .collect();
+        let [(members, whole)] = &merge(&extents)[..] else { panic!("one run") };
+        let runs = vec![Run::new(members.clone(), whole, len, direct(), false)];
+        let plan = Plan { extents: &extents, runs, route: direct() };
+        let edges: Vec<Piece> = plan.runs[0]
+            .segments()
+            .filter(|segment| segment.role == Role::Edge)
+            .flat_map(|segment| segment.pieces(MAX_PIECE))
+            .collect();
+        prop_assert!(edges.len() <= 2);
+        for edge in edges {
+            prop_assert_eq!(edge.file_offset / PAGE, (edge.in_file().end - 1) / PAGE);
+        }
+        let plans = plan.predict();
+        prop_assert_eq!(plans.iter().map(|plan| plan.buffered).sum::<u64>(), 0);
+        let moved = |plan: &ExtentPlan| plan.direct + plan.bounced;
+        prop_assert_eq!(plans.iter().map(moved).sum::<u64>(), len);
+    }
+
+    #[test]
     fn pieces_tile_the_extent(
         file_offset in 0..1_u64 << 50,
         buffer_offset in 0..1_u64 << 33,
