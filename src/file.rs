@@ -11,6 +11,8 @@ use std::ops::Range;
 
 /// `FUSE_SUPER_MAGIC` of `include/uapi/linux/magic.h`.
 const FUSE_SUPER_MAGIC: u64 = 0x6573_5546;
+/// `OVERLAYFS_SUPER_MAGIC` of `include/uapi/linux/magic.h`.
+const OVERLAYFS_SUPER_MAGIC: u64 = 0x794c_7630;
 
 /// A regular file that somebody else owns. Its position and flags are never changed.
 #[derive(Debug, Clone, Copy)]
@@ -41,15 +43,23 @@ impl<'fd> RegularFile<'fd> {
                 format!("file: {what}; pass a regular file"),
             ));
         }
-        let stalls = may_be_served(fd, &stat)
-            && fstatfs(fd).during(|| "file: fstatfs")?.f_type as u64 == FUSE_SUPER_MAGIC;
+        let file_system = match may_be_served(fd, &stat) {
+            true => Some(fstatfs(fd).during(|| "file: fstatfs")?.f_type as u64),
+            false => None,
+        };
+        let stalls = file_system == Some(FUSE_SUPER_MAGIC);
         // What the kernel knows of a file on FUSE without asking may be old.
         let size = if stalls { size(fd)? } else { stat.stx_size };
         // Zero alignments: the file system says that this file cannot do direct I/O, or is too old
         // to say anything, and then silence is not taken for consent.
-        let direct_align = (stat.stx_dio_offset_align != 0)
+        let can_direct = stat.stx_dio_offset_align != 0;
+        let says_why = !can_direct && stat.stx_mask & uapi::STATX_DIOALIGN != 0;
+        // overlayfs tells the alignments of the file below, and moves data between that and the
+        // page cache unless the descriptor itself has O_DIRECT.
+        let drops_direct =
+            file_system == Some(OVERLAYFS_SUPER_MAGIC) && !flags.contains(OFlags::DIRECT);
+        let direct_align = (can_direct && !drops_direct)
             .then(|| u64::from(stat.stx_dio_offset_align.max(stat.stx_dio_mem_align)));
-        let says_why = direct_align.is_none() && stat.stx_mask & uapi::STATX_DIOALIGN != 0;
         Ok(Self {
             fd,
             size,
