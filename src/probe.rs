@@ -54,6 +54,7 @@ pub fn plan(
     support: Support,
 ) -> Result<Vec<ExtentPlan>> {
     check_shape(extents)?;
+    file.check_access(direction)?;
     let route = Route::choose(support, file, mode)?;
     Ok(Plan::new(extents, file, direction, mode, route)?.predict())
 }
