@@ -14,9 +14,20 @@ const QEMU: &str = "qemu-system-x86_64";
 const QEMU_MAJOR: u32 = 10;
 const VIRTME: &str = "1.42";
 const RSBINDER_TOOLS: &str = "0.12.0";
-/// `udev`: the guest's init needs it to find the ports that carry the command's input, output and exit status.
-const PACKAGES: &[&str] =
-    &["e2fsprogs", "f2fs-tools", "kmod", "python3", "python3-venv", "udev", "util-linux"];
+/// `udev`: the guest's init needs it to find the ports that carry the command's input, output and exit status. From
+/// `xfsprogs`, tests take the command that encrypts a folder.
+const PACKAGES: &[&str] = &[
+    "e2fsprogs",
+    "erofs-utils",
+    "f2fs-tools",
+    "fsverity",
+    "kmod",
+    "python3",
+    "python3-venv",
+    "udev",
+    "util-linux",
+    "xfsprogs",
+];
 
 /// Where the tools are.
 #[derive(Debug)]
