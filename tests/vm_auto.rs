@@ -97,6 +97,32 @@ fn file_that_is_copied_silently_is_never_called_direct() {
     }
 }
 
+#[test]
+fn memory_of_a_udmabuf_is_huge_where_the_kernel_makes_such_and_zeroed() {
+    const LEN: u64 = 32 << 20;
+    let switch = "/sys/kernel/mm/transparent_hugepage/shmem_enabled";
+    fs::write(switch, "advise").expect("allow huge pages");
+    let allocator = Allocator::open(Heap::Udmabuf).expect("heap");
+    // Memory that is dirty when it comes back.
+    let dirty = vec![0xff_u8; 256 << 20];
+    drop(dirty);
+    let before = huge_shared_memory();
+    let buffer = allocator.allocate(LEN + 4096).expect("allocate");
+    let grown = huge_shared_memory() - before;
+    assert!(grown >= LEN / 2, "{grown} bytes of it are huge");
+    let bytes = read_buffer(buffer.fd.as_fd(), Heap::Udmabuf, LEN as usize + 4096);
+    assert!(bytes.iter().all(|byte| *byte == 0));
+    fs::write(switch, "never").expect("forbid them again");
+}
+
+/// `ShmemHugePages` of `/proc/meminfo`, in bytes.
+fn huge_shared_memory() -> u64 {
+    let info = fs::read_to_string("/proc/meminfo").expect("read");
+    let line = info.lines().find(|line| line.starts_with("ShmemHugePages:")).expect("the line");
+    let kib = line.split_whitespace().nth(1).expect("a number").parse::<u64>().expect("a number");
+    kib << 10
+}
+
 /// How often each side of a comparison runs, in turn.
 const RUNS: usize = 9;
 
