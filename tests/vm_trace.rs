@@ -18,6 +18,7 @@ use std::fs::{self, File};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use support::disks::{run, Disks};
 use support::{allocate, is_patched, make_cold, open, read_buffer, write_buffer, Random, PAGE};
 
@@ -98,6 +99,12 @@ struct Subject {
     _disks: Disks,
 }
 
+/// Held by the test that runs: a program that another starts would keep a trace from being removed.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn subjects() -> impl Iterator<Item = Subject> {
     ["f2fs", "ext4"].into_iter().map(|on| {
         let mut disks = Disks::new();
@@ -175,6 +182,7 @@ fn requests() -> Vec<Vec<Extent>> {
 
 #[test]
 fn sectors_read_are_those_that_the_receipt_calls_direct() {
+    let _turn = turn();
     for subject in subjects() {
         for way in direct_ways() {
             for (extents, mode) in
@@ -203,6 +211,7 @@ fn sectors_read_are_those_that_the_receipt_calls_direct() {
 
 #[test]
 fn sectors_written_are_those_that_the_receipt_calls_direct() {
+    let _turn = turn();
     for subject in subjects() {
         for way in direct_ways() {
             let extents: Vec<_> =
@@ -217,6 +226,7 @@ fn sectors_written_are_those_that_the_receipt_calls_direct() {
 
 #[test]
 fn mode_buffered_reads_through_the_page_cache_only() {
+    let _turn = turn();
     for subject in subjects() {
         for heap in Heap::ALL {
             for extents in requests() {
@@ -238,6 +248,7 @@ fn mode_buffered_reads_through_the_page_cache_only() {
 
 #[test]
 fn fully_cached_file_is_not_read_again() {
+    let _turn = turn();
     for subject in subjects() {
         for heap in Heap::ALL {
             fs::read(&subject.path).expect("fill the page cache");
