@@ -161,7 +161,8 @@ pub struct Route {
     pub align: u64,
     /// Why bodies do not take the best path; `None` if they do.
     pub reason: Option<FallbackReason>,
-    /// Whether the mapped method leaves no trace of a load in the page cache (`RWF_DONTCACHE`).
+    /// Whether the mapped method leaves no trace of a load in the page cache, where the kernel can
+    /// (`RWF_DONTCACHE`).
     pub uncached: bool,
 }
 
@@ -182,7 +183,6 @@ impl Route {
             _ => Method::MappedBuffered,
         };
         // Who asks for `Buffered` wants the page cache filled, who opens with O_DIRECT never does.
-        // Whether the kernel can do it shows on the first read.
         let uncached = mode == Mode::Auto && !file.is_o_direct();
         let route = Self { direct: None, copy, align, reason: None, uncached };
         let copied = |copy, reason| Self { copy, reason: Some(reason), ..route };
@@ -217,10 +217,6 @@ impl Route {
             }
             (Method::RwFileDirect, Errno::INVAL | Errno::OPNOTSUPP) => {
                 copied(self.copy, FallbackReason::FileNotDirect)
-            }
-            // Neither the kernel (before Linux 6.14) nor the file system need have it.
-            (Method::MappedBuffered, Errno::OPNOTSUPP) if self.uncached => {
-                Some(Self { uncached: false, ..self })
             }
             (Method::MappedDirect, Errno::INVAL | Errno::OPNOTSUPP | Errno::FAULT) => {
                 copied(self.copy, FallbackReason::FileNotDirect)

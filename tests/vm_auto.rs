@@ -13,10 +13,8 @@ use dmabufio::sys::mmap::{Access, Mapping};
 use dmabufio::transfer::receipt::Receipt;
 use dmabufio::transfer::{transfer, Durability, Request};
 use rustix::fs::OFlags;
-use std::env;
-use std::fs::{self, File};
+use std::fs;
 use std::os::fd::AsFd;
-use std::path::Path;
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -48,11 +46,6 @@ fn direct_heaps() -> Vec<(Heap, OFlags)> {
     heaps
 }
 
-fn chattr(flag: &str, path: &Path) {
-    let status = Command::new("chattr").arg(flag).arg(path).status();
-    assert!(status.is_ok_and(|status| status.success()), "chattr {flag}");
-}
-
 #[test]
 fn file_that_is_copied_silently_is_never_called_direct() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -62,18 +55,14 @@ fn file_that_is_copied_silently_is_never_called_direct() {
         for mode in [Mode::Auto, Mode::Direct] {
             let path = dir.path().join("silent");
             let _ = fs::remove_file(&path);
-            let file = File::create(&path).expect("create");
-            file.set_len(LEN).expect("truncate");
+            fs::write(&path, &content).expect("write");
+            make_cold(&path);
             let source = open(&path, flags);
             // Looked at while the file can do direct I/O, and changed before it is loaded.
             let looked_at = RegularFile::new(source.as_fd(), heap).expect("file");
-            match env::var("DMABUFIO_FS").as_deref() {
-                // f2fs compresses what has no blocks yet.
-                Ok("f2fs") => chattr("+c", &path),
-                Ok("ext4") => chattr("+j", &path),
-                other => panic!("how to make {other:?} copy?"),
-            }
-            fs::write(&path, &content).expect("write");
+            assert!(looked_at.direct_align().is_some(), "{heap}");
+            let verity = Command::new("fsverity").arg("enable").arg(&path).status();
+            assert!(verity.is_ok_and(|status| status.success()), "fsverity enable");
             make_cold(&path);
 
             let buffer = Allocator::open(heap).and_then(|heap| heap.allocate(LEN));

@@ -30,7 +30,15 @@ pub(super) fn buffered(job: Job<'_>) -> Result<u64> {
         if job.file.is_o_direct() {
             return window.bounced(job.file);
         }
-        match window.straight(job.file.fd(), job.uncached) {
+        let result = match window.straight(job.file.fd(), job.uncached) {
+            // Neither the kernel (before Linux 6.14) nor the file system need have it. To ask again for
+            // each piece costs nothing beside moving it.
+            Err(error) if job.uncached && error.errno() == Some(Errno::OPNOTSUPP) => {
+                window.straight(job.file.fd(), false)
+            }
+            result => result,
+        };
+        match result {
             // Some file systems (9p, FUSE with FOPEN_DIRECT_IO) pin the memory that they read into,
             // and the mapping of a system-heap buffer has no pages to pin.
             Err(error) if error.errno() == Some(Errno::FAULT) => window.bounced(job.file),
