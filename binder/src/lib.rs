@@ -23,9 +23,9 @@ mod imp;
 mod imp;
 
 pub use imp::{
-    caller, connect_socket, describe, dump_remote, ex, exception, lookup, ping, serve,
-    serve_socket, service_error, st, start, DeathLink, ExceptionCode, FromIBinder, Interface,
-    ParcelFileDescriptor, SpIBinder, Status, StatusCode, Strong, Weak,
+    caller, connect_socket, declared_instances, describe, dump_remote, ex, exception, lookup, ping,
+    serve, serve_socket, service_error, st, start, DeathLink, ExceptionCode, FromIBinder,
+    Interface, ParcelFileDescriptor, SpIBinder, Status, StatusCode, Strong, Weak,
 };
 
 /// What an AIDL method returns.

@@ -134,6 +134,11 @@ pub fn lookup<T: FromIBinder + ?Sized>(name: &str) -> BinderResult<Strong<T>> {
     Ok(binder.ok_or(StatusCode::NAME_NOT_FOUND)?.into_interface()?)
 }
 
+/// The instances of an interface that the device's manifests declare.
+pub fn declared_instances(interface: &str) -> BinderResult<Vec<String>> {
+    Ok(binder::get_declared_instances(interface)?)
+}
+
 /// Always fails: Android has kernel binder.
 pub fn connect_socket<T: FromIBinder + ?Sized>(_path: &Path) -> BinderResult<Strong<T>> {
     Err(exception(ex::UNSUPPORTED_OPERATION, NO_SOCKET))

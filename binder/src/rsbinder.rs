@@ -144,6 +144,14 @@ pub fn lookup<T: FromIBinder + ?Sized>(name: &str) -> BinderResult<Strong<T>> {
     Ok(hub::try_get_interface(name)?.ok_or(StatusCode::NameNotFound)?)
 }
 
+/// The instances of an interface that the service manager's configuration declares.
+pub fn declared_instances(interface: &str) -> BinderResult<Vec<String>> {
+    if !ProcessState::is_initialized() {
+        start(1).map_err(|why| Status::from((ExceptionCode::TransactionFailed, why.as_str())))?;
+    }
+    hub::try_get_declared_instances(interface)
+}
+
 /// The service that [`serve_socket`] offers at `path`; fails at once if there is none.
 ///
 /// The connection lives until this process ends.

@@ -70,6 +70,31 @@ impl Module {
         }
     }
 
+    /// With what its defaults set: lists are joined, anything else of the module's own counts.
+    pub fn with_defaults(&self, modules: &[Module]) -> Module {
+        let mut whole = self.clone();
+        for name in self.list("defaults") {
+            let defaults = modules.iter().find(|module| module.name() == name);
+            for (property, value) in defaults
+                .map(|module| module.with_defaults(modules).properties)
+                .into_iter()
+                .flatten()
+                .filter(|(property, _)| property != "name" && property != "defaults")
+            {
+                match whole.properties.iter_mut().find(|(own, _)| *own == property) {
+                    None => whole.properties.push((property, value)),
+                    Some((_, Value::List(own))) => {
+                        if let Value::List(more) = value {
+                            own.extend(more);
+                        }
+                    }
+                    Some(_) => {}
+                }
+            }
+        }
+        whole
+    }
+
     /// Whether a property is set to true.
     pub fn flag(&self, path: &str) -> bool {
         self.get(path) == Some(&Value::Flag(true))

@@ -13,6 +13,7 @@ const INSTANCE: &str = "default";
 const MANIFEST: &str = "vintf/vendor.dmabufio-service.xml";
 const MATRIX: &str = "vintf/compatibility_matrix.vendor.dmabufio.xml";
 const RC: &str = "init/vendor.dmabufio-service.rc";
+const APEX_RC: &str = "apex/vendor.dmabufio-service.rc";
 const DOMAIN: &str = "hal_vendor_dmabufio_default";
 
 /// Compares VINTF, init, SELinux and Soong files, the AIDL files and the source.
@@ -35,7 +36,9 @@ pub fn check() -> Result<()> {
     matrix(&package)?;
     let program = rc(&service)?;
     labels(&service, &program)?;
-    build(&program)
+    build(&program)?;
+    apex(&program)?;
+    vts()
 }
 
 fn manifest(package: &str) -> Result<()> {
@@ -133,6 +136,7 @@ fn build(program: &str) -> Result<()> {
     let named = |name: &str| modules.iter().find(|module| module.name() == name);
     let base = program.rsplit('/').next().unwrap_or_default();
     let binary = named(base).with_context(|| format!("Android.bp: no module makes {base}"))?;
+    let binary = binary.with_defaults(&modules);
     ensure!(
         binary.kind == "rust_binary" && binary.flag("vendor"),
         "Android.bp: {base} is no vendor program"
@@ -154,6 +158,79 @@ fn build(program: &str) -> Result<()> {
         fragment.name()
     );
     Ok(())
+}
+
+/// The APEX holds the same service: its script differs in the path, and its program has the same label.
+fn apex(program: &str) -> Result<()> {
+    let modules = blueprint::parse(&tree::read("Android.bp")?).context("Android.bp")?;
+    let apex = modules.iter().find(|module| module.kind == "apex");
+    let apex = apex.context("Android.bp has no apex")?;
+    let name = apex.name();
+    ensure!(
+        apex.flag("vendor") && apex.get("updatable") == Some(&blueprint::Value::Flag(false)),
+        "Android.bp: {name} must be the vendor's and not updatable, or it may hold no VINTF fragment"
+    );
+    let manifest = tree::read(apex.text("manifest").unwrap_or_default())?;
+    let manifest: serde_json::Value =
+        serde_json::from_str(&manifest).context("the manifest of the APEX")?;
+    ensure!(manifest["name"] == name, "the manifest of {name} has another name");
+
+    let binary = apex.list("binaries").first().and_then(|binary| {
+        let module = modules.iter().find(|module| module.name() == *binary)?;
+        Some(module.with_defaults(&modules))
+    });
+    let binary = binary.with_context(|| format!("Android.bp: {name} has no program"))?;
+    let file = binary.text("stem").unwrap_or(binary.name());
+    let folder = binary.text("relative_install_path").unwrap_or_default();
+    let inside = format!("/bin/{folder}/{file}");
+    ensure!(
+        tree::read(APEX_RC)? == tree::read(RC)?.replace(program, &format!("/apex/{name}{inside}")),
+        "{APEX_RC}: is not {RC} but for the path of the program, /apex/{name}{inside}"
+    );
+    let contexts = tree::read(apex.text("file_contexts").unwrap_or_default())?;
+    let label = format!("u:object_r:{DOMAIN}_exec:s0");
+    ensure!(
+        contexts.lines().any(|line| line
+            .split_whitespace()
+            .eq([inside.replace('.', "\\.").as_str(), label.as_str()])),
+        "the file_contexts of {name} do not label {inside} as {label}"
+    );
+    let prebuilts = apex.list("prebuilts");
+    ensure!(
+        modules.iter().any(|module| prebuilts.contains(&module.name())
+            && module.text("src") == Some(APEX_RC)
+            && module.kind == "prebuilt_etc"),
+        "Android.bp: {name} does not hold {APEX_RC}"
+    );
+    let fragments = apex.list("vintf_fragment_modules");
+    ensure!(
+        modules.iter().any(
+            |module| fragments.contains(&module.name()) && module.text("src") == Some(MANIFEST)
+        ),
+        "Android.bp: {name} does not hold {MANIFEST}"
+    );
+    Ok(())
+}
+
+/// The test's configuration runs the test that Soong builds, from where files may be passed to a HAL.
+fn vts() -> Result<()> {
+    let modules = blueprint::parse(&tree::read("vts/Android.bp")?).context("vts/Android.bp")?;
+    let test = modules.iter().find(|module| module.kind == "rust_test");
+    let test = test.context("vts/Android.bp has no rust_test")?;
+    let name = test.name();
+    ensure!(
+        test.list("test_suites").contains(&"vts"),
+        "vts/Android.bp: {name} is not in the suite vts"
+    );
+    ensure!(
+        !test.flag("vendor"),
+        "vts/Android.bp: as a vendor module {name} could pass no file to a HAL"
+    );
+    let xml = Xml::open("vts/AndroidTest.xml")?;
+    xml.expect("string(//test/option[@name='module-name']/@value)", name)?;
+    xml.expect("string(//option[@name='push-file']/@key)", name)?;
+    xml.expect("string(//option[@name='push-file']/@value)", &format!("/data/local/tmp/{name}"))?;
+    xml.expect("string(//test/option[@name='test-device-path']/@value)", "/data/local/tmp")
 }
 
 /// An XML file to ask.

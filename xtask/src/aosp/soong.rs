@@ -13,26 +13,41 @@ use crate::exec::Step;
 use crate::{cargo, packages, tree};
 
 /// The properties that name files, from the folder of the Android.bp.
-const FILES: [&str; 7] =
-    ["srcs", "crate_root", "src", "init_rc", "license_text", "test_config", "data"];
+const FILES: [&str; 9] = [
+    "srcs",
+    "crate_root",
+    "src",
+    "init_rc",
+    "license_text",
+    "test_config",
+    "data",
+    "manifest",
+    "file_contexts",
+];
 
-/// What modules of ours may name beyond our own: crates and libraries that AOSP carries for vendor modules.
-const PLATFORM: [&str; 15] = [
-    "libandroid_logger",
-    "libanyhow",
-    "libbinder_rs",
-    "libbitflags",
-    "libclap",
-    "libcrc32fast",
-    "liblibc",
-    "liblog_rust",
-    "libproptest",
-    "librustix",
-    "libserde",
-    "libserde_json",
-    "libtempfile",
-    "libthiserror",
-    "libzerocopy",
+/// The properties that name modules.
+const MODULES: [&str; 7] = [
+    "rustlibs",
+    "rlibs",
+    "proc_macros",
+    "vintf_fragment_modules",
+    "defaults",
+    "binaries",
+    "prebuilts",
+];
+
+/// What modules of ours may link beyond our own: what AOSP carries, its version there (external/rust/android-crates-io
+/// of Android 16), and its features where they are fewer than the crate's own defaults.
+const PLATFORM: [(&str, &str, Option<&[&str]>); 9] = [
+    ("libandroid_logger", "0.15.0", None),
+    ("libanyhow", "1.0.97", None),
+    ("libbinder_rs", "", None),
+    ("libbinder_random_parcel_rs", "", None),
+    ("liblibc", "0.2.168", None),
+    ("liblog_rust", "0.4.26", None),
+    ("libproptest", "1.6.0", None),
+    ("librustix", "0.38.31", Some(&["alloc", "event", "fs", "libc", "mm", "std", "use-libc"])),
+    ("libtempfile", "3.23.0", None),
 ];
 
 /// The libraries behind the crate `binder`, which Cargo's manifests do not name, and what may link them.
@@ -58,9 +73,14 @@ pub fn check() -> Result<()> {
         let dir = file.parent().unwrap_or(Path::new("/"));
         modules.extend(parsed.into_iter().map(|module| Located { module, dir: dir.to_owned() }));
     }
+    let written: Vec<Module> = modules.iter().map(|located| located.module.clone()).collect();
+    for Located { module, .. } in &mut modules {
+        *module = module.with_defaults(&written);
+    }
     let mut wrong = Vec::new();
     missing_files(&modules, &mut wrong);
     unknown_modules(&modules, &mut wrong);
+    ambiguous(&modules, &mut wrong);
     packages_differ(&modules, &mut wrong)?;
     if !wrong.is_empty() {
         bail!("{}", wrong.join("\n"));
@@ -120,7 +140,7 @@ fn exists(dir: &Path, name: &str) -> bool {
 }
 
 fn unknown_modules(modules: &[Located], wrong: &mut Vec<String>) {
-    let mut known: BTreeSet<String> = PLATFORM.map(str::to_owned).into();
+    let mut known: BTreeSet<String> = PLATFORM.map(|(name, ..)| name.to_owned()).into();
     for Located { module, .. } in modules {
         let fresh = module.name().is_empty() || known.insert(module.name().to_owned());
         if !fresh {
@@ -137,12 +157,32 @@ fn unknown_modules(modules: &[Located], wrong: &mut Vec<String>) {
         }
     }
     for Located { module, .. } in modules {
-        for property in ["rustlibs", "rlibs", "proc_macros", "vintf_fragment_modules", "defaults"] {
+        for property in MODULES {
             for name in module.list(property) {
                 if !known.contains(name) {
                     wrong.push(format!(
                         "{} {}: {property}: neither this project nor AOSP's vendor crates have {name}",
                         module.kind,
+                        module.name()
+                    ));
+                }
+            }
+        }
+    }
+}
+
+/// What Soong decides otherwise than one expects, unless it is told.
+fn ambiguous(modules: &[Located], wrong: &mut Vec<String>) {
+    for Located { module, .. } in modules {
+        if module.kind == "rust_test" && module.text("compile_multilib") != Some("first") {
+            wrong.push(format!("rust_test {}: is built for 32 bit too", module.name()));
+        }
+        if module.kind == "aidl_interface" {
+            // The defaults are not those that its documentation gives.
+            for backend in ["cpp", "java", "ndk", "rust"] {
+                if module.get(&format!("backend.{backend}")).is_none() {
+                    wrong.push(format!(
+                        "aidl_interface {}: says nothing on {backend}",
                         module.name()
                     ));
                 }
@@ -163,7 +203,7 @@ fn packages_differ(modules: &[Located], wrong: &mut Vec<String>) -> Result<()> {
         .context("cargo metadata said nothing")?;
     let metadata: Json = serde_json::from_str(json)?;
     let mut linked: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    let mut complete: BTreeMap<String, usize> = BTreeMap::new();
+    let mut complete: BTreeMap<String, BTreeSet<PathBuf>> = BTreeMap::new();
     for Located { module, dir } in modules {
         if !matches!(module.kind.as_str(), "rust_library" | "rust_binary") {
             continue;
@@ -186,18 +226,11 @@ fn packages_differ(modules: &[Located], wrong: &mut Vec<String>) -> Result<()> {
         if module.kind == "rust_library" && module.text("crate_name") != Some(name) {
             wrong.push(format!("{label}: crate_name is not {name}, as in Cargo.toml"));
         }
-        if module.kind == "rust_binary" && !module.name().ends_with(name) {
+        let program = module.text("stem").unwrap_or(module.name());
+        if module.kind == "rust_binary" && !program.ends_with(name) {
             wrong.push(format!("{label}: Cargo calls this program {name}"));
         }
-        let inherited = || {
-            let defaults = module.list("defaults");
-            modules
-                .iter()
-                .find(|other| defaults.contains(&other.module.name()))?
-                .module
-                .text("edition")
-        };
-        if module.text("edition").or_else(inherited) != target["edition"].as_str() {
+        if module.text("edition") != target["edition"].as_str() {
             wrong.push(format!("{label}: edition is not the one of Cargo.toml"));
         }
         let package_name = package["name"].as_str().unwrap_or_default().to_owned();
@@ -210,7 +243,7 @@ fn packages_differ(modules: &[Located], wrong: &mut Vec<String>) -> Result<()> {
             .entry(package_name.clone())
             .or_default()
             .extend(libraries.filter(|lib| **lib != own).map(crate_of));
-        *complete.entry(package_name).or_default() += 1;
+        complete.entry(package_name).or_default().insert(path);
     }
     for package in array(&metadata["packages"]) {
         let name = package["name"].as_str().unwrap_or_default();
@@ -224,13 +257,71 @@ fn packages_differ(modules: &[Located], wrong: &mut Vec<String>) -> Result<()> {
             .filter(|target| matches!(target["kind"][0].as_str(), Some("lib" | "bin")))
             .count();
         // A library may do with less than the program beside it.
-        if complete.get(name) == Some(&built) {
+        let whole = complete.get(name).map(BTreeSet::len) == Some(built);
+        unlike_the_platform(package, &wanted, whole, wrong);
+        if whole {
             for lacking in wanted.difference(linked) {
                 wrong.push(format!("Cargo.toml links {lacking} into {name}, Android.bp does not"));
             }
         }
     }
     Ok(())
+}
+
+/// Compares what a package asks of crates with what AOSP's copies are. Which features it needs under Soong can be said of
+/// a package only if Soong builds the whole of it.
+fn unlike_the_platform(
+    package: &Json,
+    linked: &BTreeSet<String>,
+    whole: bool,
+    wrong: &mut Vec<String>,
+) {
+    let name = package["name"].as_str().unwrap_or_default();
+    for dependency in array(&package["dependencies"]).filter(|one| one["kind"].is_null()) {
+        let of = dependency["name"].as_str().unwrap_or_default();
+        let krate = of.replace('-', "_");
+        let Some((_, version, features)) =
+            PLATFORM.iter().find(|(library, ..)| crate_of(library) == krate)
+        else {
+            continue;
+        };
+        if !linked.contains(&krate) {
+            continue;
+        }
+        let asked = dependency["req"].as_str().unwrap_or_default();
+        if !satisfies(version, asked) {
+            wrong.push(format!("Cargo.toml of {name} asks for {of} {asked}, AOSP has {version}"));
+        }
+        let Some(features) = features.filter(|_| whole) else { continue };
+        if dependency["uses_default_features"] != false {
+            wrong.push(format!(
+                "Cargo.toml of {name}: {of} with its default features, AOSP has fewer"
+            ));
+        }
+        for feature in array(&dependency["features"]).filter_map(Json::as_str) {
+            if !features.contains(&feature) {
+                wrong.push(format!("Cargo.toml of {name}: AOSP's {of} has no feature {feature}"));
+            }
+        }
+    }
+}
+
+/// Whether a version is at least the one that is asked for, and compatible with it: `^1.2.3`, as Cargo writes a plain
+/// requirement.
+fn satisfies(version: &str, asked: &str) -> bool {
+    let numbers = |text: &str| -> Option<Vec<u64>> {
+        let mut numbers: Vec<u64> =
+            text.split('.').map(|part| part.parse().ok()).collect::<Option<_>>()?;
+        numbers.resize(3, 0);
+        Some(numbers)
+    };
+    let (Some(have), Some(least)) = (numbers(version), asked.strip_prefix('^').and_then(numbers))
+    else {
+        return false;
+    };
+    // What comes before and with the first number that is not zero must be the same.
+    let fixed = least.iter().position(|number| *number != 0).unwrap_or(2) + 1;
+    have >= least && have[..fixed] == least[..fixed]
 }
 
 /// The library or program with this root, and its package.
@@ -280,6 +371,21 @@ fn array(json: &Json) -> impl Iterator<Item = &Json> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn versions_are_compared_as_cargo_does() {
+        for (version, asked, enough) in [
+            ("1.0.97", "^1.0.97", true),
+            ("1.0.97", "^1", true),
+            ("1.0.96", "^1.0.97", false),
+            ("2.0.0", "^1.0", false),
+            ("0.38.31", "^0.38.31", true),
+            ("0.39.0", "^0.38.31", false),
+            ("0.4.26", "^0.4", true),
+        ] {
+            assert_eq!(satisfies(version, asked), enough, "{version} for {asked}");
+        }
+    }
 
     #[test]
     fn crate_is_found_behind_the_name_of_the_library() {

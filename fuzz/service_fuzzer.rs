@@ -1,0 +1,14 @@
+//! Random transactions for the service, as AOSP's library makes them. The embedded heap needs no device node.
+
+#![no_main]
+
+use binder_random_parcel_rs::fuzz_service;
+use dmabufio::heap::{Allocator, Heap};
+use dmabufio::service::DmabufIo;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    let heap = Allocator::open(Heap::Memfd).expect("memory files");
+    let service = DmabufIo::new(heap, None).expect("a service").into_binder();
+    fuzz_service(&mut service.as_binder(), data);
+});
