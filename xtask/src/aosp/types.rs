@@ -25,8 +25,8 @@ const CRATES: [&str; 3] = ["binder_shim", "dmabufio", "dmabufio_client"];
 /// The program of the service.
 const SERVICE: &str = "dmabufio-service";
 
-/// The folders that hold their sources.
-const FOLDERS: [&str; 3] = ["src", "binder", "client"];
+/// The folders that hold their sources, and what these include.
+const FOLDERS: [&str; 4] = ["src", "binder", "client", "kernel/configs/device"];
 
 /// The published copy is of Android 13. These edits give it the signatures of Android 14 and later, in the few places
 /// that user code can see: `dump` writes to a `dyn Write`, and a descriptor is an `OwnedFd`.
