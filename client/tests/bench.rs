@@ -2,28 +2,11 @@
 
 #![allow(missing_docs, reason = "test code")]
 
-#[path = "../../xtask/src/bench/report.rs"]
-#[allow(dead_code, reason = "the schema, of which a test needs a part")]
-mod report;
+mod support;
 
-use report::Report;
 use std::fs;
-use std::path::Path;
-use std::process::Command;
+use support::bench;
 use tempfile::TempDir;
-
-fn bench(file: &Path, args: &[&str]) -> Report {
-    let output = Command::new(env!("CARGO_BIN_EXE_dmabufio"))
-        .args(["bench", "--json", "--runs", "1"])
-        .arg(file)
-        .args(args)
-        .output()
-        .expect("run dmabufio");
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
-        let text = String::from_utf8_lossy(&output.stdout);
-        panic!("{error}: {text} {}", String::from_utf8_lossy(&output.stderr))
-    })
-}
 
 #[test]
 fn every_row_has_figures_or_a_reason() {

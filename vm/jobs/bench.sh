@@ -3,11 +3,11 @@
 # $DMABUFIO_OUT, and what the machine is in uname, cpu and memory.
 #
 # bench.sh quick|full free|limited
-#   quick    less data, fewer sizes, and only the tables that a target needs
+#   quick    less data, fewer sizes, neither a warm cache nor pressure
 #   limited  the disk is: only what depends on that
 set -eu
 size=$1 disk=$2
-file=$DMABUFIO_TEST_DIR/bench.bin seed=$DMABUFIO_TEST_DIR/seed
+file=$DMABUFIO_TEST_DIR/bench.bin
 case $size in
 quick) mib=1024 part=256 quick=--quick ;;
 full) mib=4096 part=1024 quick= ;;
@@ -24,24 +24,22 @@ bench() {
     }
 }
 
-# fio and its many libraries in memory: over 9p every start would take seconds.
-fio=/run/dmabufio/fio
-mkdir -p "$fio/lib"
-cp "$(command -v fio)" "$fio/lib"
-ldd "$fio/lib/fio" | grep -o '/[^ ]*' | xargs cp -t "$fio/lib"
-printf '#!/bin/sh\nLD_LIBRARY_PATH=%s exec %s "$@"\n' "$fio/lib" "$fio/lib/fio" >"$fio/fio"
-chmod +x "$fio/fio"
-PATH=$fio:$PATH
+# Programs and their libraries in memory: over 9p a start takes longer than what is started.
+programs=/run/dmabufio/programs
+mkdir -p "$programs"
+for program in fio dmabufio dmabufio-service; do
+    path=$(command -v "$program")
+    ldd "$path" | grep -o '/[^ ]*' | xargs cp -t "$programs" "$path"
+done
+export PATH="$programs:$PATH" LD_LIBRARY_PATH="$programs"
 
 # For the row with huge pages, 2 MiB each, while memory is in one piece.
-echo "$((part / 2))" >/proc/sys/vm/nr_hugepages
+[ "$disk" = limited ] || echo "$((part / 2))" >/proc/sys/vm/nr_hugepages
 
 echo "--- making a file of $mib MiB"
-# Random bytes whose period is no multiple of a page, so that data from a wrong offset differs.
-head -c 16000001 /dev/urandom >"$seed"
-# head ends first; then cat cannot write.
-while cat "$seed" 2>/dev/null; do :; done | head -c "$((mib << 20))" >"$file"
-rm "$seed"
+# Past the page cache, and different everywhere.
+fio --name=fill --filename="$file" --rw=write --direct=1 --bs=4M --size="${mib}M" --refill_buffers \
+    --output="$DMABUFIO_OUT/fill.log"
 sync "$file"
 uname -r >"$DMABUFIO_OUT/uname"
 sed -n 's/^model name[^:]*: //p' /proc/cpuinfo >"$DMABUFIO_OUT/cpu"
@@ -57,11 +55,22 @@ bench published --size "${part}M" --table published
 bench fair --size "${part}M" --table fair
 echo 0 >/proc/sys/vm/nr_hugepages
 bench ours --size 1G --table ours,whole
+# A service of its own with buffers kept ready.
+socket=/run/dmabufio/pool.sock
+dmabufio-service --heap system --pool 32M:32 --socket "$socket" 2>"$DMABUFIO_OUT/pool.log" &
+pool=$!
+while [ ! -S "$socket" ]; do
+    kill -0 "$pool"
+    sleep 0.1
+done
+bench pool --socket "$socket" --size 1G --table ours
+kill "$pool"
+wait "$pool"
 bench blocks --size 1G --table blocks
 bench sizes --table sizes $quick
+bench growth --size "${part}M" --table extents,clients
 if [ "$size" = full ]; then
     bench warm --size "${part}M" --table published --cache warm
-    bench growth --size "${part}M" --table extents,clients
     bench pressure --size 256M --table pressure
 fi
 # Last: it takes the service's name.

@@ -111,6 +111,9 @@ fn bars(table: &Table, path: &Path) -> Result<()> {
         let scale = f64::from(1 << 30) / row.bytes as f64 / 1e6;
         (alloc * scale, row.nanos().unwrap_or(0.0) * scale)
     };
+    let Some(last) = rows.len().checked_sub(1) else {
+        return Ok(());
+    };
     let highest = rows.iter().map(|row| parts(row).1).fold(1.0, f64::max) * 1.1;
     let draw = || -> Result<(), Box<dyn std::error::Error>> {
         let area = SVGBackend::new(path, SIZE).into_drawing_area();
@@ -120,11 +123,13 @@ fn bars(table: &Table, path: &Path) -> Result<()> {
             .margin(12)
             .x_label_area_size(44)
             .y_label_area_size(170)
-            .build_cartesian_2d(0.0..highest, (0..rows.len()).into_segmented())?;
+            .build_cartesian_2d(0.0..highest, (0..last).into_segmented())?;
         chart
             .configure_mesh()
             .disable_y_mesh()
             .x_desc("ms")
+            .x_label_formatter(&|value| format!("{value:.0}"))
+            .light_line_style(TRANSPARENT)
             .y_label_formatter(&|value| match value {
                 // The first row at the top.
                 SegmentValue::CenterOf(i) => {

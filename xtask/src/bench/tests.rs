@@ -126,7 +126,7 @@ fn tables_show_figures_and_failures() -> Result<()> {
 fn plots_are_drawn() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let free = session(&[
-        printed("published", &row("dmabuf buffer read", 5)),
+        printed("published", &format!("{},{}", row("dmabuf buffer read", 5), row("RW_FILE", 2))),
         printed("sizes", &format!("{},{}", row("read", 5), row("write", 9))),
     ])?;
     plot::draw(&bench(free), dir.path())?;

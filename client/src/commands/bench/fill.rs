@@ -150,21 +150,20 @@ impl Target {
                 (None, None, Memory::Anonymous(bytes, start))
             }
             _ => {
-                let huge = match way {
-                    Way::UdmabufHugeDirectRead => MemfdFlags::HUGETLB | MemfdFlags::HUGE_2MB,
-                    _ => MemfdFlags::empty(),
-                };
-                let (memfd, buffer) = udmabuf(len as u64, huge)?;
+                let memfd = memfd(way, len as u64)?;
                 // The mapping is the memfd's: the udmabuf's own cannot be pinned for direct I/O.
                 let memory = match way {
                     Way::UdmabufPopulatedDirectRead | Way::UdmabufHugeDirectRead => {
                         let access = Access::ReadWrite;
                         let mapping = Mapping::populated(memfd.as_fd(), 0, len, access);
-                        Memory::Mapped(mapping.context("mmap with MAP_POPULATE")?)
+                        Memory::Mapped(mapping.context("mmap with MAP_POPULATE; huge pages are those of /proc/sys/vm/nr_hugepages")?)
                     }
                     _ => map(memfd.as_fd(), len)?,
                 };
-                (Some(buffer), Some(memfd), memory)
+                let device = File::open("/dev/udmabuf").context("open /dev/udmabuf")?;
+                let dma_buf = ioctl::udmabuf_create(device.as_fd(), memfd.as_fd(), len as u64)
+                    .context("UDMABUF_CREATE; a smaller --chunk may fit its size_limit_mb")?;
+                (Some(dma_buf), Some(memfd), memory)
             }
         };
         Ok(Self { len, dma_buf, memfd, memory })
@@ -229,19 +228,17 @@ pub fn rw_file(
     ioctl::dma_buf_rw_file(dma_buf, request).context("DMA_BUF_IOCTL_RW_FILE")
 }
 
-/// A memfd of `len` bytes and the dma-buf made of its pages.
-fn udmabuf(len: u64, huge: MemfdFlags) -> Result<(OwnedFd, OwnedFd)> {
+/// A memfd of `len` bytes that udmabuf takes.
+fn memfd(way: Way, len: u64) -> Result<OwnedFd> {
+    let huge = match way {
+        Way::UdmabufHugeDirectRead => MemfdFlags::HUGETLB | MemfdFlags::HUGE_2MB,
+        _ => MemfdFlags::empty(),
+    };
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING | huge;
     let memfd = memfd_create("dmabufio-bench", flags).context("memfd_create")?;
     ftruncate(&memfd, len)?;
     fcntl_add_seals(&memfd, SealFlags::SHRINK)?;
-    let device = File::open("/dev/udmabuf").context("open /dev/udmabuf")?;
-    let why = match huge.is_empty() {
-        true => "UDMABUF_CREATE; a smaller --chunk may fit its size_limit_mb",
-        false => "UDMABUF_CREATE; are there huge pages in /proc/sys/vm/nr_hugepages?",
-    };
-    let dma_buf = ioctl::udmabuf_create(device.as_fd(), memfd.as_fd(), len).context(why)?;
-    Ok((memfd, dma_buf))
+    Ok(memfd)
 }
 
 fn map(fd: BorrowedFd<'_>, len: usize) -> Result<Memory> {

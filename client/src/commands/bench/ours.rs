@@ -3,7 +3,7 @@
 
 use super::fill::rw_file;
 use super::fio::{self, Job};
-use super::runner::{wait_for_idle_services, Case, Source, Times};
+use super::runner::{Case, Source, Times};
 use anyhow::{bail, ensure, Context, Result};
 use dmabufio::extent::{Direction, Extent, MAX_EXTENTS};
 use dmabufio::load::{Item, MAX_BATCH};
@@ -19,8 +19,8 @@ use std::thread;
 use std::time::Instant;
 
 const TAG: &str = "bench";
-/// Bytes that a row with small requests moves in one run, at least.
-const SMALL: u64 = 16 << 20;
+/// Bytes that a row with small requests moves in one run, at most.
+const SMALL: u64 = 64 << 20;
 /// Bytes that a row with requests of any size moves in one run, at most.
 const LARGE: u64 = 1 << 30;
 /// Bytes that the rows with 1 to 2048 extents move.
@@ -152,8 +152,6 @@ fn load(source: &Source, client: &Client, chunk: u64, check: bool) -> Result<Tim
         items.push(Item { size: len, extents });
         start += len;
     }
-    // A pool fills itself in the background.
-    wait_for_idle_services();
     let begin = Instant::now();
     let mut filled = Vec::new();
     for batch in items.chunks(MAX_BATCH) {
@@ -195,6 +193,7 @@ pub fn whole<'a>(source: &'a Source, clients: &'a Clients) -> Result<Vec<Case<'a
 /// Requests of 4 KiB to 4 GiB, both ways, as far as file and memory allow.
 pub fn sizes<'a>(source: &'a Source, clients: &'a Clients, all: bool) -> Result<Vec<Case<'a>>> {
     const MIB: u64 = 1 << 20;
+    const LONG: u64 = 32 * MIB;
     let every = [
         4 << 10,
         16 << 10,
@@ -225,7 +224,12 @@ pub fn sizes<'a>(source: &'a Source, clients: &'a Clients, all: bool) -> Result<
     let mut cases = Vec::new();
     for direction in [Direction::Load, Direction::Save] {
         for &size in sizes.iter().filter(|size| **size <= limit) {
-            let bytes = if size < MIB { SMALL.min(size * 256) } else { LARGE.min(limit).max(size) };
+            let bytes = match size {
+                0..MIB => (256 * size).min(SMALL),
+                MIB..LONG => SMALL,
+                _ => LARGE,
+            };
+            let bytes = bytes.min(limit).max(size);
             let (buffer, out) = (buffer.clone(), out.clone());
             let bytes = bytes / size * size;
             let name = match direction {
@@ -275,7 +279,7 @@ pub fn blocks<'a>(source: &'a Source, clients: &'a Clients) -> Result<Vec<Case<'
         cases.push(Case::new(name, total, move |check| {
             strided(source, service, &buffer, block, total, check)
         }));
-        for depth in [1, 32] {
+        for depth in [1, 8, 32] {
             let job = Job { strided: true, ..Job::sequential(block, depth) };
             cases.push(fio::case(source, job, total));
         }

@@ -98,8 +98,9 @@ impl Source {
         cached_pages(self.buffered.as_fd(), 0, 0).unwrap_or(0)
     }
 
-    /// Brings the page cache into the state that a run starts from.
+    /// Brings the page cache and the services into the state that a run starts from.
     pub fn settle(&self, cache: Cache) -> Result<()> {
+        wait_for_idle_services();
         match cache {
             Cache::Cold => fadvise(&self.buffered, 0, 0, Advice::DontNeed)
                 .context("drop the file's page cache"),
@@ -213,11 +214,11 @@ fn service_time() -> Duration {
     services().iter().map(|pid| ticks(&pid.to_string())).sum()
 }
 
-/// Waits until the services have nothing to do.
-pub fn wait_for_idle_services() {
+/// Waits until no service works: a pool fills itself in the background.
+fn wait_for_idle_services() {
     loop {
         let before = service_time();
-        thread::sleep(10 * TICK);
+        thread::sleep(5 * TICK);
         if service_time() == before {
             break;
         }
