@@ -66,7 +66,7 @@ done
 bench pool --socket "$socket" --size 1G --table ours
 kill "$pool"
 wait "$pool"
-bench blocks --size 1G --table blocks
+bench blocks --size 512M --table blocks
 bench sizes --table sizes $quick
 bench growth --size "${part}M" --table extents,clients
 if [ "$size" = full ]; then

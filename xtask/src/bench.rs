@@ -34,7 +34,7 @@ const OUT: &str = "target/bench";
 /// Arguments of `cargo xtask bench`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Less data and fewer sizes, enough for the targets; under 10 minutes
+    /// Less data and fewer sizes, enough for the targets; about 10 minutes
     #[arg(long)]
     quick: bool,
     /// Where bench.json, tables.md and the plots go; target/bench unless given
