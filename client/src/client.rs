@@ -239,10 +239,10 @@ impl Client {
         match &self.0 {
             Backend::Service { service, .. } => {
                 let all: Vec<Extent> = items.iter().flat_map(|item| item.extents.clone()).collect();
-                let resident = mode == Mode::Auto
-                    && self.are_resident(Ranges::of_load(file, &all).as_ref())?;
+                let all = Ranges::of_load(file, &all);
+                let resident = mode == Mode::Auto && self.are_resident(all.as_ref())?;
                 let mode = if resident { Mode::Buffered } else { mode };
-                let ranges = items.iter().map(|item| Ranges::of_load(file, &item.extents));
+                let ranges = items.iter().map(|item| Some(all.as_ref()?.with(&item.extents)));
                 let ranges: Vec<_> = ranges.collect();
                 let watches = ranges.iter().map(|ranges| ranges.as_ref()?.watch(mode));
                 let watches: Vec<_> = watches.collect();

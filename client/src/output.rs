@@ -99,7 +99,8 @@ impl ReceiptReport {
         let io = nanos(self.io_nanos);
         let rate = size::rate(self.bytes, io);
         writeln!(out, "  I/O        {:>10}  {rate}, {}", size::time(io), self.method)?;
-        writeln!(out, "  direct     {:>10}", size::bytes(self.bytes_direct))?;
+        let checked = if self.checked { "  checked against the page cache" } else { "" };
+        writeln!(out, "  direct     {:>10}{checked}", size::bytes(self.bytes_direct))?;
         writeln!(out, "  bounced    {:>10}", size::bytes(self.bytes_bounced))?;
         writeln!(out, "  buffered   {:>10}", size::bytes(self.bytes_buffered))?;
         if self.sync_nanos > 1000 {

@@ -24,10 +24,15 @@ impl<'a> Ranges<'a> {
         // The heap only matters to files that are buffers, which the service refuses.
         let file = RegularFile::new(file, Heap::System).ok()?;
         file.check_access(Direction::Load).ok()?;
+        Some(Self { file, ranges: Vec::new() }.with(extents))
+    }
+
+    /// Other ranges of the same file.
+    pub fn with(&self, extents: &[Extent]) -> Self {
+        let file = self.file;
         let end = |extent: &Extent| extent.file_end().min(file.size());
         let ranges = extents.iter().map(|extent| extent.file_offset..end(extent));
-        let ranges = ranges.filter(|range| !range.is_empty()).collect();
-        Some(Self { file, ranges })
+        Self { file, ranges: ranges.filter(|range| !range.is_empty()).collect() }
     }
 
     /// Whether to copy is faster than to read the file again: direct I/O would do that, and the
