@@ -9,12 +9,14 @@
 #   status          written: the exit status of the command
 #   service-status  written: the exit status of the service after SIGTERM
 #   *.log           written: the output of the service manager and of the service
+#   selinux-*       read: the policy, and the label of the service
 set -u
 run=$1
 cd "$(dirname "$0")/.." || exit 69
 . "$run/plan"
 state=/run/dmabufio
 hub_pid= service_pid=
+hub=rsb_hub service=dmabufio-service shell=sh log=$run
 
 stage() { echo "$*" >"$run/stage"; }
 
@@ -54,9 +56,22 @@ stop() {
     fi
     [ -n "$hub_pid" ] && end "$hub_pid" 5
     cd /
+    if [ "$DMABUFIO_SELINUX" = 1 ]; then
+        # virtme-ng's own init switches off; it knows no policy.
+        echo 0 >/sys/fs/selinux/enforce
+        [ "$DMABUFIO_SERVICE" = 0 ] || cp "$log"/*.log "$run"
+    fi
     umount "$DMABUFIO_TEST_DIR" 2>"$run/umount.log" || umount -l "$DMABUFIO_TEST_DIR"
     sync
 }
+
+if [ "$DMABUFIO_SELINUX" = 1 ]; then
+    . vm/selinux.sh
+    if [ "$(tr -d '\0' </proc/self/attr/current)" = kernel ]; then
+        stage "loading the SELinux policy"
+        enter_init || give_up "the SELinux policy could not be loaded; see the console log"
+    fi
+fi
 
 stage "mounting the file systems of vm/mounts"
 mkdir -p "$state"
@@ -73,25 +88,30 @@ done <vm/mounts
 chmod 0666 /dev/binderfs/binder
 [ -e /dev/dma_heap/system ] && chmod 0444 /dev/dma_heap/system
 
+if [ "$DMABUFIO_SELINUX" = 1 ]; then
+    stage "labelling files and enforcing the SELinux policy"
+    enforce || give_up "labelling failed"
+fi
+
 if [ "$DMABUFIO_SERVICE" = 1 ]; then
     stage "starting the service manager rsb_hub"
     # It takes a policy only from a place that root alone can write to, which the source tree need not be.
     install -d -m 0755 "$state/hub.d"
     install -m 0644 vm/hub.toml "$state/hub.d/dmabufio.toml"
-    rsb_hub --config "$state/hub.d" >"$run/hub.log" 2>&1 &
+    "$hub" --config "$state/hub.d" >"$log/hub.log" 2>&1 &
     hub_pid=$!
-    wait_for 60 "$hub_pid" rsb_service list || give_up "the service manager rsb_hub did not come up: $(tail -n 5 "$run/hub.log")"
+    wait_for 60 "$hub_pid" rsb_service list || give_up "the service manager rsb_hub did not come up: $(tail -n 5 "$log/hub.log")"
 
     stage "starting dmabufio-service --heap $DMABUFIO_HEAP"
-    RUST_LOG=${RUST_LOG:-info} dmabufio-service --heap "$DMABUFIO_HEAP" >"$run/service.log" 2>&1 &
+    RUST_LOG=${RUST_LOG:-info} "$service" --heap "$DMABUFIO_HEAP" >"$log/service.log" 2>&1 &
     service_pid=$!
     wait_for 60 "$service_pid" rsb_service check vendor.dmabufio.IDmabufIo/default ||
-        give_up "dmabufio-service did not register: $(tail -n 20 "$run/service.log")"
+        give_up "dmabufio-service did not register: $(tail -n 20 "$log/service.log")"
     export DMABUFIO_SERVICE_PID=$service_pid
 fi
 
 stage "running the command"
-sh "$run/command"
+"$shell" "$run/command"
 echo $? >"$run/status"
 
 stage "stopping the service"

@@ -96,6 +96,7 @@ fn session(
         // Buffers may take half of it, and the largest request is 4 GiB.
         memory: if args.quick { "5G" } else { "12G" }.to_owned(),
         heap: Heap::System,
+        selinux: false,
         no_service: false,
         timeout: 90,
         disk_rate,

@@ -16,7 +16,7 @@ use crate::cache::RunDir;
 use crate::exec::{self, quote};
 use crate::failure::Unavailable;
 use crate::kernel::{self, Flavour};
-use crate::{cargo, tree};
+use crate::{aosp::policy, cargo, tree};
 
 mod boot;
 mod disk;
@@ -57,6 +57,9 @@ pub struct Options {
     /// Which heap the service uses
     #[arg(long, default_value = "system")]
     pub heap: Heap,
+    /// Enforce the SELinux policy: the service in its own domain, the command in su
+    #[arg(long)]
+    pub selinux: bool,
     /// Start neither service manager nor service
     #[arg(long)]
     pub no_service: bool,
@@ -175,6 +178,7 @@ fn start(
         ("DMABUFIO_DISK", &disk_name),
         ("DMABUFIO_DEVICE", disk.device()),
         ("DMABUFIO_HEAP", &heap),
+        ("DMABUFIO_SELINUX", if options.selinux { "1" } else { "0" }),
         ("DMABUFIO_SERVICE", if options.no_service { "0" } else { "1" }),
     ];
     let exports: String =
@@ -183,6 +187,10 @@ fn start(
     fs::write(run.path().join("command"), format!("{script}\n"))
         .context("writing the command of the run")?;
 
+    if options.selinux {
+        policy::for_vm(run.path()).context("making the SELinux policy of the VM")?;
+    }
+
     let guest = tree::root().join("vm/guest.sh");
     let image = parts.kernel.image();
     let mut machine = boot::Machine {
@@ -190,6 +198,8 @@ fn start(
         image: &image,
         memory: &options.memory,
         kvm: false,
+        // The policy comes with the guest's script, which enforces it once it has labelled the files.
+        kernel: if options.selinux { &["selinux=1", "enforcing=0"] } else { &[] },
         qemu: disk.qemu_args(options.disk_rate),
         shared: vec![run.path().to_owned(), out.clone()],
         script: format!(
@@ -202,10 +212,11 @@ fn start(
     };
     machine.kvm = boot::kvm_works(&machine);
     exec::say(&format!(
-        "booting the {} kernel with {} on {}{}",
+        "booting the {} kernel with {} on {}{}{}",
         options.kernel,
         options.fs,
         options.disk,
+        if options.selinux { ", SELinux enforcing" } else { "" },
         if machine.kvm { "" } else { " (software emulation)" }
     ));
     machine.run(Duration::from_secs(options.timeout * 60))

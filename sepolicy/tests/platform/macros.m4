@@ -3,6 +3,7 @@
 define(`r_file_perms', `{ getattr open read ioctl lock map watch }')
 define(`rw_file_perms', `{ getattr open read ioctl lock map watch append write }')
 define(`file_classes', `{ file dir fifo_file chr_file }')
+define(`any_file', `{ anon_inode blk_file dir fifo_file file lnk_file sock_file }')
 
 define(`userdebug_or_eng', `$1')
 
@@ -12,12 +13,16 @@ type_transition init $1_exec:process $1;
 allow init $1_exec:file { getattr open read execute map };
 allow init $1:process { transition siginh rlimitinh };
 allow $1 $1_exec:file { entrypoint open read execute getattr map };
+dontaudit init $1:process noatsecure;
 ')
 
 define(`binder_use', `
 allow $1 servicemanager:binder { call transfer };
 allow servicemanager $1:binder { call transfer };
 allow servicemanager $1:fd use;
+allow servicemanager $1:dir search;
+allow servicemanager $1:file { open read };
+allow servicemanager $1:process getattr;
 ')
 
 define(`binder_call', `

@@ -16,15 +16,23 @@ const FORMAT: &str = "30";
 /// The labels of a policy, to be checked against the types it has.
 const CONTEXTS: [&str; 2] = ["file_contexts", "service_contexts"];
 
-/// The policy with nothing added compiles; with any one file of `refused` or `granted` it does not.
+/// Where the service's program is on a phone.
+const SERVICE: &str = "/vendor/bin/hw/vendor.dmabufio-service";
+
+/// The folders of the policy of a phone, as far as it matters here, and of the VM.
+const PHONE: &[&str] = &["sepolicy/vendor"];
+const VM: &[&str] = &["sepolicy/vendor", "sepolicy/tests/vm"];
+
+/// The policy with nothing added compiles, for the phone and for the VM; with any one file of `refused` or `granted` it
+/// does not.
 pub fn check() -> Result<()> {
-    packages::ensure(&["m4", "checkpolicy", "selinux-utils"])?;
     let run = cache::RunDir::new()?;
-    let vendor = in_tree("sepolicy/vendor");
-    if let Err(why) = compile(run.path(), None)? {
+    for_vm(run.path())?;
+    let compile = |extra: Option<&Path>| compile(run.path(), PHONE, extra);
+    if let Err(why) = compile(None)? {
         bail!("sepolicy/vendor does not compile with sepolicy/tests/platform:\n{why}");
     }
-    labels(&vendor, run.path())?;
+    labels(&in_tree("sepolicy/vendor"), run.path())?;
 
     let mut wrong = Vec::new();
     for (folder, meaning) in [
@@ -37,7 +45,7 @@ pub fn check() -> Result<()> {
         }
         for extra in extras {
             let name = extra.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            match compile(run.path(), Some(&extra))? {
+            match compile(Some(&extra))? {
                 Ok(()) => wrong.push(format!("{folder}/{name}: {meaning}")),
                 // Any other complaint is a mistake in the test.
                 Err(why)
@@ -55,16 +63,44 @@ pub fn check() -> Result<()> {
     Ok(())
 }
 
-/// Expands and compiles the policy; the inner error is what the compiler said.
-fn compile(dir: &Path, extra: Option<&Path>) -> Result<std::result::Result<(), String>> {
+/// Writes what `vm/selinux.sh` needs to `dir`: `selinux-policy`, and `selinux-service-label`, the label that the service's
+/// program has on a phone.
+pub fn for_vm(dir: &Path) -> Result<()> {
+    packages::ensure(&["m4", "checkpolicy", "selinux-utils"])?;
+    if let Err(why) = compile(dir, VM, None)? {
+        bail!("{} do not compile with sepolicy/tests/platform:\n{why}", VM.join(" and "));
+    }
+    fs::rename(dir.join("policy"), dir.join("selinux-policy")).context("naming the policy")?;
+    let contexts = in_tree("sepolicy/vendor/file_contexts");
+    let mut lookup = command("selabel_lookup");
+    lookup.args(["-b", "file", "-k", SERVICE, "-f"]).arg(contexts);
+    let found = output(&mut lookup)?;
+    let found = String::from_utf8_lossy(&found.stdout);
+    let Some((_, label)) = found.trim().split_once("context: ") else {
+        bail!("sepolicy/vendor/file_contexts has no label for {SERVICE}");
+    };
+    fs::write(dir.join("selinux-service-label"), label).context("writing the service's label")
+}
+
+/// Expands and compiles the policy of `folders` with the platform's; the inner error is what the compiler said.
+fn compile(
+    dir: &Path,
+    folders: &[&str],
+    extra: Option<&Path>,
+) -> Result<std::result::Result<(), String>> {
     let platform = in_tree("sepolicy/tests/platform");
-    let vendor = in_tree("sepolicy/vendor");
     let mut m4 = Command::new("m4");
     m4.args(["--fatal-warnings", "-s"]);
     m4.arg(platform.join("classes.conf")).arg(platform.join("macros.m4"));
     // The order of the platform's own build: attributes, then types and rules, then what ends a policy.
-    m4.arg(vendor.join("attributes")).arg(platform.join("types.te")).args(files(&vendor, "te")?);
+    m4.arg(in_tree("sepolicy/vendor/attributes")).arg(platform.join("types.te"));
+    for folder in folders {
+        m4.args(files(&in_tree(folder), "te")?);
+    }
     m4.arg(platform.join("neverallow.te")).args(extra).arg(platform.join("tail.conf"));
+    for folder in folders {
+        m4.args(files(&in_tree(folder), "conf")?);
+    }
     let expanded = output(&mut m4)?;
     if !expanded.status.success() {
         return Ok(Err(text(&expanded)));
@@ -91,14 +127,21 @@ fn labels(vendor: &Path, dir: &Path) -> Result<()> {
             .collect();
         let copy = dir.join(name);
         fs::write(&copy, rooted)?;
-        let mut compiler = Command::new("sefcontext_compile");
+        let mut compiler = command("sefcontext_compile");
         compiler.arg("-p").arg(dir.join("policy")).arg("-o").arg(dir.join("labels")).arg(&copy);
-        let compiled = output(compiler.env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin"))?;
+        let compiled = output(&mut compiler)?;
         if !compiled.status.success() {
             bail!("sepolicy/vendor/{name}: {}", text(&compiled));
         }
     }
     Ok(())
+}
+
+/// A tool of SELinux, which may be in a folder that is in nobody's PATH but root's.
+fn command(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command.env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin");
+    command
 }
 
 fn output(command: &mut Command) -> Result<Output> {

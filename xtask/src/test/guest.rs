@@ -1,5 +1,5 @@
-//! The VM layer: the same test programs on both kernels, both buses and both file systems. All programs of one
-//! combination share one boot.
+//! The VM layer: the same test programs on both kernels, both buses and both file systems, and once more with SELinux
+//! enforcing. All programs of one combination share one boot.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -24,6 +24,8 @@ const EVERYWHERE: &str = "methods";
 const PREFIX: &str = "vm_";
 /// Of those, the ones that make no sense without the ioctl.
 const PATCHED: &str = "vm_patched";
+/// Of those, the ones that make no sense without SELinux.
+const SELINUX: &str = "vm_selinux";
 /// What makes the kernel's selftest look that the ioctl is not there.
 const STOCK: &str = "--stock";
 
@@ -51,6 +53,7 @@ pub fn run(table: &mut Table) {
     };
     table.add("vm", "building the programs", Tally::one(true), start.elapsed());
 
+    let mut combinations = Vec::new();
     for kernel in [Flavour::Patched, Flavour::Stock] {
         for (disk, fs) in [
             (Bus::Ufs, Fs::F2fs),
@@ -58,31 +61,37 @@ pub fn run(table: &mut Table) {
             (Bus::Virtio, Fs::F2fs),
             (Bus::Virtio, Fs::Ext4),
         ] {
-            // The phone's own combination gets everything; on the others the methods are what differs.
-            let whole = disk == Bus::Ufs && fs == Fs::F2fs;
-            let programs: Vec<&Program> = tests
-                .iter()
-                .filter(|program| whole || program.name == EVERYWHERE)
-                .filter(|program| kernel != Flavour::Stock || !program.name.starts_with(PATCHED))
-                .chain(
-                    selftest
-                        .iter()
-                        .filter(|test| (test.args == STOCK) == (kernel == Flavour::Stock)),
-                )
-                .collect();
-            let options = Options {
-                kernel,
-                disk,
-                fs,
-                memory: "4G".into(),
-                heap: Heap::System,
-                no_service: false,
-                timeout: 30,
-                disk_rate: None,
-                out: Some(dir.path().join(format!("{kernel}-{disk}-{fs}"))),
-            };
-            combination(table, &options, &product, &programs);
+            combinations.push((kernel, disk, fs, false));
         }
+    }
+    combinations.push((Flavour::Patched, Bus::Ufs, Fs::F2fs, true));
+
+    for (kernel, disk, fs, selinux) in combinations {
+        // The phone's own combination gets everything; on the others the methods are what differs.
+        let whole = disk == Bus::Ufs && fs == Fs::F2fs;
+        let programs: Vec<&Program> = tests
+            .iter()
+            .filter(|program| whole || program.name == EVERYWHERE)
+            .filter(|program| kernel != Flavour::Stock || !program.name.starts_with(PATCHED))
+            .filter(|program| selinux || !program.name.starts_with(SELINUX))
+            .chain(
+                selftest.iter().filter(|test| (test.args == STOCK) == (kernel == Flavour::Stock)),
+            )
+            .collect();
+        let label = if selinux { "-selinux" } else { "" };
+        let options = Options {
+            kernel,
+            disk,
+            fs,
+            memory: "4G".into(),
+            heap: Heap::System,
+            selinux,
+            no_service: false,
+            timeout: 30,
+            disk_rate: None,
+            out: Some(dir.path().join(format!("{kernel}-{disk}-{fs}{label}"))),
+        };
+        combination(table, &options, &product, &programs);
     }
 }
 
@@ -95,7 +104,8 @@ fn combination(table: &mut Table, options: &Options, product: &Path, programs: &
         return;
     }
     let Options { kernel, disk, fs, .. } = options;
-    let name = format!("{kernel} {disk}/{fs}");
+    let selinux = if options.selinux { " selinux" } else { "" };
+    let name = format!("{kernel} {disk}/{fs}{selinux}");
     let start = Instant::now();
     let outcome =
         list(out, programs).and_then(|()| vm::boot(options, Some(product), "sh vm/jobs/tests.sh"));

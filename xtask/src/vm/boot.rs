@@ -21,7 +21,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(90);
 /// The CPU where software emulates it. With ERMS the kernel clears pages with `rep stosb`, which the emulation does byte
 /// by byte; without, with plain stores, and clearing a page costs next to copying one what it costs on a phone.
 const CPU: &[&str] = &["-cpu", "max,erms=off"];
-/// What the kernel says when it found a mistake of its own.
+/// What the kernel says when it found a mistake of its own, and what SELinux denied while it was enforcing.
 const COMPLAINTS: &[&str] = &[
     "BUG:",
     "WARNING:",
@@ -35,7 +35,11 @@ const COMPLAINTS: &[&str] = &[
     "suspicious RCU usage",
     "refcount_t:",
     "DMA-API:",
+    "permissive=0",
+    "printk limit exceeded",
 ];
+/// The name of threads that do what SELinux has to refuse. What they are denied is no complaint.
+const REFUSED: &str = "comm=\"refused\"";
 
 /// What to boot.
 #[derive(Debug)]
@@ -48,6 +52,8 @@ pub struct Machine<'a> {
     pub memory: &'a str,
     /// Hardware virtualisation.
     pub kvm: bool,
+    /// Further arguments for the kernel.
+    pub kernel: &'a [&'a str],
     /// Further arguments for QEMU.
     pub qemu: Vec<String>,
     /// Folders the guest may write to, at the same path as here.
@@ -154,6 +160,9 @@ impl Machine<'_> {
         for dir in &self.shared {
             command.arg(format!("--rwdir={}", dir.display()));
         }
+        for arg in self.kernel {
+            command.args(["-a", arg]);
+        }
         // virtme-ng sends the kernel's console to /dev/null, quietly; it is worth keeping, from the first line on.
         command.args(["-a", "ignore_loglevel", "--script-sh", &self.script, "--qemu-opts"]);
         command
@@ -242,6 +251,7 @@ fn complaints(log: &[u8]) -> Vec<String> {
     String::from_utf8_lossy(log)
         .lines()
         .filter(|line| COMPLAINTS.iter().any(|word| line.contains(word)))
+        .filter(|line| !line.contains(REFUSED))
         .map(|line| line.trim().to_owned())
         .take(20)
         .collect()
@@ -297,5 +307,14 @@ mod tests {
         let log = b"[ 0.1] Linux version\n[ 1.0] WARNING: CPU: 0 at x.c:1\n[ 1.1] BUG: KASAN: use-after-free\n";
         assert_eq!(complaints(log).len(), 2);
         assert!(complaints(b"[ 0.1] debug: all fine\n").is_empty());
+    }
+
+    #[test]
+    fn denials_are_complaints_unless_provoked() {
+        let log = b"\
+audit: avc:  denied  { use } for  pid=9 comm=\"binder:9_1\" tclass=fd permissive=0
+audit: avc:  denied  { call } for  pid=9 comm=\"refused\" tclass=binder permissive=0
+";
+        assert_eq!(complaints(log).len(), 1);
     }
 }
