@@ -1,0 +1,177 @@
+//! `dmabufio doctor` in the VM: the verdict and the fix on machines that lack something, and the facts about the UFS
+//! device.
+
+#![allow(missing_docs, reason = "test code")]
+
+use flate2::read::GzDecoder;
+use serde_json::Value;
+use std::env;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use tempfile::TempDir;
+
+const DOCTOR: &str = env!("CARGO_BIN_EXE_dmabufio");
+
+/// What doctor said.
+struct Report {
+    status: Option<i32>,
+    json: Value,
+}
+
+impl Report {
+    /// From a command that runs it.
+    fn from(command: &mut Command) -> Self {
+        let output = command.output().expect("run dmabufio");
+        let json = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&output.stderr)));
+        Self { status: output.status.code(), json }
+    }
+
+    fn of(path: &Path, more: &[&str]) -> Self {
+        Self::from(Command::new(DOCTOR).args(["doctor", "--json", "--path"]).arg(path).args(more))
+    }
+
+    /// The findings on a subject that are as bad as `verdict`.
+    fn find(&self, subject: &str, verdict: &str) -> Vec<&Value> {
+        let findings = self.json["findings"].as_array().expect("findings").iter();
+        findings.filter(|one| one["subject"] == subject && one["verdict"] == verdict).collect()
+    }
+
+    /// Checks that the only complaint on a subject is `verdict`, with this in its fix.
+    fn complains(&self, subject: &str, verdict: &str, fix: &str) {
+        let found = self.find(subject, verdict);
+        let [one] = found.as_slice() else {
+            panic!("not one '{verdict}' for {subject}: {:#}", self.json);
+        };
+        assert!(one["fix"].as_str().is_some_and(|text| text.contains(fix)), "{one:#}");
+    }
+
+    /// Checks the verdict and the exit status, which denials in the log of a machine with SELinux may worsen.
+    fn concludes(&self, status: i32, verdict: &str) {
+        if self.find("denials", "slow").is_empty() {
+            assert_eq!(self.status, Some(status), "{:#}", self.json);
+            assert_eq!(self.json["verdict"], verdict);
+        }
+    }
+}
+
+fn disk() -> PathBuf {
+    env::var_os("DMABUFIO_TEST_DIR").expect("the VM's disk").into()
+}
+
+fn is_patched() -> bool {
+    env::var("DMABUFIO_KERNEL").expect("the VM's kernel") != "stock"
+}
+
+#[test]
+fn full_machine_is_well_and_one_without_the_ioctl_is_slow() {
+    let report = Report::of(&disk(), &[]);
+    for (group, verdict) in
+        [("necessary", "ok"), ("recommended", if is_patched() { "ok" } else { "slow" })]
+    {
+        let found = report.find("kernel config", verdict);
+        assert!(found.iter().any(|one| one["group"] == group), "{group}: {:#}", report.json);
+    }
+    if is_patched() {
+        assert_eq!(report.find("heap system", "ok").len(), 1, "{:#}", report.json);
+        report.concludes(0, "info");
+    } else {
+        report.complains("kernel config", "slow", "CONFIG_DMABUF_RW_FILE");
+        report.complains("heap system", "slow", "CONFIG_DMABUF_RW_FILE");
+        report.complains("service", "slow", "DMA_BUF_IOCTL_RW_FILE");
+        report.concludes(1, "slow");
+    }
+}
+
+#[test]
+fn machine_without_the_heap_is_broken() {
+    // In a mount namespace of its own there is no heap.
+    let script = "mount -t tmpfs none /dev/dma_heap && exec \"$0\" doctor --json --path \"$1\"";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", script, DOCTOR]).arg(disk());
+    let report = Report::from(&mut command);
+    report.complains("heap system", "broken", "CONFIG_DMABUF_HEAPS_SYSTEM");
+    assert_eq!((report.status, &report.json["verdict"]), (Some(2), &Value::from("broken")));
+}
+
+#[test]
+fn kernel_configuration_without_the_heap_is_broken() {
+    let mut config = String::new();
+    let running = File::open("/proc/config.gz").expect("the kernel's configuration");
+    GzDecoder::new(running).read_to_string(&mut config).expect("gzip");
+    let other = TempDir::new_in(disk()).expect("a folder");
+    let file = other.path().join("config");
+    fs::write(&file, config.replace("CONFIG_DMABUF_HEAPS_SYSTEM=y", "")).expect("write");
+    let report = Report::of(&disk(), &["--config", file.to_str().expect("UTF-8")]);
+    report.complains("kernel config", "broken", "CONFIG_DMABUF_HEAPS_SYSTEM=y");
+    assert_eq!(report.status, Some(2));
+}
+
+#[test]
+fn file_system_without_inline_encryption_is_slow() {
+    let without = F2fs::mount("noatime");
+    let report = Report::of(&without.place, &[]);
+    report.complains("encryption", "slow", "inlinecrypt");
+    report.concludes(1, "slow");
+
+    let with = F2fs::mount("inlinecrypt");
+    let report = Report::of(&with.place, &[]);
+    assert_eq!(report.find("encryption", "ok").len(), 1, "{:#}", report.json);
+}
+
+/// A file system that encrypts, in a file on the disk.
+struct F2fs {
+    _dir: TempDir,
+    place: PathBuf,
+}
+
+impl F2fs {
+    fn mount(options: &str) -> Self {
+        let dir = TempDir::new_in(disk()).expect("a folder");
+        let (image, place) = (dir.path().join("image"), dir.path().join("mounted"));
+        fs::create_dir(&place).expect("mkdir");
+        File::create(&image).and_then(|file| file.set_len(128 << 20)).expect("an image");
+        let mkfs = Command::new("mkfs.f2fs").args(["-q", "-O", "encrypt"]).arg(&image).output();
+        assert!(mkfs.is_ok_and(|output| output.status.success()), "mkfs.f2fs");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "f2fs", "-o", &format!("loop,{options}")]).arg(image).arg(&place);
+        assert!(mount.status().is_ok_and(|status| status.success()), "mount -o {options}");
+        Self { _dir: dir, place }
+    }
+}
+
+impl Drop for F2fs {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.place).status();
+    }
+}
+
+#[test]
+fn emulated_ufs_device_is_described() {
+    let report = Report::of(&disk(), &[]);
+    let found = report.find("UFS device", "info");
+    let text = found[0]["text"].as_str().expect("text");
+    if env::var("DMABUFIO_DISK").expect("the VM's bus") != "ufs" {
+        assert_eq!(text, "none");
+        return;
+    }
+    // What QEMU's device claims, with the gear and lanes that the driver negotiated.
+    println!("{text}");
+    for fact in ["UFS 4.0", "QEMU UFS", "queue depth 32"] {
+        assert!(text.contains(fact), "{fact} is not in: {text}");
+    }
+}
+
+#[test]
+fn domain_is_told_where_selinux_enforces() {
+    let report = Report::of(&disk(), &[]);
+    let found = report.find("SELinux", "info");
+    let text = found[0]["text"].as_str().expect("text");
+    let wanted = match env::var("DMABUFIO_SELINUX").as_deref() {
+        Ok("1") => "enforcing; this is u:r:su:s0",
+        _ => "off",
+    };
+    assert_eq!(text, wanted);
+}
