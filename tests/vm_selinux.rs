@@ -169,7 +169,10 @@ fn program(domain: &str) -> PathBuf {
     let path = copies.path().join(domain);
     if !path.exists() {
         let unfinished = path.with_extension(format!("{:?}", thread::current().id()));
-        fs::copy(env::current_exe().expect("this program"), &unfinished).expect("copy it");
+        // Not in this process: another test's child would hold it open for writing, and it could not be run.
+        let this = env::current_exe().expect("this program");
+        let copied = Command::new("cp").arg(this).arg(&unfinished).status();
+        assert!(copied.is_ok_and(|status| status.success()), "copy this program");
         let label = format!("u:object_r:{domain}_exec:s0\0");
         setxattr(&unfinished, "security.selinux", label.as_bytes(), XattrFlags::empty())
             .unwrap_or_else(|e| panic!("label a program {label}: {e}"));
