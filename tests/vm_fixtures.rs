@@ -153,7 +153,12 @@ const FIXTURES: &[Fixture] = &[
     },
     Fixture {
         name: "encrypted",
-        file_systems: &["f2fs", "f2fs, inlinecrypt", "ext4", "ext4, inlinecrypt"],
+        file_systems: &[
+            "f2fs, 512-byte sectors",
+            "f2fs, inlinecrypt",
+            "ext4, 4096-byte sectors",
+            "ext4, inlinecrypt",
+        ],
         make: encrypted,
         ..PLAIN
     },
