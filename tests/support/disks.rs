@@ -95,6 +95,8 @@ impl Disks {
     fn mount(&mut self, file_system: &'static str) -> Mount {
         const F2FS: &[&str] = &["-f", "-q", "-O", "extra_attr,encrypt,verity,compression"];
         const EXT4: &[&str] = &["-F", "-q", "-b", "4096", "-O", "encrypt,verity"];
+        // In an inode of 256 bytes an SELinux label takes the room of the data.
+        const INLINE: &[&str] = &["-F", "-q", "-I", "1024", "-O", "inline_data"];
         let (mkfs, args, sector, options) = match file_system {
             "tmpfs" => {
                 let path = self.mount_point(file_system);
@@ -109,7 +111,7 @@ impl Disks {
             "ext4" => ("mkfs.ext4", EXT4, 512, ""),
             "ext4, 4096-byte sectors" => ("mkfs.ext4", EXT4, 4096, ""),
             "ext4, inlinecrypt" => ("mkfs.ext4", EXT4, 512, "inlinecrypt"),
-            "ext4, inline_data" => ("mkfs.ext4", &["-F", "-q", "-O", "inline_data"][..], 512, ""),
+            "ext4, inline_data" => ("mkfs.ext4", INLINE, 512, ""),
             _ => panic!("{file_system}: how is that made?"),
         };
         let image = self.dir.path().join(format!("{file_system}.image"));
