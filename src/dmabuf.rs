@@ -10,7 +10,8 @@ use crate::sys::mmap::Mapping;
 use crate::sys::{ioctl, statx, uapi};
 use rustix::fd::{AsRawFd, BorrowedFd};
 use rustix::fs::{fcntl_get_seals, fcntl_getfl, OFlags, SealFlags};
-use std::fs;
+use std::fs::File;
+use std::io::Read;
 
 /// The seals of the embedded heap's memfds. Their size is fixed for good, so that a mapping of one
 /// cannot fault, and nobody can add a seal that stops writing.
@@ -182,9 +183,12 @@ fn kind(fd: BorrowedFd<'_>, heap: Heap) -> Result<Option<Kind>> {
 /// it too, but on FUSE it waits for the daemon.
 fn is_dma_buf(fd: BorrowedFd<'_>) -> Result<bool> {
     let path = format!("/proc/self/fdinfo/{}", fd.as_raw_fd());
-    match fs::read(&path) {
-        Ok(text) => {
-            Ok(text.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"exp_name:")))
+    // The kernel fills as much of one read as there is, and the lines of a dma-buf are short.
+    let mut text = [0; 1024];
+    match File::open(&path).and_then(|mut info| info.read(&mut text)) {
+        Ok(len) => {
+            let mut lines = text[..len].split(|byte| *byte == b'\n');
+            Ok(lines.any(|line| line.starts_with(b"exp_name:")))
         }
         Err(error) => Err(Error::new(ErrorKind::Io, format!("buffer: read {path}: {error}"))),
     }
