@@ -1,12 +1,12 @@
 //! One file for each subcommand, and what several of them share.
 
 pub mod bench;
-pub mod digest;
 pub mod doctor;
 pub mod load;
 pub mod probe;
 pub mod save;
 pub mod sliced;
+pub mod verify;
 
 use clap::ValueEnum;
 use dmabufio::method::Mode;

@@ -13,7 +13,7 @@ pub struct ConnectArgs {
     #[arg(long, global = true, conflicts_with = "socket")]
     pub local: bool,
 
-    /// With --local: where buffers come from (system, udmabuf or memfd)
+    /// With --local: the heap (system, udmabuf or memfd)
     #[arg(long, global = true, value_name = "HEAP", default_value_t = Heap::System)]
     pub heap: Heap,
 

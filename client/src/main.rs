@@ -3,6 +3,7 @@
 mod commands;
 mod connect;
 mod output;
+mod progress;
 mod size;
 
 use clap::{Parser, Subcommand};
@@ -12,7 +13,8 @@ use std::process::ExitCode;
 
 /// Moves files into and out of dma-bufs past the page cache, and shows what happened
 #[derive(Parser)]
-#[command(version, propagate_version = true)]
+// Not the package's name, which differs and which Soong does not tell.
+#[command(name = "dmabufio", version, propagate_version = true)]
 #[command(after_help = "\
 Examples:
   dmabufio doctor                               what works here, and what to do about the rest

@@ -1,9 +1,9 @@
 //! What the command prints: text for people, or one JSON object for programs.
 
+use crate::progress::Progress;
 use crate::size;
 use anyhow::{Error, Result};
 use dmabufio::transfer::receipt::Receipt;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::json;
 use std::io::{stderr, stdout, ErrorKind, IsTerminal, Write};
@@ -49,17 +49,9 @@ impl Output {
         }
     }
 
-    /// A progress bar over `len` bytes, shown on a terminal only.
-    pub fn progress(&self, len: u64, what: &str) -> ProgressBar {
-        if self.json || !stderr().is_terminal() {
-            return ProgressBar::hidden();
-        }
-        let style = "{msg} {wide_bar} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec}";
-        let bar = ProgressBar::new(len).with_message(what.to_owned());
-        match ProgressStyle::with_template(style) {
-            Ok(style) => bar.with_style(style),
-            Err(_) => bar,
-        }
+    /// The progress of `len` bytes, shown on a terminal only.
+    pub fn progress(&self, len: u64, what: &str) -> Progress {
+        Progress::new(!self.json && stderr().is_terminal(), len, what)
     }
 }
 

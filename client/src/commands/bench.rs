@@ -45,7 +45,7 @@ pub struct Args {
     #[arg(long, default_value = "cold")]
     cache: Cache,
 
-    /// Bytes in one buffer, a multiple of the page size (suffixes K, M, G)
+    /// Bytes in one buffer, whole pages (suffixes K, M, G)
     #[arg(long, value_name = "BYTES", default_value = "32M", value_parser = size::parse)]
     chunk: u64,
 
@@ -109,7 +109,7 @@ pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCo
     } else {
         None
     };
-    let progress = output.progress(0, "measuring");
+    let mut progress = output.progress(0, "measuring");
     for table in &args.table {
         let cases = match (table, &clients) {
             (TableArg::Published, _) => fill::published(&source, args.chunk),
@@ -140,10 +140,10 @@ pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCo
             args.cache,
             args.runs,
             cases,
-            &progress,
+            &mut progress,
         ));
     }
-    progress.finish_and_clear();
+    drop(progress);
     output.result(&report, |out| report.write(out))?;
     Ok(if report.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -21,11 +21,12 @@ use std::process::ExitCode;
 /// Exit status: 0 everything is as it should be, 1 it works but not at full speed, 2 it does not
 /// work.
 #[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
 pub struct Args {
     /// The directory whose file system and disk are looked at
     #[arg(long, value_name = "DIR", default_value = ".")]
     path: PathBuf,
-    /// A kernel configuration to look at, compressed or not, in place of the running kernel's
+    /// A kernel configuration to look at, compressed or not; else the running one
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }

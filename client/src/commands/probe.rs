@@ -19,7 +19,7 @@ pub struct Args {
     /// The file
     file: PathBuf,
 
-    /// Where in the file the load would start, in bytes (suffixes K, M, G)
+    /// Where the load would start, in bytes (suffixes K, M, G)
     #[arg(long, value_name = "BYTES", default_value = "0", value_parser = size::parse)]
     offset: u64,
 

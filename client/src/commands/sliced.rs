@@ -1,11 +1,11 @@
 //! Long transfers in slices, so that progress can be shown between them.
 
+use crate::progress::Progress;
 use anyhow::{Context, Result};
 use dmabufio::extent::{Direction, Extent};
 use dmabufio::transfer::receipt::Receipt;
 use dmabufio::transfer::Durability;
 use dmabufio_client::{Client, Transfer};
-use indicatif::ProgressBar;
 
 /// Bytes in one slice: several pieces of the core, so that slicing costs nothing measurable.
 const SLICE: u64 = 256 << 20;
@@ -16,7 +16,7 @@ pub fn transfer(
     client: &Client,
     transfer: &Transfer<'_>,
     extent: Extent,
-    progress: &ProgressBar,
+    mut progress: Progress,
 ) -> Result<Receipt> {
     let mut total = Receipt::default();
     let mut done = 0;
@@ -36,13 +36,12 @@ pub fn transfer(
             Direction::Save => format!("save {} bytes to offset {}", slice.len, slice.file_offset),
         })?;
         add(&mut total, &receipt);
-        progress.inc(receipt.bytes());
+        progress.add(receipt.bytes());
         if receipt.bytes() < slice.len {
             break;
         }
         done += slice.len;
     }
-    progress.finish_and_clear();
     Ok(total)
 }
 

@@ -6,11 +6,11 @@ use anyhow::{bail, Context, Result};
 use dmabufio::heap::{Allocator, Heap};
 use dmabufio::sys::mmap::{Access, Mapping};
 use dmabufio::sys::sendfile::sendfile;
+use dmabufio::sys::splice::{pipe, splice, splice_into};
 use dmabufio::sys::sysconf::page_size;
 use dmabufio::sys::{ioctl, uapi};
 use rustix::fs::{fcntl_add_seals, ftruncate, memfd_create, MemfdFlags, SealFlags};
 use rustix::io::{pread, Errno};
-use rustix::pipe::{fcntl_setpipe_size, pipe, splice, SpliceFlags};
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
@@ -265,16 +265,13 @@ fn repeat(
 
 /// Moves `len` bytes of `file` from `offset` through a pipe to the start of `memfd`.
 fn splice_all(memfd: &OwnedFd, len: usize, file: BorrowedFd<'_>, offset: u64) -> Result<()> {
-    let (out, into) = pipe().context("pipe")?;
-    fcntl_setpipe_size(&into, PIPE).context("F_SETPIPE_SZ")?;
+    let (out, into) = pipe(PIPE).context("pipe")?;
     repeat(len, "splice", |done, left| {
-        let mut from = offset + done as u64;
-        let flags = SpliceFlags::empty();
-        let filled = splice(file, Some(&mut from), &into, None, left.min(PIPE), flags)?;
-        let mut to = done as u64;
+        let filled = splice(file, offset + done as u64, into.as_fd(), left.min(PIPE))?;
         let mut drained = 0;
         while drained < filled {
-            drained += splice(&out, None, memfd, Some(&mut to), filled - drained, flags)?;
+            let at = (done + drained) as u64;
+            drained += splice_into(memfd.as_fd(), at, out.as_fd(), filled - drained)?;
         }
         Ok(filled)
     })

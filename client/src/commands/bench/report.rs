@@ -29,7 +29,7 @@ impl Spread {
         // Of an even number the mean of the middle two.
         let (low, high) = (sorted[(sorted.len() - 1) / 2], sorted[sorted.len() / 2]);
         Some(Self {
-            median_nanos: low.midpoint(high),
+            median_nanos: low + (high - low) / 2,
             min_nanos: min,
             max_nanos: max,
             samples_nanos: samples,

@@ -2,11 +2,12 @@
 //! them, and counts what each run cost.
 
 use super::report::{per_gib, Figures, Row, Spread, Table};
+use crate::commands::verify::compare;
+use crate::progress::Progress;
 use anyhow::{ensure, Context, Result};
 use clap::ValueEnum;
 use dmabufio::file::cached_pages;
 use dmabufio::sys::sysconf::page_size;
-use indicatif::ProgressBar;
 use rustix::fs::{fadvise, Advice, OFlags};
 use std::fs::{self, File, OpenOptions};
 use std::os::fd::AsFd;
@@ -119,23 +120,9 @@ impl Source {
         &self,
         offset: u64,
         len: u64,
-        mut read: impl FnMut(u64, &mut [u8]) -> Result<()>,
+        read: impl FnMut(u64, &mut [u8]) -> Result<()>,
     ) -> Result<()> {
-        const STEP: usize = 1 << 20;
-        let (mut in_file, mut in_buffer) = (vec![0; STEP], vec![0; STEP]);
-        let mut done = 0;
-        while done < len {
-            let step = STEP.min((len - done) as usize);
-            self.buffered.read_exact_at(&mut in_file[..step], offset + done)?;
-            read(done, &mut in_buffer[..step])?;
-            ensure!(
-                in_file[..step] == in_buffer[..step],
-                "the buffer differs from the file after offset {}",
-                offset + done
-            );
-            done += step as u64;
-        }
-        Ok(())
+        compare(&self.buffered, offset, len, read)
     }
 }
 
@@ -182,11 +169,10 @@ pub fn measure(
     cache: Cache,
     runs: u32,
     mut cases: Vec<Case<'_>>,
-    progress: &ProgressBar,
+    progress: &mut Progress,
 ) -> Table {
-    progress.set_message(format!("measuring {id}"));
     let round: u64 = cases.iter().map(|case| case.bytes).sum();
-    progress.inc_length(round * u64::from(runs + 1));
+    progress.extend(round * u64::from(runs + 1), format!("measuring {id}"));
     let mut records: Vec<Record> = cases.iter().map(|_| Record::default()).collect();
     for round in 0..=runs {
         for (case, record) in cases.iter_mut().zip(&mut records) {
@@ -198,7 +184,7 @@ pub fn measure(
                 };
                 record.error = done.err().map(|error| format!("{error:#}"));
             }
-            progress.inc(case.bytes);
+            progress.add(case.bytes);
         }
     }
     let rows = cases.into_iter().zip(records).map(|(case, record)| record.finish(case)).collect();
