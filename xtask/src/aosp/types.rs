@@ -22,9 +22,6 @@ const LIBBINDER: (&str, &str) = ("binder_ndk", "=0.2.0");
 /// The crates that are built under Soong.
 const CRATES: [&str; 3] = ["binder_shim", "dmabufio", "dmabufio_client"];
 
-/// The program of the service.
-const SERVICE: &str = "dmabufio-service";
-
 /// The folders that hold their sources, and what these include.
 const FOLDERS: [&str; 4] = ["src", "binder", "client", "kernel/configs/device"];
 
@@ -142,15 +139,7 @@ pub fn android() -> Result<()> {
         command,
         "type-checking for aarch64-linux-android",
         flavour,
-        // The command is not built by Soong.
-        &[
-            "-Zbuild-std=std,panic_abort",
-            "--target",
-            "aarch64-linux-android",
-            "--lib",
-            "--bin",
-            SERVICE,
-        ],
+        &["-Zbuild-std=std,panic_abort", "--target", "aarch64-linux-android"],
     )
 }
 
