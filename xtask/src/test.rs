@@ -2,6 +2,7 @@
 //!
 //! A layer that cannot run is a failure, never a skip: nobody reads the skips of a green run.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, Error, Result};
@@ -13,8 +14,9 @@ use crate::{aosp, exec};
 pub mod count;
 mod guest;
 mod host;
+mod junit;
 
-use count::Tally;
+use count::{Case, Tally};
 
 /// Arguments of `cargo xtask test`; all layers unless some are named.
 #[derive(Debug, clap::Args)]
@@ -28,6 +30,9 @@ pub struct Args {
     /// What only Android's own tools can judge
     #[arg(long)]
     aosp: bool,
+    /// Write the results to this file as JUnit XML too, for CI systems
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
 }
 
 /// One line of the table.
@@ -35,8 +40,16 @@ pub struct Args {
 pub struct Row {
     layer: &'static str,
     what: String,
-    tally: Tally,
+    cases: Vec<Case>,
     time: Duration,
+    /// What it ran on: name and value.
+    properties: Vec<(&'static str, String)>,
+}
+
+impl Row {
+    fn tally(&self) -> Tally {
+        Tally::of(&self.cases)
+    }
 }
 
 /// Collects the lines of the table.
@@ -48,23 +61,34 @@ pub struct Table {
 }
 
 impl Table {
-    /// Runs `work` and adds its line. An error is printed and counts as a failed test.
+    /// Runs a check and adds its line. An error is printed and counts as a failed test.
+    pub fn check(
+        &mut self,
+        layer: &'static str,
+        what: impl Into<String>,
+        work: impl FnOnce() -> Result<()>,
+    ) {
+        let what = what.into();
+        self.row(layer, what.clone(), || work().map(|()| vec![Case::passed(what)]));
+    }
+
+    /// As [`Table::check`], for what consists of many tests.
     pub fn row(
         &mut self,
         layer: &'static str,
         what: impl Into<String>,
-        work: impl FnOnce() -> Result<Tally>,
+        work: impl FnOnce() -> Result<Vec<Case>>,
     ) {
         let what = what.into();
         if exec::interrupted().is_some() {
             return;
         }
         let start = Instant::now();
-        let tally = work().unwrap_or_else(|error| {
+        let cases = work().unwrap_or_else(|error| {
             self.note(layer, &what, &error);
-            Tally::one(false)
+            vec![Case::failed(&what, format!("{error:#}"))]
         });
-        self.rows.push(Row { layer, what, tally, time: start.elapsed() });
+        self.add(layer, what, cases, start.elapsed());
     }
 
     /// Adds a line for what a shared piece of work found.
@@ -72,10 +96,10 @@ impl Table {
         &mut self,
         layer: &'static str,
         what: impl Into<String>,
-        tally: Tally,
+        cases: Vec<Case>,
         time: Duration,
     ) {
-        self.rows.push(Row { layer, what: what.into(), tally, time });
+        self.rows.push(Row { layer, what: what.into(), cases, time, properties: Vec::new() });
     }
 
     /// Prints an error and remembers what it means for the exit status.
@@ -85,7 +109,7 @@ impl Table {
     }
 
     fn total(&self) -> Tally {
-        self.rows.iter().map(|row| row.tally).sum()
+        self.rows.iter().map(Row::tally).sum()
     }
 
     fn print(&self) {
@@ -94,8 +118,9 @@ impl Table {
             "\n{:<6} {:<width$} {:>7} {:>7} {:>8} {:>14}",
             "layer", "what", "passed", "failed", "skipped", "time"
         );
-        for Row { layer, what, tally, time } in &self.rows {
-            let Tally { passed, failed, skipped } = tally;
+        for row in &self.rows {
+            let Row { layer, what, time, .. } = row;
+            let Tally { passed, failed, skipped } = row.tally();
             println!(
                 "{layer:<6} {what:<width$} {passed:>7} {failed:>7} {skipped:>8} {:>14}",
                 exec::elapsed(*time)
@@ -136,14 +161,16 @@ pub fn run(args: &Args) -> Result<u8> {
     }
     if all || args.aosp {
         for check in android_checks() {
-            table.row("aosp", check.clone(), || {
-                aosp::run(Android::try_parse_from(["aosp", &check])?.args)?;
-                Ok(Tally::one(true))
+            table.check("aosp", check.clone(), || {
+                aosp::run(Android::try_parse_from(["aosp", &check])?.args).map(drop)
             });
         }
     }
     if let Some(signal) = exec::interrupted() {
         bail!("interrupted by signal {signal}");
+    }
+    if let Some(path) = &args.junit {
+        junit::write(path, &table.rows)?;
     }
     table.print();
     let total = table.total();

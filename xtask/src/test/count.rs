@@ -1,6 +1,7 @@
-//! Counts test results in what test programs print: libtest's closing line and TAP.
+//! Reads the results in what test programs print: libtest's lines and TAP.
 
 use std::iter::Sum;
+use std::mem::take;
 use std::ops::Add;
 
 /// How many tests passed, failed and were skipped.
@@ -15,9 +16,14 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// The tally of one check.
-    pub fn one(passed: bool) -> Self {
-        Tally { passed: usize::from(passed), failed: usize::from(!passed), skipped: 0 }
+    /// Counts cases.
+    pub fn of(cases: &[Case]) -> Self {
+        let count = |outcome| cases.iter().filter(|case| case.outcome == outcome).count();
+        Tally {
+            passed: count(Outcome::Passed),
+            failed: count(Outcome::Failed),
+            skipped: count(Outcome::Skipped),
+        }
     }
 }
 
@@ -39,21 +45,90 @@ impl Sum for Tally {
     }
 }
 
-/// The results in the output of a program that ended with success or not. A program that failed without a failed
-/// test, or said nothing that can be counted, counts as one failed test.
-pub fn count(output: &str, success: bool) -> Tally {
-    let tally: Tally = output.lines().filter_map(|line| libtest(line).or_else(|| tap(line))).sum();
-    let silent = tally == Tally::default();
-    if (!success && tally.failed == 0)
+/// What became of a test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It passed.
+    Passed,
+    /// It failed, or its program died.
+    Failed,
+    /// It was not run, and said so.
+    Skipped,
+}
+
+/// One test.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Case {
+    /// Its name, unique within its program only.
+    pub name: String,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// What a failed one printed, or its whole program where that is not known. Why one was skipped.
+    pub output: String,
+}
+
+impl Case {
+    fn new(name: impl Into<String>, outcome: Outcome) -> Self {
+        Case { name: name.into(), outcome, output: String::new() }
+    }
+
+    /// A check that passed.
+    pub fn passed(name: impl Into<String>) -> Self {
+        Self::new(name, Outcome::Passed)
+    }
+
+    /// A check that failed, and why.
+    pub fn failed(name: impl Into<String>, why: impl Into<String>) -> Self {
+        Case { output: why.into(), ..Self::new(name, Outcome::Failed) }
+    }
+}
+
+/// The tests in the output of a program that ended with success or not. A program that failed without a failed test,
+/// or said nothing that can be counted, is one failed test more.
+pub fn cases(output: &str, success: bool) -> Vec<Case> {
+    let mut all = Vec::new();
+    // Those of the test program at hand, which says in its closing line how many there are.
+    let mut listed = Vec::new();
+    for line in output.lines() {
+        if let Some(tally) = closing(line) {
+            all.append(&mut complete(take(&mut listed), tally));
+        } else if let Some(case) = libtest(line) {
+            listed.push(case);
+        } else if let Some(case) = tap(line) {
+            all.push(case);
+        }
+    }
+    // A program that died has no closing line.
+    all.append(&mut listed);
+    for case in all.iter_mut().filter(|case| case.outcome == Outcome::Failed) {
+        case.output = printed(output, &case.name).unwrap_or(output).to_owned();
+    }
+    let silent = all.is_empty();
+    if (!success && Tally::of(&all).failed == 0)
         || (success && silent && !output.contains("test result: ok."))
     {
-        return tally + Tally::one(false);
+        all.push(Case::failed("the program as a whole", output));
     }
-    tally
+    all
+}
+
+/// Makes a list agree with the closing line, which is right where a test has written into the lines of the list.
+fn complete(listed: Vec<Case>, tally: Tally) -> Vec<Case> {
+    let parts = [
+        (Outcome::Passed, tally.passed),
+        (Outcome::Failed, tally.failed),
+        (Outcome::Skipped, tally.skipped),
+    ];
+    let part = |(outcome, count): (Outcome, usize)| {
+        let named = listed.iter().filter(move |case| case.outcome == outcome).cloned();
+        let unnamed = (1..).map(move |i| Case::new(format!("unnamed {i}"), outcome));
+        named.chain(unnamed).take(count)
+    };
+    parts.into_iter().flat_map(part).collect()
 }
 
 /// `test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s`
-fn libtest(line: &str) -> Option<Tally> {
+fn closing(line: &str) -> Option<Tally> {
     let (_, counts) = line.trim().strip_prefix("test result: ")?.split_once(". ")?;
     let number = |what: &str| {
         counts
@@ -64,22 +139,54 @@ fn libtest(line: &str) -> Option<Tally> {
     Some(Tally { passed: number("passed"), failed: number("failed"), skipped: number("ignored") })
 }
 
-/// `ok 1 - what`, `not ok 2 - what`, `ok 3 - what # SKIP why`
-fn tap(line: &str) -> Option<Tally> {
-    let (passed, rest) = match line.strip_prefix("not ok ") {
-        Some(rest) => (false, rest),
-        None => (true, line.strip_prefix("ok ")?),
-    };
-    rest.split_whitespace().next()?.parse::<usize>().ok()?;
-    if passed && rest.to_ascii_uppercase().contains("# SKIP") {
-        return Some(Tally { skipped: 1, ..Tally::default() });
+/// `test a ... ok`, `test a ... FAILED`, `test a ... ignored, why`
+fn libtest(line: &str) -> Option<Case> {
+    let (name, outcome) = line.strip_prefix("test ")?.rsplit_once(" ... ")?;
+    let name = name.strip_suffix(" - should panic").unwrap_or(name);
+    match outcome {
+        "ok" => Some(Case::passed(name)),
+        "FAILED" => Some(Case::new(name, Outcome::Failed)),
+        _ => {
+            let why = outcome.strip_prefix("ignored")?.trim_start_matches(", ").to_owned();
+            Some(Case { output: why, ..Case::new(name, Outcome::Skipped) })
+        }
     }
-    Some(Tally::one(passed))
+}
+
+/// `ok 1 - what`, `not ok 2 - what`, `ok 3 - what # SKIP why`
+fn tap(line: &str) -> Option<Case> {
+    let (outcome, rest) = match line.strip_prefix("not ok ") {
+        Some(rest) => (Outcome::Failed, rest),
+        None => (Outcome::Passed, line.strip_prefix("ok ")?),
+    };
+    let (number, name) = rest.split_once(' ').unwrap_or((rest, rest));
+    number.parse::<usize>().ok()?;
+    let name = name.trim_start_matches("- ");
+    let skipped = name.to_ascii_uppercase().find("# SKIP").filter(|_| outcome == Outcome::Passed);
+    Some(match skipped {
+        Some(at) => Case {
+            output: name[at + "# SKIP".len()..].trim().to_owned(),
+            ..Case::new(name[..at].trim(), Outcome::Skipped)
+        },
+        None => Case::new(name, outcome),
+    })
+}
+
+/// What libtest repeats of a failed test: from `---- NAME stdout ----` to the next such line or the list of failures.
+fn printed<'a>(output: &'a str, name: &str) -> Option<&'a str> {
+    let head = format!("---- {name} stdout ----\n");
+    let (_, rest) = output.split_once(&head)?;
+    let end = ["\n---- ", "\nfailures:\n"].into_iter().filter_map(|next| rest.find(next)).min();
+    Some(rest[..end.unwrap_or(rest.len())].trim_end())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn count(output: &str, success: bool) -> Tally {
+        Tally::of(&cases(output, success))
+    }
 
     fn tally(passed: usize, failed: usize, skipped: usize) -> Tally {
         Tally { passed, failed, skipped }
@@ -103,7 +210,7 @@ test result: FAILED. 2 passed; 4 failed; 0 ignored; 0 measured; 0 filtered out; 
 
     #[test]
     fn dead_program_is_a_failure() {
-        assert_eq!(count("running 3 tests\ntest a ... ok\n", false), tally(0, 1, 0));
+        assert_eq!(count("running 3 tests\ntest a ... ok\n", false), tally(1, 1, 0));
         assert_eq!(count("test result: ok. 2 passed; 0 failed; 0 ignored", false), tally(2, 1, 0));
     }
 
@@ -120,5 +227,47 @@ test result: FAILED. 2 passed; 4 failed; 0 ignored; 0 measured; 0 filtered out; 
     #[test]
     fn words_that_start_with_ok_are_not_tap() {
         assert_eq!(count("ok then\nok 1 - a\n", true), tally(1, 0, 0));
+    }
+
+    #[test]
+    fn cases_have_their_names_and_their_output() {
+        let output = "\
+running 3 tests
+test a::b ... ok
+test c - should panic ... FAILED
+test d ... ignored, too slow
+
+failures:
+
+---- c stdout ----
+why it
+failed
+
+failures:
+    c
+
+test result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s
+ok 1 - e f
+ok 2 - g # SKIP no heap
+";
+        let skipped =
+            |name, why: &str| Case { output: why.to_owned(), ..Case::new(name, Outcome::Skipped) };
+        assert_eq!(
+            cases(output, false),
+            [
+                Case::passed("a::b"),
+                Case::failed("c", "why it\nfailed"),
+                skipped("d", "too slow"),
+                Case::passed("e f"),
+                skipped("g", "no heap"),
+            ]
+        );
+    }
+
+    #[test]
+    fn closing_line_decides_where_lines_are_broken() {
+        let output =
+            "test a ... noise\nok\ntest b ... ok\ntest result: ok. 2 passed; 0 failed; 0 ignored";
+        assert_eq!(cases(output, true), [Case::passed("b"), Case::passed("unnamed 1")]);
     }
 }

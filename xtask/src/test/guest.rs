@@ -6,9 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{bail, Context, Result};
+use anyhow::{bail, ensure, Context, Result};
 
-use super::count::{count, Tally};
+use super::count::{cases, Case, Outcome};
 use super::Table;
 use crate::cache::RunDir;
 use crate::cargo::Artifact;
@@ -54,7 +54,8 @@ pub fn run(table: &mut Table) {
             return;
         }
     };
-    table.add("vm", "building the programs", Tally::one(true), start.elapsed());
+    let what = "building the programs";
+    table.add("vm", what, vec![Case::passed(what)], start.elapsed());
 
     let mut combinations = Vec::new();
     for kernel in [Flavour::Patched, Flavour::Stock] {
@@ -115,20 +116,36 @@ fn combination(table: &mut Table, options: &Options, product: &Path, programs: &
     let start = Instant::now();
     let outcome =
         list(out, programs).and_then(|()| vm::boot(options, Some(product), "sh vm/jobs/tests.sh"));
+    let first = table.rows.len();
     let mut spent = Duration::ZERO;
     for program in programs {
-        let (tally, time) = result(out, &program.name);
-        if outcome.is_ok() || tally.passed > 0 {
-            table.add("vm", format!("{name}: {}", program.name), tally, time);
+        let (cases, time) = result(out, &program.name);
+        if outcome.is_ok() || cases.iter().any(|case| case.outcome == Outcome::Passed) {
+            table.add("vm", format!("{name}: {}", program.name), cases, time);
         }
         spent += time;
     }
     let left = start.elapsed().saturating_sub(spent);
-    table.row("vm", format!("{name}: boot, service, kernel log"), || {
-        Ok(Tally::one(vm::report(&outcome?)))
+    table.check("vm", format!("{name}: boot, service, kernel log"), || {
+        let outcome = outcome?;
+        ensure!(
+            vm::report(&outcome),
+            "the service ended with status {:?}, and the kernel complained: {}",
+            outcome.service,
+            outcome.complaints.join("\n")
+        );
+        Ok(())
     });
     if let Some(row) = table.rows.last_mut() {
         row.time = left;
+    }
+    for row in table.rows.iter_mut().skip(first) {
+        row.properties = vec![
+            ("kernel", kernel.to_string()),
+            ("disk", disk.to_string()),
+            ("fs", fs.to_string()),
+            ("selinux", if options.selinux { "enforcing" } else { "off" }.to_owned()),
+        ];
     }
 }
 
@@ -144,15 +161,15 @@ fn list(out: &Path, programs: &[&Program]) -> Result<()> {
 }
 
 /// What the guest's job left about one program.
-fn result(out: &Path, name: &str) -> (Tally, Duration) {
+fn result(out: &Path, name: &str) -> (Vec<Case>, Duration) {
     let read = |suffix: &str| {
         fs::read(out.join(format!("{name}.{suffix}")))
             .map(|text| String::from_utf8_lossy(&text).into_owned())
     };
     let output = read("log").unwrap_or_default();
     let number = |suffix: &str| read(suffix).ok().and_then(|text| text.trim().parse::<u64>().ok());
-    let tally = count(&output, number("status") == Some(0));
-    (tally, Duration::from_secs(number("seconds").unwrap_or(0)))
+    let cases = cases(&output, number("status") == Some(0));
+    (cases, Duration::from_secs(number("seconds").unwrap_or(0)))
 }
 
 /// Builds the tests that run in the guest.
@@ -227,7 +244,7 @@ mod tests {
     #[test]
     fn program_without_a_result_failed() -> Result<()> {
         let dir = tempfile::tempdir()?;
-        assert_eq!(result(dir.path(), "x").0, Tally::one(false));
+        assert_eq!(result(dir.path(), "x").0, [Case::failed("the program as a whole", "")]);
         Ok(())
     }
 }
