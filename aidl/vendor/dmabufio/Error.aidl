@@ -26,7 +26,10 @@ enum Error {
     BUSY = 2,
     /** Not enough memory. */
     NO_MEMORY = 3,
-    /** No space, or no quota, on the file system of the file (ENOSPC, EDQUOT). */
+    /**
+     * No space, or no quota, on the file system of the file (ENOSPC, EDQUOT), or the file would be
+     * larger than a file can be there (EFBIG).
+     */
     NO_SPACE = 4,
     /** The I/O failed. The errno is in the message. */
     IO = 5,

@@ -89,8 +89,9 @@ interface IDmabufIo {
      * @return which bytes moved, by which path, and why.
      * @throws EX_ILLEGAL_ARGUMENT if an extent is malformed, out of range or overlaps another, if
      *         the buffer is not a dma-buf or lacks the access that the direction needs, if the file
-     *         is not regular or lacks the access that the direction needs, or if an enum has an
-     *         unknown value. The message names the operand.
+     *         is not regular or lacks the access that the direction needs, if an enum has an unknown
+     *         value, if a LOAD asks for durability, or if the tag is not printable ASCII or too
+     *         long. The message names the operand.
      * @throws EX_NULL_POINTER if a descriptor is missing.
      * @throws EX_SECURITY if the kernel refuses access to the file or the buffer.
      * @throws EX_UNSUPPORTED_OPERATION if the digest is not in Capabilities.digests, or no method
