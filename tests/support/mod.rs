@@ -6,6 +6,7 @@
 pub mod attachment;
 pub mod disks;
 pub mod fixture;
+#[path = "../../vts/fuse.rs"]
 pub mod fuse;
 
 use dmabufio::dmabuf::DmaBuf;

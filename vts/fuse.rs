@@ -1,13 +1,18 @@
-//! A file served by a FUSE daemon of this process, made of `/dev/fuse` and `mount(8)`.
+//! A file served by a FUSE daemon of this process, made of `/dev/fuse` and `mount(2)`. For VTS and for the tests of the VM.
 //!
 //! Source of the protocol: `include/uapi/linux/fuse.h`.
 
-use rustix::io::{fcntl_setfd, FdFlags};
+#![allow(dead_code, reason = "each test program uses a part of it")]
+#![allow(
+    deprecated,
+    reason = "AOSP's rustix has no feature `mount`, only what it moved there from `fs`"
+)]
+
+use rustix::fs::{mount, unmount, MountFlags, UnmountFlags};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -18,6 +23,7 @@ const FUSE_STATFS: u32 = 17;
 const FUSE_RELEASE: u32 = 18;
 const FUSE_FLUSH: u32 = 25;
 const FUSE_INIT: u32 = 26;
+const EIO: i32 = 5;
 const ENOSYS: i32 = 38;
 
 /// Longer than any test takes.
@@ -32,6 +38,7 @@ pub struct FuseFile {
 }
 
 /// How the daemon answers.
+#[derive(Default)]
 struct Daemon {
     /// What it has, if it answers anything but what opening and closing take.
     content: Option<Vec<u8>>,
@@ -39,19 +46,20 @@ struct Daemon {
     size: u64,
     /// How long each read takes, which the kernel makes page by page here.
     delay: Duration,
+    /// Whether each read fails.
+    fails: bool,
 }
 
 impl FuseFile {
     /// A file whose content never comes.
     pub fn stalling(dir: &Path) -> Self {
-        let (content, delay) = (None, Duration::ZERO);
-        Self::mount(dir.join("stalling"), Daemon { content, size: SIZE, delay })
+        Self::mount(dir.join("stalling"), Daemon { size: SIZE, ..Daemon::default() })
     }
 
     /// A file of [`SIZE`] bytes of which no more than `content` ever comes.
     pub fn stalling_after(dir: &Path, content: &[u8]) -> Self {
-        let (content, delay) = (Some(content.to_owned()), Duration::ZERO);
-        Self::mount(dir.join("stalling-after"), Daemon { content, size: SIZE, delay })
+        let content = Some(content.to_owned());
+        Self::mount(dir.join("stalling-after"), Daemon { content, size: SIZE, ..Daemon::default() })
     }
 
     /// A read-only file.
@@ -62,28 +70,28 @@ impl FuseFile {
     /// A read-only file, each page of which takes `delay`.
     pub fn slow(dir: &Path, content: &[u8], delay: Duration) -> Self {
         let (content, size) = (Some(content.to_owned()), content.len() as u64);
-        Self::mount(dir.join("answering"), Daemon { content, size, delay })
+        Self::mount(dir.join("answering"), Daemon { content, size, delay, fails: false })
+    }
+
+    /// A file of [`SIZE`] bytes, each read of which fails with `EIO`.
+    pub fn failing(dir: &Path) -> Self {
+        let daemon =
+            Daemon { content: Some(Vec::new()), size: SIZE, fails: true, ..Daemon::default() };
+        Self::mount(dir.join("failing"), daemon)
     }
 
     fn mount(path: PathBuf, daemon: Daemon) -> Self {
         File::create(&path).expect("a file to mount on");
         let device = OpenOptions::new().read(true).write(true).open("/dev/fuse").expect("FUSE");
-        // mount(8) hands it to the kernel.
-        fcntl_setfd(&device, FdFlags::empty()).expect("F_SETFD");
         let fd = device.as_raw_fd();
         let options = format!("fd={fd},rootmode=100644,user_id=0,group_id=0,allow_other");
-        let mount = Command::new("mount")
-            .args(["-i", "-t", "fuse", "-o", &options, "test"])
-            .arg(&path)
-            .status();
-        assert!(mount.is_ok_and(|status| status.success()), "mount FUSE");
-        fcntl_setfd(&device, FdFlags::CLOEXEC).expect("F_SETFD");
-        thread::spawn(move || serve(OwnedFd::from(device).into(), &daemon));
+        mount("test", &path, "fuse", MountFlags::empty(), options).expect("mount FUSE");
+        thread::spawn(move || serve(device, &daemon));
         // A test that fails while a thread of its own waits for the file must not wait for ever.
         let stale = path.clone();
         thread::spawn(move || {
             thread::sleep(PATIENCE);
-            unmount(&stale);
+            end(&stale);
         });
         Self { path }
     }
@@ -91,13 +99,13 @@ impl FuseFile {
 
 impl Drop for FuseFile {
     fn drop(&mut self) {
-        unmount(&self.path);
+        end(&self.path);
     }
 }
 
 /// A forced unmount ends the connection: the daemon's read fails, and so do all requests.
-fn unmount(path: &Path) {
-    let _ = Command::new("umount").args(["-q", "-f", "-l"]).arg(path).status();
+fn end(path: &Path) {
+    let _ = unmount(path, UnmountFlags::FORCE | UnmountFlags::DETACH);
 }
 
 fn serve(mut device: File, daemon: &Daemon) {
@@ -105,12 +113,13 @@ fn serve(mut device: File, daemon: &Daemon) {
     while let Ok(len) = device.read(&mut request) {
         let word = |at: usize| u32::from_le_bytes(request[at..at + 4].try_into().expect("4"));
         assert!(len >= 40, "a request has a header");
-        let body = match (word(4), &daemon.content) {
-            (FUSE_INIT, _) => Some(init()),
-            (FUSE_GETATTR, _) => Some(attributes(daemon.size)),
+        let answer = match (word(4), &daemon.content) {
+            (FUSE_INIT, _) => Ok(init()),
+            (FUSE_GETATTR, _) => Ok(attributes(daemon.size)),
             // File handle 0, no flags.
-            (FUSE_OPEN, _) => Some(vec![0; 16]),
-            (FUSE_FLUSH | FUSE_RELEASE, _) => Some(Vec::new()),
+            (FUSE_OPEN, _) => Ok(vec![0; 16]),
+            (FUSE_FLUSH | FUSE_RELEASE, _) => Ok(Vec::new()),
+            (FUSE_READ, _) if daemon.fails => Err(EIO),
             (FUSE_READ, Some(all)) => {
                 // Offset and size of `struct fuse_read_in`; the offset is below 4 GiB.
                 let start = all.len().min(word(48) as usize);
@@ -119,16 +128,16 @@ fn serve(mut device: File, daemon: &Daemon) {
                     continue;
                 }
                 thread::sleep(daemon.delay);
-                Some(all[start..end].to_owned())
+                Ok(all[start..end].to_owned())
             }
             // `struct fuse_statfs_out`.
-            (FUSE_STATFS, Some(_)) => Some(vec![0; 80]),
+            (FUSE_STATFS, Some(_)) => Ok(vec![0; 80]),
             (FUSE_READ | FUSE_STATFS, None) => continue,
-            _ => None,
+            _ => Err(ENOSYS),
         };
         let unique = &request[8..16];
-        let error = if body.is_some() { 0 } else { -ENOSYS };
-        let body = body.unwrap_or_default();
+        let error = answer.as_ref().err().map_or(0, |errno| -errno);
+        let body = answer.unwrap_or_default();
         let mut reply = Vec::new();
         reply.extend_from_slice(&(16 + body.len() as u32).to_le_bytes());
         reply.extend_from_slice(&error.to_le_bytes());
