@@ -18,8 +18,8 @@ use std::time::Duration;
 
 /// What `/proc/PID/stat` counts CPU time in, on every architecture of Linux (`USER_HZ`).
 const TICK: Duration = Duration::from_millis(10);
-/// The service's name as `/proc/PID/comm` cuts it.
-const SERVICE_COMM: &str = "dmabufio-servic";
+/// The service's names, built by Cargo and on Android, as `/proc/PID/comm` cuts them.
+const SERVICE_COMM: [&str; 2] = ["dmabufio-servic", "vendor.dmabufio"];
 
 /// Whether the page cache holds the file before a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -217,7 +217,7 @@ pub fn services() -> Vec<u32> {
     let pids = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let is_service = |pid: &u32| {
         fs::read_to_string(format!("/proc/{pid}/comm"))
-            .is_ok_and(|name| name.trim_end() == SERVICE_COMM)
+            .is_ok_and(|name| SERVICE_COMM.contains(&name.trim_end()))
     };
     pids.filter(is_service).collect()
 }
