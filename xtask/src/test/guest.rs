@@ -26,9 +26,6 @@ const PREFIX: &str = "vm_";
 const PATCHED: &str = "vm_patched";
 /// Of those, the ones that make no sense without SELinux.
 const SELINUX: &str = "vm_selinux";
-/// What is not run with SELinux enforced, beside the kernel's selftest: the one looks for the service among the
-/// processes, the other has the kernel add and remove disks, and the policy for the VM has no rules for either.
-const NOT_SELINUX: &str = "vm_patched_bench";
 /// What makes the kernel's selftest look that the ioctl is not there.
 const STOCK: &str = "--stock";
 
@@ -78,11 +75,8 @@ pub fn run(table: &mut Table) {
             .filter(|program| whole || program.name == EVERYWHERE)
             .filter(|program| kernel != Flavour::Stock || !program.name.starts_with(PATCHED))
             .filter(|program| selinux || !program.name.starts_with(SELINUX))
-            .filter(|program| !selinux || program.name != NOT_SELINUX)
             .chain(
-                selftest
-                    .iter()
-                    .filter(|test| !selinux && (test.args == STOCK) == (kernel == Flavour::Stock)),
+                selftest.iter().filter(|test| (test.args == STOCK) == (kernel == Flavour::Stock)),
             )
             .collect();
         let label = if selinux { "-selinux" } else { "" };
