@@ -11,7 +11,7 @@ mod support;
 use binder_shim::{describe, lookup_within, pfd, Strong};
 use dmabufio::heap::{Allocator, Heap};
 use dmabufio::service::INSTANCE;
-use rustix::fs::{ftruncate, memfd_create, setxattr, MemfdFlags, XattrFlags};
+use rustix::fs::{fgetxattr, ftruncate, memfd_create, setxattr, MemfdFlags, XattrFlags};
 use std::env;
 use std::fs::{self, OpenOptions};
 use std::io::{stdin, Read, Write};
@@ -23,7 +23,8 @@ use std::thread;
 use std::time::Duration;
 use tempfile::TempDir;
 use vendor_dmabufio::aidl::vendor::dmabufio::{
-    BufferDesc::BufferDesc, Extent::Extent, IDmabufIo::IDmabufIo, TransferRequest::TransferRequest,
+    BufferDesc::BufferDesc, Direction::Direction, Extent::Extent, IDmabufIo::IDmabufIo,
+    TransferRequest::TransferRequest,
 };
 
 const LEN: usize = 65_536;
@@ -58,6 +59,14 @@ fn client_passes_every_step() {
         let output = run("system_server", step, false, dir.path());
         assert!(output.status.success(), "{step}: {}", text(&output));
     }
+}
+
+/// With the option of `sepolicy/system_ext`, whose policy the VM has.
+#[test]
+fn snapshot_with_a_type_of_its_own_is_saved() {
+    let dir = support::scratch();
+    let output = run("system_server", "save_snapshot", false, dir.path());
+    assert!(output.status.success(), "{}", text(&output));
 }
 
 #[test]
@@ -208,6 +217,7 @@ fn take(step: &str, dir: &Path) -> Result<(), String> {
         "load_file" => load(file(&path, TEST_FILE, true)?),
         "load_snapshot" => load(file(&path, "system_data_file", false)?),
         "load_writable_snapshot" => load(file(&path, "system_data_file", true)?),
+        "save_snapshot" => save_snapshot(dir),
         "pass_on_descriptor" => {
             let file = memfd_create("isolated", MemfdFlags::CLOEXEC).expect("memfd");
             ftruncate(&file, LEN as u64).expect("truncate");
@@ -241,21 +251,50 @@ fn file(path: &Path, label: &str, writable: bool) -> Result<OwnedFd, String> {
     Ok(file.map_err(|e| e.to_string())?.into())
 }
 
+/// Saves a buffer to a file in a folder that is made as system_server makes that of its snapshots.
+fn save_snapshot(dir: &Path) -> Result<(), String> {
+    let user = dir.join("user");
+    fs::create_dir(&user).map_err(|e| e.to_string())?;
+    let label = b"u:object_r:system_data_file:s0\0";
+    setxattr(&user, "security.selinux", label, XattrFlags::empty())
+        .map_err(|e| format!("label a folder: {e}"))?;
+    let snapshots = user.join("snapshots");
+    fs::create_dir(&snapshots).map_err(|e| e.to_string())?;
+    let path = snapshots.join("1.snapshot");
+    let file = fs::File::create(&path).map_err(|e| e.to_string())?;
+
+    let mut label = [0; 64];
+    let len = fgetxattr(&file, "security.selinux", &mut label).map_err(|e| e.to_string())?;
+    assert_eq!(&label[..len], b"u:object_r:dmabufio_snapshot_data_file:s0\0");
+    let saved = transfer(file.into(), Direction::SAVE);
+    let stored = fs::read(&path).map_err(|e| e.to_string())?;
+    // su removes what is left, and may not touch a file of system_server.
+    fs::remove_dir_all(&user).map_err(|e| e.to_string())?;
+    saved?;
+    assert_eq!(stored, vec![0; LEN]);
+    Ok(())
+}
+
 fn service() -> Result<Strong<dyn IDmabufIo>, String> {
     lookup_within(INSTANCE, Duration::from_secs(10)).map_err(|status| describe(&status))
 }
 
 fn load(file: OwnedFd) -> Result<(), String> {
+    transfer(file, Direction::LOAD)
+}
+
+fn transfer(file: OwnedFd, direction: Direction) -> Result<(), String> {
     let service = service()?;
     let desc = BufferDesc { size: LEN as i64, tag: "selinux".to_owned() };
     let buffer = service.allocate(&desc).map_err(|status| describe(&status))?;
-    let load = TransferRequest {
+    let request = TransferRequest {
         buffer: buffer.fd,
         file: Some(pfd(file)),
         extents: vec![Extent { fileOffset: 0, bufferOffset: 0, length: LEN as i64 }],
+        direction,
         ..Default::default()
     };
-    let receipt = service.transfer(&load).map_err(|status| describe(&status))?;
+    let receipt = service.transfer(&request).map_err(|status| describe(&status))?;
     assert_eq!(receipt.bytes, LEN as i64);
     Ok(())
 }

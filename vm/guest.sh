@@ -90,7 +90,9 @@ done <vm/mounts
 
 # As on a phone: every process may open these, policy decides who may use them.
 chmod 0666 /dev/binderfs/binder
-[ -e /dev/dma_heap/system ] && chmod 0444 /dev/dma_heap/system
+for node in /dev/dma_heap/system /dev/udmabuf; do
+    [ ! -e "$node" ] || chmod 0444 "$node"
+done
 
 if [ "$DMABUFIO_SELINUX" = 1 ]; then
     stage "labelling files and enforcing the SELinux policy"

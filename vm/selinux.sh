@@ -23,6 +23,7 @@ enforce() {
         chcon -R u:object_r:dmabuf_heap_device:s0 /dev/dma_heap || return
         [ ! -e /dev/dma_heap/system ] || chcon u:object_r:dmabuf_system_heap_device:s0 /dev/dma_heap/system || return
     fi
+    [ ! -e /dev/udmabuf ] || chcon u:object_r:vendor_udmabuf_device:s0 /dev/udmabuf || return
     # What tests write there is labelled as the files of an application are.
     chcon u:object_r:app_data_file:s0 "$DMABUFIO_TEST_DIR" || return
 

@@ -2,6 +2,8 @@
 
 define(`r_file_perms', `{ getattr open read ioctl lock map watch }')
 define(`rw_file_perms', `{ getattr open read ioctl lock map watch append write }')
+define(`create_file_perms', `{ rw_file_perms create rename setattr unlink }')
+define(`create_dir_perms', `{ getattr open read search ioctl lock watch add_name remove_name write create rename reparent rmdir setattr }')
 define(`file_classes', `{ file dir fifo_file chr_file }')
 define(`any_file', `{ anon_inode blk_file dir fifo_file file lnk_file sock_file }')
 

@@ -19,46 +19,72 @@ const CONTEXTS: [&str; 2] = ["file_contexts", "service_contexts"];
 /// Where the service's program is on a phone.
 const SERVICE: &str = "/vendor/bin/hw/vendor.dmabufio-service";
 
-/// The folders of the policy of a phone, as far as it matters here, and of the VM.
-const PHONE: &[&str] = &["sepolicy/vendor"];
-const VM: &[&str] = &["sepolicy/vendor", "sepolicy/tests/vm"];
+/// The folders of the policy that every device has.
+const DEVICE: &[&str] = &["sepolicy/vendor"];
 
-/// The policy with nothing added compiles, for the phone and for the VM; with any one file of `refused` or `granted` it
-/// does not.
+/// What a device may add to that: the folders, and the one with tests of it.
+const OPTIONS: &[(&[&str], &str)] = &[
+    (
+        &["sepolicy/system_ext/public", "sepolicy/system_ext/private", "sepolicy/vendor_snapshots"],
+        "sepolicy/tests/snapshots",
+    ),
+    (&["sepolicy/vendor_udmabuf"], "sepolicy/tests/udmabuf"),
+];
+
+/// The tests of what every device has, which the options must not change.
+const TESTS: &str = "sepolicy/tests";
+
+/// What makes the VM of the policy of a device with all options.
+const VM: &str = "sepolicy/tests/vm";
+
+/// The policy with nothing added compiles, for a device without options and with each, and for the VM; with any one file
+/// of `refused` or `granted` it does not.
 pub fn check() -> Result<()> {
     let run = cache::RunDir::new()?;
     for_vm(run.path())?;
-    let compile = |extra: Option<&Path>| compile(run.path(), PHONE, extra);
-    if let Err(why) = compile(None)? {
-        bail!("sepolicy/vendor does not compile with sepolicy/tests/platform:\n{why}");
+    device(run.path(), DEVICE, &[TESTS])?;
+    for (option, tests) in OPTIONS {
+        device(run.path(), &[DEVICE, option].concat(), &[TESTS, tests])?;
     }
-    labels(&in_tree("sepolicy/vendor"), run.path())?;
+    Ok(())
+}
 
+/// Checks the policy that a device has of `folders`.
+fn device(dir: &Path, folders: &[&str], tests: &[&str]) -> Result<()> {
+    let device = folders.join(" and ");
+    if let Err(why) = compile(dir, folders, None)? {
+        bail!("{device} do not compile with sepolicy/tests/platform:\n{why}");
+    }
+    for folder in folders {
+        labels(folder, dir)?;
+    }
     let mut wrong = Vec::new();
-    for (folder, meaning) in [
-        ("refused", "compiles, but the platform refuses it"),
-        ("granted", "compiles, so the policy does not grant it"),
-    ] {
-        let extras = files(&in_tree("sepolicy/tests").join(folder), "te")?;
-        if extras.is_empty() {
-            bail!("sepolicy/tests/{folder} is empty");
-        }
-        for extra in extras {
-            let name = extra.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            match compile(Some(&extra))? {
-                Ok(()) => wrong.push(format!("{folder}/{name}: {meaning}")),
-                // Any other complaint is a mistake in the test.
-                Err(why)
-                    if !why.contains("neverallow on line") && !why.contains("unknown type") =>
-                {
-                    wrong.push(format!("{folder}/{name}: {why}"));
+    for tests in tests {
+        for (kind, meaning) in [
+            ("refused", "compiles, but the platform refuses it"),
+            ("granted", "compiles, so the policy does not grant it"),
+        ] {
+            let extras = files(&in_tree(tests).join(kind), "te")?;
+            if extras.is_empty() {
+                bail!("{tests}/{kind} is empty");
+            }
+            for extra in extras {
+                let name = extra.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                match compile(dir, folders, Some(&extra))? {
+                    Ok(()) => wrong.push(format!("{tests}/{kind}/{name}: {meaning}")),
+                    // Any other complaint is a mistake in the test.
+                    Err(why)
+                        if !why.contains("neverallow on line") && !why.contains("unknown type") =>
+                    {
+                        wrong.push(format!("{tests}/{kind}/{name}: {why}"));
+                    }
+                    Err(_) => {}
                 }
-                Err(_) => {}
             }
         }
     }
     if !wrong.is_empty() {
-        bail!("sepolicy/tests:\n{}", wrong.join("\n"));
+        bail!("{device}:\n{}", wrong.join("\n"));
     }
     Ok(())
 }
@@ -67,8 +93,11 @@ pub fn check() -> Result<()> {
 /// program has on a phone.
 pub fn for_vm(dir: &Path) -> Result<()> {
     packages::ensure(&["m4", "checkpolicy", "selinux-utils"])?;
-    if let Err(why) = compile(dir, VM, None)? {
-        bail!("{} do not compile with sepolicy/tests/platform:\n{why}", VM.join(" and "));
+    let mut folders = DEVICE.to_vec();
+    folders.extend(OPTIONS.iter().flat_map(|(option, _)| *option));
+    folders.push(VM);
+    if let Err(why) = compile(dir, &folders, None)? {
+        bail!("{} do not compile with sepolicy/tests/platform:\n{why}", folders.join(" and "));
     }
     fs::rename(dir.join("policy"), dir.join("selinux-policy")).context("naming the policy")?;
     let contexts = in_tree("sepolicy/vendor/file_contexts");
@@ -113,10 +142,13 @@ fn compile(
     Ok(if compiled.status.success() { Ok(()) } else { Err(text(&compiled)) })
 }
 
-/// Fails unless every label that the policy gives out exists in it.
-fn labels(vendor: &Path, dir: &Path) -> Result<()> {
+/// Fails unless every label that the files of `folder` give out exists in the policy.
+fn labels(folder: &str, dir: &Path) -> Result<()> {
     for name in CONTEXTS {
-        let source = vendor.join(name);
+        let source = in_tree(folder).join(name);
+        if !source.exists() {
+            continue;
+        }
         // What SELinux calls file contexts is the same format for services, but for the meaning of the first word.
         let words =
             fs::read_to_string(&source).with_context(|| format!("reading {}", source.display()))?;
@@ -131,7 +163,7 @@ fn labels(vendor: &Path, dir: &Path) -> Result<()> {
         compiler.arg("-p").arg(dir.join("policy")).arg("-o").arg(dir.join("labels")).arg(&copy);
         let compiled = output(&mut compiler)?;
         if !compiled.status.success() {
-            bail!("sepolicy/vendor/{name}: {}", text(&compiled));
+            bail!("{folder}/{name}: {}", text(&compiled));
         }
     }
     Ok(())
