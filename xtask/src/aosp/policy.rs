@@ -29,6 +29,7 @@ const OPTIONS: &[(&[&str], &str)] = &[
         "sepolicy/tests/snapshots",
     ),
     (&["sepolicy/vendor_udmabuf"], "sepolicy/tests/udmabuf"),
+    (&["sepolicy/tests/front"], "sepolicy/tests/front"),
 ];
 
 /// The tests of what every device has, which the options must not change.
