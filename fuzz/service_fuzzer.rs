@@ -3,12 +3,14 @@
 #![no_main]
 
 use binder_random_parcel_rs::fuzz_service;
+use binder_shim::Lifetime;
 use dmabufio::heap::{Allocator, Heap};
 use dmabufio::service::DmabufIo;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     let heap = Allocator::open(Heap::Memfd).expect("memory files");
-    let service = DmabufIo::new(heap, None).expect("a service").into_binder();
+    let service = DmabufIo::new(heap, None, Lifetime::Resident).expect("a service");
+    let service = service.into_binder();
     fuzz_service(&mut service.as_binder(), data);
 });

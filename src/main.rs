@@ -1,6 +1,7 @@
 //! The vendor service: opens the heap, registers on binder, serves until it is told to end.
 
-use anyhow::{anyhow, Context, Result};
+use anyhow::{anyhow, ensure, Context, Result};
+use binder_shim::Lifetime;
 use dmabufio::heap::{Allocator, Heap};
 use dmabufio::pool::{Class, Pool};
 use dmabufio::service::{DmabufIo, INSTANCE};
@@ -24,7 +25,7 @@ const DRAIN: Duration = Duration::from_secs(3);
 const USAGE: &str = "\
 Moves file data into and out of dma-bufs, as vendor.dmabufio.IDmabufIo/default on binder.
 
-Usage: dmabufio-service [--heap HEAP] [--pool SIZE:COUNT[,SIZE:COUNT...]] [--socket PATH]
+Usage: dmabufio-service [--heap HEAP] [--pool SIZE:COUNT[,SIZE:COUNT...]] [--lazy | --socket PATH]
 
   --heap HEAP    where buffers come from: system (default), udmabuf, or memfd, the embedded heap
                  whose buffers are no dma-bufs
@@ -32,6 +33,8 @@ Usage: dmabufio-service [--heap HEAP] [--pool SIZE:COUNT[,SIZE:COUNT...]] [--soc
                  keep COUNT buffers of SIZE bytes (suffixes K, M, G) zeroed and ready for requests of
                  that size, once there has been one; they are freed after a minute without, and when
                  memory gets short
+  --lazy         end once there has been a client, none is left, no request runs and the pool is
+                 empty; the service manager starts it again for the next client
   --socket PATH  serve binder RPC on a Unix socket instead of kernel binder
   --help         print this
   --version      print the version
@@ -41,6 +44,7 @@ Usage: dmabufio-service [--heap HEAP] [--pool SIZE:COUNT[,SIZE:COUNT...]] [--soc
 struct Options {
     heap: Heap,
     pool: Vec<Class>,
+    lifetime: Lifetime,
     socket: Option<PathBuf>,
 }
 
@@ -55,7 +59,12 @@ fn main() {
 
 /// Reads the command line; `None` if it only asked for help, which is then printed.
 fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Options>> {
-    let mut options = Options { heap: Heap::System, pool: Vec::new(), socket: None };
+    let mut options = Options {
+        heap: Heap::System,
+        pool: Vec::new(),
+        lifetime: Lifetime::Resident,
+        socket: None,
+    };
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or_else(|| anyhow!("{arg}: needs a value; see --help"));
         match arg.as_str() {
@@ -64,6 +73,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Options>> {
                 let classes = value()?.split(',').map(str::parse).collect::<Result<_, String>>();
                 options.pool = classes.map_err(|error| anyhow!("--pool: {error}"))?;
             }
+            "--lazy" => options.lifetime = Lifetime::Lazy,
             "--socket" => options.socket = Some(value()?.into()),
             "--help" => {
                 print!("{USAGE}");
@@ -76,6 +86,10 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Options>> {
             _ => return Err(anyhow!("{arg}: unknown option; see --help")),
         }
     }
+    ensure!(
+        options.lifetime == Lifetime::Resident || options.socket.is_none(),
+        "--lazy: not with --socket, where no service manager counts clients or starts the service"
+    );
     Ok(Some(options))
 }
 
@@ -87,7 +101,7 @@ fn run(options: Options) -> Result<()> {
     })?;
     let pool = (!options.pool.is_empty()).then(|| Pool::new(&options.pool, &heap));
     let pool = pool.transpose().context("cannot keep what --pool says")?;
-    let service = DmabufIo::new(heap, pool).context("cannot probe the heap")?;
+    let service = DmabufIo::new(heap, pool, options.lifetime).context("cannot probe the heap")?;
     let methods: Vec<String> = service.support().methods().map(|m| m.to_string()).collect();
     log::info!("heap {}: {}", options.heap, methods.join(", "));
     if let Some(reason) = service.support().no_rw_file {
@@ -106,7 +120,7 @@ fn run(options: Options) -> Result<()> {
         Some(path) => binder_shim::serve_socket(path, binder, MAX_THREADS, || {
             log::info!("serving on {}", path.display());
         }),
-        None => binder_shim::serve(INSTANCE, binder, MAX_THREADS, || {
+        None => binder_shim::serve(INSTANCE, binder, MAX_THREADS, options.lifetime, || {
             log::info!("registered {INSTANCE}");
         }),
     }

@@ -82,7 +82,7 @@ enum Step {
     Fill(u64),
     /// Free these.
     Free(Vec<Allocation>),
-    /// Nothing for this long, or until somebody asks.
+    /// Nothing for this long, or until somebody asks or the pool is emptied.
     Wait(Option<Duration>),
 }
 
@@ -113,7 +113,7 @@ pub struct ShelfStock {
 pub struct Pool {
     page_size: u64,
     state: Mutex<State>,
-    asked: Condvar,
+    changed: Condvar,
 }
 
 impl Pool {
@@ -146,7 +146,7 @@ impl Pool {
             )));
         }
         let state = Mutex::new(State { shelves, ..State::default() });
-        Ok(Self { page_size, state, asked: Condvar::new() })
+        Ok(Self { page_size, state, changed: Condvar::new() })
     }
 
     /// Takes a buffer that a request for `size` bytes would be given, if one is ready. It is zeroed
@@ -162,17 +162,25 @@ impl Pool {
             None => shelf.misses += 1,
         }
         drop(state);
-        self.asked.notify_all();
+        self.changed.notify_all();
         taken
     }
 
     /// Keeps the pool filled with buffers of `heap`, and frees those that nobody has asked for in
-    /// `idle`. Makes none while `is_busy`. For a thread of its own, which gets the lowest priority.
-    /// Does not return.
-    pub fn keep(&self, heap: &Allocator, idle: Duration, is_busy: impl Fn() -> bool) {
+    /// `idle`. Makes none while `is_busy`. Keeps what `hold` returns for as long as there are
+    /// buffers in the pool. For a thread of its own, which gets the lowest priority. Does not return.
+    pub fn keep<H>(
+        &self,
+        heap: &Allocator,
+        idle: Duration,
+        is_busy: impl Fn() -> bool,
+        hold: impl Fn() -> H,
+    ) {
         if let Err(errno) = nice::lowest().and_then(|()| ioprio::set(IoPriority::IDLE)) {
             log::info!("pool: filling at normal priority: {errno}");
         }
+        // Only this thread adds buffers, so it is held before the first and until after the last.
+        let mut held = None;
         loop {
             let mut state = self.lock();
             match state.next(Instant::now(), idle) {
@@ -184,6 +192,7 @@ impl Pool {
                 Step::Fill(_) if is_busy() => self.wait(state, Some(BUSY_PAUSE)),
                 Step::Fill(size) => {
                     drop(state);
+                    held.get_or_insert_with(&hold);
                     match heap.allocate(size) {
                         Ok(buffer) => self.put(buffer),
                         Err(error) => {
@@ -191,6 +200,11 @@ impl Pool {
                             self.trim();
                         }
                     }
+                }
+                Step::Wait(_) if held.is_some() && state.is_empty() => {
+                    // What it does when it is let go takes time too.
+                    drop(state);
+                    held = None;
                 }
                 Step::Wait(time) => self.wait(state, time),
             }
@@ -218,6 +232,7 @@ impl Pool {
             state.trims += 1;
         }
         drop(state);
+        self.changed.notify_all();
         if !buffers.is_empty() {
             log::info!("pool: memory is short; freeing {} buffers", buffers.len());
         }
@@ -247,8 +262,8 @@ impl Pool {
     fn wait(&self, state: MutexGuard<'_, State>, time: Option<Duration>) {
         // Whatever wakes it, the caller looks again.
         match time {
-            Some(time) => drop(self.asked.wait_timeout(state, time)),
-            None => drop(self.asked.wait(state)),
+            Some(time) => drop(self.changed.wait_timeout(state, time)),
+            None => drop(self.changed.wait(state)),
         }
     }
 
@@ -277,6 +292,10 @@ impl State {
         }
         let idle = self.shelves.iter().filter_map(|shelf| shelf.asked.and_then(left));
         Step::Wait(idle.chain(calm).min())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.shelves.iter().all(|shelf| shelf.ready.is_empty())
     }
 
     /// Takes everything out. Only new requests make it fill again.

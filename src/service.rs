@@ -24,7 +24,9 @@ use crate::probe;
 use crate::transfer::plan::ExtentPlan;
 use crate::transfer::receipt::Receipt as CoreReceipt;
 use crate::transfer::{transfer_with_progress, Request};
-use binder_shim::{borrow, caller, new_binder, pfd, BinderResult, ParcelFileDescriptor, Strong};
+use binder_shim::{
+    borrow, caller, new_binder, pfd, BinderResult, Lifetime, ParcelFileDescriptor, Strong,
+};
 use convert::{CheckedLoad, CheckedRequest};
 use gate::Gate;
 use lane::{Lane, Progress};
@@ -65,6 +67,7 @@ pub struct DmabufIo {
 struct State {
     heap: Allocator,
     pool: Option<Pool>,
+    lifetime: Lifetime,
     support: Support,
     support_in_load: Support,
     gate: Gate,
@@ -81,14 +84,22 @@ impl State {
 
 impl DmabufIo {
     /// Makes the service for `heap`, and finds out what its buffers can do. Buffers come from
-    /// `pool` where it has them; [`DmabufIo::keep_pool`] fills it.
-    pub fn new(heap: Allocator, pool: Option<Pool>) -> Result<Self> {
+    /// `pool` where it has them; [`DmabufIo::keep_pool`] fills it. Requests, what outlives them and
+    /// buffers in the pool hold on to the process as `lifetime` says.
+    pub fn new(heap: Allocator, pool: Option<Pool>, lifetime: Lifetime) -> Result<Self> {
         let support = probe::heap(&heap)?;
         let support_in_load = probe::heap_in_load(&heap)?;
-        let (gate, lane, statistics) = Default::default();
-        Ok(Self {
-            state: Arc::new(State { heap, pool, support, support_in_load, gate, lane, statistics }),
-        })
+        let state = State {
+            heap,
+            pool,
+            lifetime,
+            support,
+            support_in_load,
+            gate: Gate::new(lifetime),
+            lane: Lane::new(lifetime),
+            statistics: Statistics::default(),
+        };
+        Ok(Self { state: Arc::new(state) })
     }
 
     /// Starts the threads that keep the pool, if there is one, for as long as the process lives.
@@ -106,7 +117,9 @@ impl DmabufIo {
             })
         };
         if self.state.pool.is_some() {
-            start("pool", |state, pool| pool.keep(&state.heap, IDLE, || state.is_busy()))?;
+            start("pool", |state, pool| {
+                pool.keep(&state.heap, IDLE, || state.is_busy(), || state.lifetime.hold())
+            })?;
             start("pressure", |_, pool| {
                 let end = pressure::system().and_then(|trigger| pool.empty_on(trigger.as_fd()));
                 if let Err(error) = end {

@@ -109,7 +109,7 @@ fn load_in_this_process_costs_no_more_than_its_halves() {
     {
         let (heap, pool, measuring) = (heap.clone(), pool.clone(), measuring.clone());
         let is_busy = move || measuring.load(Ordering::Relaxed);
-        thread::spawn(move || pool.keep(&heap, Duration::from_secs(3600), is_busy));
+        thread::spawn(move || pool.keep(&heap, Duration::from_secs(3600), is_busy, || ()));
     }
     let cold = Source { heap: &heap, pool: None, uid: 0, tag: "test" };
     let warm = Source { pool: Some(&pool), ..cold };

@@ -42,6 +42,35 @@ pub struct Caller {
     pub sid: Option<String>,
 }
 
+/// When the process of a service ends, besides when it is told to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lifetime {
+    /// Never.
+    Resident,
+    /// When no client has a reference to the service and no [`Hold`] is left. The service manager
+    /// starts it again for the next client. A service that nobody has ever asked for stays.
+    Lazy,
+}
+
+impl Lifetime {
+    /// Keeps a lazy service's process until the [`Hold`] is dropped; costs nothing in a resident
+    /// one. The service manager counts references only: whatever has to be finished, or is worth
+    /// keeping without a client, holds on to the process.
+    ///
+    /// Only for a service that [`serve`] has registered: dropping the last hold may end the
+    /// process, also while there is no service in it.
+    pub fn hold(self) -> Hold {
+        Hold { _guard: (self == Self::Lazy).then(imp::LazyServiceGuard::new) }
+    }
+}
+
+/// What keeps a lazy service's process, see [`Lifetime::hold`].
+#[must_use]
+#[derive(Debug)]
+pub struct Hold {
+    _guard: Option<imp::LazyServiceGuard>,
+}
+
 /// What a service prints when somebody dumps it.
 ///
 /// [`impl_interface!`] connects it to the binder stack.

@@ -1,6 +1,6 @@
 //! The stack of Android: AOSP's libbinder_rs, as vendor code may use it.
 
-use crate::{BinderResult, Caller};
+use crate::{BinderResult, Caller, Lifetime};
 use binder::{is_declared, wait_for_service, DeathRecipient, IBinder, ProcessState, ThreadState};
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -8,6 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+pub(crate) use binder::LazyServiceGuard;
 pub use binder::{
     ExceptionCode, FromIBinder, Interface, ParcelFileDescriptor, SpIBinder, Status, StatusCode,
     Strong, Weak,
@@ -97,11 +98,15 @@ pub fn serve(
     name: &str,
     binder: SpIBinder,
     max_threads: u32,
+    lifetime: Lifetime,
     on_ready: impl FnOnce(),
 ) -> Result<(), String> {
     start(max_threads)?;
-    binder::add_service(name, binder)
-        .map_err(|error| format!("cannot register {name}: {error:?}"))?;
+    let register = match lifetime {
+        Lifetime::Resident => binder::add_service,
+        Lifetime::Lazy => binder::register_lazy_service,
+    };
+    register(name, binder).map_err(|error| format!("cannot register {name}: {error:?}"))?;
     on_ready();
     ProcessState::join_thread_pool();
     Err("the binder thread pool ended".to_owned())

@@ -1,6 +1,7 @@
 //! The stack of a Linux host: rsbinder, over the kernel's binder or over a Unix socket.
 
-use crate::{BinderResult, Caller};
+use crate::{BinderResult, Caller, Lifetime};
+use rsbinder::lazy_service::LazyServiceRegistrar;
 use rsbinder::rpc::{FileDescriptorTransportMode, RpcClientConfig, RpcServer, RpcSession};
 use rsbinder::{
     get_calling_pid, get_calling_sid, get_calling_uid, hub, DeathRecipient, ProcessState, WIBinder,
@@ -8,7 +9,7 @@ use rsbinder::{
 };
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use rsbinder::{
     ExceptionCode, FromIBinder, Interface, ParcelFileDescriptor, SIBinder as SpIBinder, Status,
@@ -105,14 +106,52 @@ pub fn serve(
     name: &str,
     binder: SpIBinder,
     max_threads: u32,
+    lifetime: Lifetime,
     on_ready: impl FnOnce(),
 ) -> Result<(), String> {
     start(max_threads)?;
-    hub::add_service(name, binder)
-        .map_err(|status| format!("cannot register {name}: {}", describe(&status)))?;
+    let registered = match lifetime {
+        Lifetime::Resident => hub::add_service(name, binder),
+        Lifetime::Lazy => LazyServiceRegistrar::instance().register_service(name, binder),
+    };
+    registered.map_err(|status| format!("cannot register {name}: {}", describe(&status)))?;
     on_ready();
     ProcessState::join_thread_pool()
         .map_err(|error| format!("the binder thread pool ended: {error}"))
+}
+
+/// Suspends the registrar's shutdown, like libbinder's guard of the same name, which rsbinder lacks.
+#[derive(Debug)]
+pub(crate) struct LazyServiceGuard(());
+
+/// How many guards there are. Of the process, as what they guard and libbinder's own count are.
+static GUARDS: Mutex<usize> = Mutex::new(0);
+
+fn guards() -> MutexGuard<'static, usize> {
+    // A count has no invariant that a panic could break.
+    GUARDS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl LazyServiceGuard {
+    pub fn new() -> Self {
+        let mut guards = guards();
+        *guards += 1;
+        if *guards == 1 {
+            LazyServiceRegistrar::instance().force_persist(true);
+        }
+        Self(())
+    }
+}
+
+impl Drop for LazyServiceGuard {
+    fn drop(&mut self) {
+        let mut guards = guards();
+        *guards -= 1;
+        if *guards == 0 {
+            // Under the lock, or a guard that is made meanwhile could be undone.
+            LazyServiceRegistrar::instance().force_persist(false);
+        }
+    }
 }
 
 /// Serves `binder` on a Unix socket at `path`, calling `on_ready` once clients can connect.

@@ -1,5 +1,7 @@
 use super::*;
 use crate::heap::Heap;
+use std::sync::Arc;
+use std::thread::{sleep, spawn};
 
 const SIZE: u64 = 64 << 10;
 
@@ -133,4 +135,42 @@ fn buffer_that_is_ready_too_late_is_freed() {
     pool.trim();
     pool.put(buffer);
     assert_eq!(ready(&pool), [0]);
+}
+
+/// A pool of two buffers that a thread keeps, and what that thread holds while it has buffers.
+fn kept(idle: Duration) -> (Arc<Pool>, Arc<()>) {
+    let (pool, held) = (Arc::new(pool(&[(SIZE, 2)]).expect("a pool")), Arc::new(()));
+    let (keeper, hold) = (Arc::clone(&pool), Arc::clone(&held));
+    spawn(move || keeper.keep(&heap(), idle, || false, || Arc::clone(&hold)));
+    (pool, held)
+}
+
+/// Waits until the pool has `count` buffers and is held or not.
+fn expect(pool: &Pool, count: usize, held: &Arc<()>, is_held: bool) {
+    // One is the test's and one the thread's, to make more of.
+    let start = Instant::now();
+    while ready(pool) != [count] || (Arc::strong_count(held) > 2) != is_held {
+        let time = start.elapsed();
+        assert!(time < Duration::from_secs(10), "{:?}, {}", ready(pool), Arc::strong_count(held));
+        sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn hold_lasts_from_the_first_buffer_until_the_pool_is_idle() {
+    let (pool, held) = kept(Duration::from_millis(500));
+    sleep(Duration::from_millis(20));
+    assert_eq!(Arc::strong_count(&held), 2, "nobody has asked for anything");
+    pool.take(SIZE);
+    expect(&pool, 2, &held, true);
+    expect(&pool, 0, &held, false);
+}
+
+#[test]
+fn hold_ends_when_memory_is_short() {
+    let (pool, held) = kept(IDLE);
+    pool.take(SIZE);
+    expect(&pool, 2, &held, true);
+    pool.trim();
+    expect(&pool, 0, &held, false);
 }

@@ -1,12 +1,14 @@
 //! Counts the requests that run, so that the service can end between requests.
 
 use crate::error::{Error, ErrorKind, Result};
+use binder_shim::{Hold, Lifetime};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Lets requests in until it is closed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Gate {
+    lifetime: Lifetime,
     state: Mutex<State>,
     idle: Condvar,
 }
@@ -19,9 +21,18 @@ struct State {
 
 /// A request that runs, until dropped.
 #[derive(Debug)]
-pub(super) struct Running<'a>(&'a Gate);
+pub(super) struct Running<'a> {
+    gate: &'a Gate,
+    // The client may die and leave a lazy service without one.
+    _hold: Hold,
+}
 
 impl Gate {
+    /// A gate in a process with this lifetime, which every request that runs holds on to.
+    pub fn new(lifetime: Lifetime) -> Self {
+        Self { lifetime, state: Mutex::default(), idle: Condvar::new() }
+    }
+
     /// Admits a request.
     pub fn enter(&self) -> Result<Running<'_>> {
         let mut state = self.lock();
@@ -29,7 +40,8 @@ impl Gate {
             return Err(Error::new(ErrorKind::Busy, "the service is stopping; look it up again"));
         }
         state.running += 1;
-        Ok(Running(self))
+        drop(state);
+        Ok(Running { gate: self, _hold: self.lifetime.hold() })
     }
 
     /// How many requests run.
@@ -53,7 +65,7 @@ impl Gate {
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.0.lock().running -= 1;
-        self.0.idle.notify_all();
+        self.gate.lock().running -= 1;
+        self.gate.idle.notify_all();
     }
 }

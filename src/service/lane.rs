@@ -7,6 +7,7 @@
 //! whatever it holds, until the daemon lets go of it; then it does nothing more and ends.
 
 use crate::error::{Error, ErrorKind, Result};
+use binder_shim::{Hold, Lifetime};
 use std::collections::HashMap;
 use std::sync::mpsc::{channel, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,6 +29,7 @@ const MAX_OF_ONE_USER: usize = 2;
 /// Admits requests on file systems that may stall, and runs them.
 #[derive(Debug)]
 pub(super) struct Lane {
+    lifetime: Lifetime,
     patience: Duration,
     places: Arc<Mutex<Places>>,
 }
@@ -62,15 +64,16 @@ impl Progress<'_> {
 struct Place {
     places: Arc<Mutex<Places>>,
     uid: u32,
-}
-
-impl Default for Lane {
-    fn default() -> Self {
-        Self { patience: PATIENCE, places: Arc::default() }
-    }
+    // The thread may outlive the request, and a lazy service's last client.
+    _hold: Hold,
 }
 
 impl Lane {
+    /// A lane in a process with this lifetime, which every thread of the lane holds on to.
+    pub fn new(lifetime: Lifetime) -> Self {
+        Self { lifetime, patience: PATIENCE, places: Arc::default() }
+    }
+
     /// Does `work` for a request of `uid` on a thread of its own, and returns its result.
     ///
     /// # Errors
@@ -133,7 +136,9 @@ impl Lane {
         }
         places.waiting += 1;
         *places.threads.entry(uid).or_default() += 1;
-        Ok(Place { places: Arc::clone(&self.places), uid })
+        drop(places);
+        let _hold = self.lifetime.hold();
+        Ok(Place { places: Arc::clone(&self.places), uid, _hold })
     }
 
     fn timed_out(&self) -> Error {

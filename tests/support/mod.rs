@@ -8,6 +8,7 @@ pub mod disks;
 pub mod fixture;
 #[path = "../../vts/fuse.rs"]
 pub mod fuse;
+pub mod hungry;
 
 use dmabufio::dmabuf::DmaBuf;
 use dmabufio::extent::Direction;

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 /// A lane that waits 200 ms.
 fn impatient() -> Lane {
-    Lane { patience: Duration::from_millis(200), places: Arc::default() }
+    Lane { patience: Duration::from_millis(200), ..Lane::new(Lifetime::Resident) }
 }
 
 /// A daemon that does not answer until the sender is dropped, and what waits for it.
@@ -71,7 +71,7 @@ fn full_lane_is_busy_for_everyone_until_somebody_leaves() {
 
 #[test]
 fn binder_threads_that_wait_are_fewer_than_there_are() {
-    let lane = Lane::default();
+    let lane = Lane::new(Lifetime::Resident);
     let (daemon, answers) = channel::<()>();
     let answers = Arc::new(Mutex::new(answers));
     scope(|scope| {
