@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
-use anyhow::{bail, ensure, Context, Result};
+use anyhow::{ensure, Context, Result};
 
+use super::blueprint::Module;
 use super::{aidl, blueprint, in_tree};
+use crate::exec::Step;
 use crate::{packages, tree};
 
 const INTERFACE: &str = "IDmabufIo";
@@ -13,8 +15,11 @@ const INSTANCE: &str = "default";
 const MANIFEST: &str = "vintf/vendor.dmabufio-service.xml";
 const MATRIX: &str = "vintf/compatibility_matrix.vendor.dmabufio.xml";
 const RC: &str = "init/vendor.dmabufio-service.rc";
-const APEX_RC: &str = "apex/vendor.dmabufio-service.rc";
+const LAZY_RC: &str = "init/vendor.dmabufio-service-lazy.rc";
 const DOMAIN: &str = "hal_vendor_dmabufio_default";
+
+/// What the name of the lazy service's program adds to that of the other one.
+pub const LAZY: &str = "-lazy";
 
 /// Compares VINTF, init, SELinux and Soong files, the AIDL files and the source.
 pub fn check() -> Result<()> {
@@ -34,9 +39,11 @@ pub fn check() -> Result<()> {
 
     manifest(&package)?;
     matrix(&package)?;
-    let program = rc(&service)?;
+    let program = scripts(&service)?;
     labels(&service, &program)?;
-    build(&program)?;
+    build(&program, RC)?;
+    build(&format!("{program}{LAZY}"), LAZY_RC)?;
+    one_of_both(&program)?;
     apex(&program)?;
     vts()
 }
@@ -85,33 +92,67 @@ fn version() -> Result<String> {
     Ok(frozen.max(1).to_string())
 }
 
-/// Checks the init script and returns the program that it starts.
-fn rc(service: &str) -> Result<String> {
-    let text = tree::read(RC)?;
-    let mut lines =
-        text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let first: Vec<&str> = lines.next().unwrap_or_default().split_whitespace().collect();
-    let ["service", name, program] = first.as_slice() else {
-        bail!("{RC}: does not begin with `service NAME PROGRAM`");
-    };
+/// Checks both init scripts and returns the program that the one for the resident service starts.
+fn scripts(service: &str) -> Result<String> {
+    let (resident, lazy) = (Script::open(RC)?, Script::open(LAZY_RC)?);
+    let program = resident.command.as_str();
     ensure!(
-        name.starts_with("vendor."),
-        "{RC}: the service {name} does not have the prefix of vendor services"
+        lazy.command == format!("{program}{LAZY} --lazy"),
+        "{LAZY_RC}: does not start {program}{LAZY} with --lazy"
     );
-    let mut options: BTreeMap<&str, &str> = BTreeMap::new();
-    for line in lines {
-        let (option, value) = line.split_once(' ').unwrap_or((line, ""));
-        ensure!(options.insert(option, value).is_none(), "{RC}: {option} is there twice");
-    }
     ensure!(
-        options.get("interface") == Some(&format!("aidl {service}").as_str()),
+        resident.name == lazy.name && lazy.name.starts_with("vendor."),
+        "{RC}, {LAZY_RC}: not one name, with the prefix of vendor services"
+    );
+    let options = &resident.options;
+    ensure!(
+        options.get("interface") == Some(&format!("aidl {service}")),
         "{RC}: lacks `interface aidl {service}`"
     );
-    ensure!(options.get("class") == Some(&"hal"), "{RC}: lacks `class hal`");
+    ensure!(options.get("class").is_some_and(|class| class == "hal"), "{RC}: lacks `class hal`");
     // init refuses a service of newer vendor images without one.
     ensure!(options.contains_key("user"), "{RC}: lacks `user`");
     ensure!(options.contains_key("rlimit"), "{RC}: lacks a limit on open files");
-    Ok((*program).to_owned())
+    // Started with its class or again after its end, it would never be away.
+    let mut wanted = options.clone();
+    wanted.remove("class");
+    for option in ["disabled", "oneshot"] {
+        let twice = wanted.insert(option.to_owned(), String::new());
+        ensure!(twice.is_none(), "{RC}: has `{option}`, which is for a lazy service");
+    }
+    ensure!(
+        lazy.options == wanted,
+        "{LAZY_RC}: the options are {:?}; with those of {RC} they should be {wanted:?}",
+        lazy.options
+    );
+    Ok(program.to_owned())
+}
+
+/// An init script with one service.
+struct Script {
+    name: String,
+    /// The program and its arguments.
+    command: String,
+    options: BTreeMap<String, String>,
+}
+
+impl Script {
+    fn open(path: &str) -> Result<Self> {
+        let text = tree::read(path)?;
+        let mut lines =
+            text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let first = lines.next().and_then(|line| line.strip_prefix("service "));
+        let (name, command) = first
+            .and_then(|line| line.split_once(' '))
+            .with_context(|| format!("{path}: does not begin with `service NAME PROGRAM`"))?;
+        let mut options = BTreeMap::new();
+        for line in lines {
+            let (option, value) = line.split_once(' ').unwrap_or((line, ""));
+            let twice = options.insert(option.to_owned(), value.to_owned());
+            ensure!(twice.is_none(), "{path}: {option} is there twice");
+        }
+        Ok(Self { name: name.to_owned(), command: command.to_owned(), options })
+    }
 }
 
 fn labels(service: &str, program: &str) -> Result<()> {
@@ -126,12 +167,13 @@ fn labels(service: &str, program: &str) -> Result<()> {
     line("service_contexts", service, "hal_vendor_dmabufio_service")?;
     let inside =
         program.strip_prefix("/vendor").context("the program is not on the vendor partition")?;
-    let pattern = format!("/(vendor|system/vendor){}", inside.replace('.', "\\."));
+    let inside = inside.replace('.', "\\.");
+    let pattern = format!("/(vendor|system/vendor){inside}({LAZY})?");
     line("file_contexts", &pattern, &format!("{DOMAIN}_exec"))
 }
 
 /// The module that makes the program installs it, its script and its manifest where they are expected.
-fn build(program: &str) -> Result<()> {
+fn build(program: &str, rc: &str) -> Result<()> {
     let modules = blueprint::parse(&tree::read("Android.bp")?).context("Android.bp")?;
     let named = |name: &str| modules.iter().find(|module| module.name() == name);
     let base = program.rsplit('/').next().unwrap_or_default();
@@ -144,8 +186,8 @@ fn build(program: &str) -> Result<()> {
     let folder =
         binary.text("relative_install_path").map_or(String::new(), |path| format!("/{path}"));
     let installed = format!("/vendor/bin{folder}/{base}");
-    ensure!(installed == program, "Android.bp installs {installed}, {RC} starts {program}");
-    ensure!(binary.list("init_rc") == [RC], "Android.bp: {base} does not install {RC}");
+    ensure!(installed == program, "Android.bp installs {installed}, {rc} starts {program}");
+    ensure!(binary.list("init_rc") == [rc], "Android.bp: {base} does not install {rc}");
     let fragments = binary.list("vintf_fragment_modules");
     let fragment = fragments.first().and_then(|name| named(name));
     let fragment =
@@ -160,7 +202,20 @@ fn build(program: &str) -> Result<()> {
     Ok(())
 }
 
-/// The APEX holds the same service: its script differs in the path, and its program has the same label.
+/// A device that lists both gets one: init would refuse the second script with the same interface.
+fn one_of_both(program: &str) -> Result<()> {
+    let modules = blueprint::parse(&tree::read("Android.bp")?).context("Android.bp")?;
+    let base = program.rsplit('/').next().unwrap_or_default();
+    let lazy = modules.iter().find(|module| module.name() == format!("{base}{LAZY}"));
+    ensure!(
+        lazy.is_some_and(|module| module.list("overrides") == [base]),
+        "Android.bp: {base}{LAZY} does not override {base}"
+    );
+    Ok(())
+}
+
+/// The APEX holds the same service: its script, or the lazy one in its place, differs in the program's path, and its
+/// program has the same label.
 fn apex(program: &str) -> Result<()> {
     let modules = blueprint::parse(&tree::read("Android.bp")?).context("Android.bp")?;
     let apex = modules.iter().find(|module| module.kind == "apex");
@@ -183,10 +238,16 @@ fn apex(program: &str) -> Result<()> {
     let file = binary.text("stem").unwrap_or(binary.name());
     let folder = binary.text("relative_install_path").unwrap_or_default();
     let inside = format!("/bin/{folder}/{file}");
+    let path = format!("/apex/{name}{inside}");
+    let base = program.rsplit('/').next().unwrap_or_default();
+    let resident = format!("{base}.apex.rc");
     ensure!(
-        tree::read(APEX_RC)? == tree::read(RC)?.replace(program, &format!("/apex/{name}{inside}")),
-        "{APEX_RC}: is not {RC} but for the path of the program, /apex/{name}{inside}"
+        apex.list("prebuilts") == [resident.as_str()],
+        "Android.bp: {name} does not hold {resident}"
     );
+    apex_script(&modules, &resident, RC, program, &path)?;
+    let lazy = format!("{base}{LAZY}.apex.rc");
+    apex_script(&modules, &lazy, LAZY_RC, &format!("{program}{LAZY}"), &path)?;
     let contexts = tree::read(apex.text("file_contexts").unwrap_or_default())?;
     let label = format!("u:object_r:{DOMAIN}_exec:s0");
     ensure!(
@@ -195,19 +256,38 @@ fn apex(program: &str) -> Result<()> {
             .eq([inside.replace('.', "\\.").as_str(), label.as_str()])),
         "the file_contexts of {name} do not label {inside} as {label}"
     );
-    let prebuilts = apex.list("prebuilts");
-    ensure!(
-        modules.iter().any(|module| prebuilts.contains(&module.name())
-            && module.text("src") == Some(APEX_RC)
-            && module.kind == "prebuilt_etc"),
-        "Android.bp: {name} does not hold {APEX_RC}"
-    );
     let fragments = apex.list("vintf_fragment_modules");
     ensure!(
         modules.iter().any(
             |module| fragments.contains(&module.name()) && module.text("src") == Some(MANIFEST)
         ),
         "Android.bp: {name} does not hold {MANIFEST}"
+    );
+    Ok(())
+}
+
+/// The module `prebuilt` is the script `rc` with `path` for `program`: does what Soong does for it.
+fn apex_script(
+    modules: &[Module],
+    prebuilt: &str,
+    rc: &str,
+    program: &str,
+    path: &str,
+) -> Result<()> {
+    let named = |name: &str| modules.iter().find(|module| module.name() == name);
+    let made = named(prebuilt).filter(|module| module.kind == "prebuilt_etc");
+    let made = made.with_context(|| format!("Android.bp: {prebuilt} is no prebuilt_etc"))?;
+    let rule = made.text("src").and_then(|src| src.strip_prefix(':')).and_then(named);
+    let rule = rule.with_context(|| format!("Android.bp: nothing makes {prebuilt}"))?;
+    let rule = rule.with_defaults(modules);
+    ensure!(rule.list("srcs") == [rc], "Android.bp: {} is not made of {rc}", rule.name());
+    let command = rule.text("cmd").context("Android.bp: a genrule without cmd")?;
+    let command = command.replace("$(in)", rc).replace("$(out)", "/dev/stdout");
+    let text = Step::new(format!("making {prebuilt}"))
+        .capture(Command::new("sh").args(["-c", &command]).current_dir(tree::root()))?;
+    ensure!(
+        text == tree::read(rc)?.replace(&format!(" {program}"), &format!(" {path}")),
+        "{prebuilt}: is not {rc} but for the path of the program, {path}:\n{text}"
     );
     Ok(())
 }

@@ -9,6 +9,7 @@ use anyhow::{bail, ensure, Context, Result};
 use serde_json::Value as Json;
 
 use super::blueprint::{self, Module};
+use super::package;
 use crate::exec::Step;
 use crate::{cargo, packages, tree};
 
@@ -26,12 +27,13 @@ const FILES: [&str; 9] = [
 ];
 
 /// The properties that name modules.
-const MODULES: [&str; 7] = [
+const MODULES: [&str; 8] = [
     "rustlibs",
     "rlibs",
     "proc_macros",
     "vintf_fragment_modules",
     "defaults",
+    "overrides",
     "binaries",
     "prebuilts",
 ];
@@ -232,6 +234,7 @@ fn packages_differ(modules: &[Located], wrong: &mut Vec<String>) -> Result<()> {
             wrong.push(format!("{label}: crate_name is not {name}, as in Cargo.toml"));
         }
         let program = module.text("stem").unwrap_or(module.name());
+        let program = program.strip_suffix(package::LAZY).unwrap_or(program);
         if module.kind == "rust_binary" && !program.ends_with(name) {
             wrong.push(format!("{label}: Cargo calls this program {name}"));
         }
