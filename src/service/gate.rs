@@ -23,7 +23,8 @@ struct State {
 #[derive(Debug)]
 pub(super) struct Running<'a> {
     gate: &'a Gate,
-    // The client may die and leave a lazy service without one.
+    // The client may die and leave a lazy service without one. Linux counts a call that runs as a
+    // reference too, but no interface of binder promises that.
     _hold: Hold,
 }
 
