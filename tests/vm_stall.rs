@@ -116,7 +116,8 @@ fn stalled_file_system_times_out_holds_up_nobody_else_and_leaves_nothing() {
         expect_busy(&stalled_load());
         let with = ordinary_load(&fixture);
         println!("ordinary load: {without:?}, beside stalled ones {with:?}");
-        assert!(with < without * 3 / 2 + Duration::from_millis(1), "{without:?}, now {with:?}");
+        // Who is held up waits for seconds; what else runs on the machine may double the time.
+        assert!(with < without * 4, "{without:?}, now {with:?}");
         let early = transfer.is_finished() || probe.is_finished();
         assert!(!early, "given up after {:?}", start.elapsed());
         for stalled in [transfer, probe] {

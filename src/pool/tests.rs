@@ -158,7 +158,7 @@ fn expect(pool: &Pool, count: usize, held: &Arc<()>, is_held: bool) {
 
 #[test]
 fn hold_lasts_from_the_first_buffer_until_the_pool_is_idle() {
-    let (pool, held) = kept(Duration::from_millis(500));
+    let (pool, held) = kept(Duration::from_secs(2));
     sleep(Duration::from_millis(20));
     assert_eq!(Arc::strong_count(&held), 2, "nobody has asked for anything");
     pool.take(SIZE);
