@@ -9,8 +9,8 @@ set -eu
 size=$1 disk=$2
 file=$DMABUFIO_TEST_DIR/bench.bin
 case $size in
-quick) mib=1024 part=256 quick=--quick ;;
-full) mib=4096 part=1024 quick= ;;
+quick) mib=1024 part=256 some=128M several=512M quick=--quick ;;
+full) mib=4096 part=1024 some=1G several=1G quick= ;;
 esac
 
 # bench NAME ARGUMENTS...: a row that could not run is in the JSON; anything else ends the job.
@@ -47,14 +47,15 @@ sed -n 's/^MemTotal: *//p' /proc/meminfo >"$DMABUFIO_OUT/memory"
 
 if [ "$disk" = limited ]; then
     bench published --size "${part}M" --table published
-    bench ours --size 1G --table ours
+    bench ours --size "$several" --table ours
+    bench sizes --size 1G --table sizes --quick
     exit
 fi
 bench service --size 1G --table service
 bench published --size "${part}M" --table published
-bench fair --size "${part}M" --table fair
+bench fair --size "$some" --table fair
 echo 0 >/proc/sys/vm/nr_hugepages
-bench ours --size 1G --table ours
+bench ours --size "$several" --table ours
 # What binder adds to one request is less than two runs differ.
 bench whole --size 1G --table whole --runs 25
 # A service of its own with buffers kept ready.
@@ -65,12 +66,12 @@ while [ ! -S "$socket" ]; do
     kill -0 "$pool"
     sleep 0.1
 done
-bench pool --socket "$socket" --size 1G --table ours
+bench pool --socket "$socket" --size "$several" --table ours
 kill "$pool"
 wait "$pool"
-bench blocks --size 512M --table blocks
+bench blocks --size "$several" --table blocks
 bench sizes --table sizes $quick
-bench growth --size "${part}M" --table extents,clients
+bench growth --size "$some" --table extents,clients
 if [ "$size" = full ]; then
     bench warm --size "${part}M" --table published --cache warm
     bench pressure --size 256M --table pressure

@@ -110,6 +110,30 @@ fn load_is_compared_with_the_best_of_the_others_at_the_limit() -> Result<()> {
 }
 
 #[test]
+fn what_depends_on_the_disk_is_judged_where_it_is_limited() -> Result<()> {
+    let load = |nanos| {
+        let rows = [
+            row("allocate through the service", 50),
+            row("transfer through the service", 100),
+            row("load through the service", nanos),
+        ];
+        printed("ours", &rows.join(","))
+    };
+    let sizes = |nanos| {
+        let large = row("read", nanos).replace("\"x\":1048576", "\"x\":67108864");
+        let larger = row("read", 100).replace("\"x\":1048576", "\"x\":268435456");
+        printed("sizes", &format!("{},{large},{larger}", row("read", 900)))
+    };
+    let judged = judged(&[load(140), sizes(120)], &[load(110), sizes(109)])?;
+    let (load, sizes) = (&judged["P3"], &judged["P8"]);
+    assert!(load.what.contains("(free: 1.400)"), "{load:?}");
+    assert_eq!(load.measured, "1.100, warm pool not measured");
+    assert!(sizes.what.contains("(free: 1.200)"), "{sizes:?}");
+    assert_eq!((sizes.met, sizes.measured.as_str()), (true, "1.090"));
+    Ok(())
+}
+
+#[test]
 fn disk_is_limited_to_what_it_was_on_the_phone() -> Result<()> {
     // A GiB in a second.
     let free = session(&[printed("published", &row("dmabuf buffer read", 1_000_000_000))])?;
