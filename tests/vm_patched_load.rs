@@ -2,7 +2,8 @@
 //! buffers that exist.
 //!
 //! How much of one half hides behind the other depends on how many processors are free, so the test
-//! demands only that it is no loss. `cargo xtask bench` judges how much it is, on a quiet machine.
+//! demands only that it is no loss, with room for what else the machine does. `cargo xtask bench`
+//! judges how much it is, on a quiet machine.
 
 #![allow(missing_docs, reason = "test code")]
 
@@ -76,8 +77,8 @@ fn judge(rounds: &[Round]) {
     let (cold, warm) = (median(Round::cold_ratio), median(Round::warm_ratio));
     let overlap = median(Round::overlap_ratio);
     println!("cold / (alloc + read) {cold:.3}, / max {overlap:.3}; warm / read {warm:.3}");
-    assert!(cold <= 1.0, "a load takes {cold:.3} of its halves one after the other");
-    assert!(warm <= 1.05, "a load from a full pool takes {warm:.3} of reading alone");
+    assert!(cold <= 1.1, "a load takes {cold:.3} of its halves one after the other");
+    assert!(warm <= 1.25, "a load from a full pool takes {warm:.3} of reading alone");
 }
 
 fn timed<T>(action: impl FnOnce() -> T) -> (Duration, T) {

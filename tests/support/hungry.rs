@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 /// A process that waits for memory most of the time: it wants more than its control group lets it
 /// have without a pause. The rest of the system has enough.
@@ -38,7 +40,11 @@ impl Drop for Hungry {
         let group = self.mount.join("hungry");
         let _ = fs::write(group.join("cgroup.kill"), "1");
         let _ = self.child.wait();
-        let _ = fs::remove_dir(group);
+        // The group is there for the next test too until the last process of the pipe has ended.
+        let start = Instant::now();
+        while fs::remove_dir(&group).is_err() && start.elapsed() < Duration::from_secs(10) {
+            sleep(Duration::from_millis(10));
+        }
         let _ = Command::new("umount").arg("-l").arg(&self.mount).status();
     }
 }
