@@ -18,7 +18,8 @@ const UDMABUF: &str = "/dev/udmabuf";
 pub enum Heap {
     /// The system heap, `/dev/dma_heap/system`: the product.
     System,
-    /// A memfd wrapped by `/dev/udmabuf`, for kernels without RW_FILE or without a system heap.
+    /// A memfd wrapped by `/dev/udmabuf`, for kernels without RW_FILE, and hosts without a system
+    /// heap.
     Udmabuf,
     /// A plain memfd, the *embedded* heap: no device node, no root, and no dma-buf. Never chosen
     /// unless asked for.

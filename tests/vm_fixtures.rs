@@ -374,9 +374,8 @@ fn check(case: &Case<'_>, disks: &mut Disks) -> Check<String> {
             // that only one of them has: a read that has begun sees them, or the zeros that a
             // change of the size puts there.
             let both = SHORT.saturating_sub(file_offset);
-            let right = |(i, (got, had)): (usize, (&u8, &u8))| {
-                got == had || *got == 0 && i as u64 >= both
-            };
+            let right =
+                |(i, (got, had)): (usize, (&u8, &u8))| got == had || *got == 0 && i as u64 >= both;
             let right = all[in_buffer].iter().zip(&content[in_file]).enumerate().all(right);
             ensure(right, || "the buffer differs from the file".into())?;
         }

@@ -12,7 +12,7 @@ use support::hungry::Hungry;
 
 #[test]
 fn pool_is_emptied_when_memory_gets_short_and_stays_empty() {
-    let fixture = Fixture::start(&["--pool", "1M:8"]);
+    let fixture = Fixture::start_unprivileged(&["--pool", "1M:8"]);
     fixture.allocate(1 << 20);
     fixture.held_buffers(8, &HashSet::new());
     let start = Instant::now();

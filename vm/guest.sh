@@ -16,7 +16,9 @@ cd "$(dirname "$0")/.." || exit 69
 . "$run/plan"
 state=/run/dmabufio
 hub_pid= service_pid=
-hub=rsb_hub service=dmabufio-service shell=sh log=$run
+hub=rsb_hub service=$state/bin/dmabufio-service shell=sh log=$run
+# Who the service is on a phone, by its init script: nobody, in the group system, without capabilities. For tests, too.
+export DMABUFIO_UNPRIVILEGED="setpriv --reuid=65534 --regid=65534 --groups=1000 --inh-caps=-all --bounding-set=-all"
 
 stage() { echo "$*" >"$run/stage"; }
 
@@ -93,6 +95,11 @@ chmod 0666 /dev/binderfs/binder
 for node in /dev/dma_heap/system /dev/udmabuf; do
     [ ! -e "$node" ] || chmod 0444 "$node"
 done
+chown 1000:1000 /proc/pressure/memory && chmod 0664 /proc/pressure/memory
+
+# Where nobody can start it from, which the source tree need not be.
+mkdir -p "$state/bin"
+cp "$(command -v dmabufio-service)" "$service" || give_up "dmabufio-service could not be copied"
 
 if [ "$DMABUFIO_SELINUX" = 1 ]; then
     stage "labelling files and enforcing the SELinux policy"
@@ -109,7 +116,7 @@ if [ "$DMABUFIO_SERVICE" = 1 ]; then
     wait_for 60 "$hub_pid" rsb_service list || give_up "the service manager rsb_hub did not come up: $(tail -n 5 "$log/hub.log")"
 
     stage "starting dmabufio-service --heap $DMABUFIO_HEAP"
-    RUST_LOG=${RUST_LOG:-info} "$service" --heap "$DMABUFIO_HEAP" >"$log/service.log" 2>&1 &
+    RUST_LOG=${RUST_LOG:-info} $DMABUFIO_UNPRIVILEGED "$service" --heap "$DMABUFIO_HEAP" >"$log/service.log" 2>&1 &
     service_pid=$!
     wait_for 60 "$service_pid" rsb_service check vendor.dmabufio.IDmabufIo/default ||
         give_up "dmabufio-service did not register: $(tail -n 20 "$log/service.log")"

@@ -27,13 +27,12 @@ enforce() {
     # What tests write there is labelled as the files of an application are.
     chcon u:object_r:app_data_file:s0 "$DMABUFIO_TEST_DIR" || return
 
-    mkdir -p "$state/bin" "$state/log" || return
-    hub=$state/bin/servicemanager service=$state/bin/vendor.dmabufio-service shell=$state/bin/su log=$state/log
+    mkdir -p "$state/log" || return
+    hub=$state/bin/servicemanager shell=$state/bin/su log=$state/log
     chcon u:object_r:vm_log_file:s0 "$log" || return
     cp "$(command -v sh)" "$shell" && chcon u:object_r:su_exec:s0 "$shell" || return
     if [ "$DMABUFIO_SERVICE" = 1 ]; then
         cp "$(command -v rsb_hub)" "$hub" && chcon u:object_r:servicemanager_exec:s0 "$hub" || return
-        cp "$(command -v dmabufio-service)" "$service" || return
         chcon "$(cat "$run/selinux-service-label")" "$service" || return
     fi
 

@@ -10,7 +10,7 @@ use rustix::fs::{getxattr, ioctl_getflags, ioctl_setflags, setxattr, IFlags, OFl
 #[allow(deprecated, reason = "AOSP's rustix has no feature `mount`")]
 use rustix::fs::{mount, unmount, MountFlags, UnmountFlags};
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 use vendor_dmabufio::aidl::vendor::dmabufio::{
@@ -57,23 +57,16 @@ fn item_that_is_not_direct_fails_by_itself() {
     });
 }
 
-/// A file that may not be written, whatever its descriptors say.
-struct Immutable(File);
-
-impl Immutable {
-    fn new(path: &Path) -> Self {
-        let file = File::open(path).expect("open");
-        let flags = ioctl_getflags(&file).expect("FS_IOC_GETFLAGS");
-        ioctl_setflags(&file, flags | IFlags::IMMUTABLE).expect("FS_IOC_SETFLAGS");
-        Self(file)
-    }
-}
-
-impl Drop for Immutable {
-    fn drop(&mut self) {
-        let flags = ioctl_getflags(&self.0).expect("FS_IOC_GETFLAGS");
-        ioctl_setflags(&self.0, flags - IFlags::IMMUTABLE).expect("FS_IOC_SETFLAGS");
-    }
+/// What `action` returns while a file may not be written, whatever its descriptors say.
+///
+/// Undone before anything is asserted: on a phone a panic aborts, and nothing is dropped.
+fn while_immutable<T>(path: &Path, action: impl FnOnce() -> T) -> T {
+    let file = File::open(path).expect("open");
+    let flags = || ioctl_getflags(&file).expect("FS_IOC_GETFLAGS");
+    ioctl_setflags(&file, flags() | IFlags::IMMUTABLE).expect("FS_IOC_SETFLAGS");
+    let value = action();
+    ioctl_setflags(&file, flags() - IFlags::IMMUTABLE).expect("FS_IOC_SETFLAGS");
+    value
 }
 
 #[test]
@@ -81,52 +74,42 @@ fn save_that_the_kernel_refuses_is_a_security_exception() {
     on_every_instance(|device| {
         let (path, before) = device.file("immutable", LEN);
         let save = device.save(&path);
-        let _immutable = Immutable::new(&path);
-        let status = device.service.transfer(&save).expect_err("the file is immutable");
+        let result = while_immutable(&path, || device.service.transfer(&save));
+        let status = result.expect_err("the file is immutable");
         expect(&status, ex::SECURITY);
         assert!(fs::read(&path).expect("read") == before, "bytes moved");
     });
 }
 
-/// A file system of 64 KiB.
-struct Small(PathBuf);
-
-impl Small {
-    #[allow(deprecated, reason = "AOSP's rustix has no feature `mount`")]
-    fn new(device: &Device) -> Self {
-        let path = device.dir.path().join("small");
-        fs::create_dir(&path).expect("mkdir");
-        mount("test", &path, "tmpfs", MountFlags::empty(), "size=64k").expect("mount tmpfs");
-        Self(path)
-    }
-
-    /// An empty file with the label of another, which is one that the service may be given.
-    fn file(&self, like: &Path) -> PathBuf {
-        let path = self.0.join("file");
-        File::create(&path).expect("create");
-        let mut label = [0; 256];
-        // Without SELinux there is none.
-        if let Ok(len) = getxattr(like, "security.selinux", &mut label) {
-            setxattr(&path, "security.selinux", &label[..len], XattrFlags::empty()).expect("label");
-        }
-        path
-    }
+/// What `action` returns for an empty file on a file system of 64 KiB. Undone as above.
+#[allow(deprecated, reason = "AOSP's rustix has no feature `mount`")]
+fn on_small_file_system<T>(device: &Device, action: impl FnOnce(&Path) -> T) -> T {
+    let (like, _) = device.file("like", 1);
+    let path = device.dir.path().join("small");
+    fs::create_dir(&path).expect("mkdir");
+    mount("test", &path, "tmpfs", MountFlags::empty(), "size=64k").expect("mount tmpfs");
+    let file = path.join("file");
+    create_labelled(&file, &like);
+    let value = action(&file);
+    unmount(&path, UnmountFlags::DETACH).expect("unmount");
+    value
 }
 
-impl Drop for Small {
-    #[allow(deprecated, reason = "AOSP's rustix has no feature `mount`")]
-    fn drop(&mut self) {
-        let _ = unmount(&self.0, UnmountFlags::DETACH);
+/// Makes an empty file with the label of another, which is one that the service may be given.
+fn create_labelled(path: &Path, like: &Path) {
+    File::create(path).expect("create");
+    let mut label = [0; 256];
+    // Without SELinux there is none.
+    if let Ok(len) = getxattr(like, "security.selinux", &mut label) {
+        setxattr(path, "security.selinux", &label[..len], XattrFlags::empty()).expect("label");
     }
 }
 
 #[test]
 fn save_to_a_full_file_system_has_no_space() {
     on_every_instance(|device| {
-        let (like, _) = device.file("like", 1);
-        let small = Small::new(device);
-        let save = device.save(&small.file(&like));
-        let status = device.service.transfer(&save).expect_err("1 MiB does not fit");
+        let save = |file: &Path| device.service.transfer(&device.save(file));
+        let status = on_small_file_system(device, save).expect_err("1 MiB does not fit");
         assert_eq!(specific(&status), Error::NO_SPACE, "{}", describe(&status));
     });
 }

@@ -17,8 +17,8 @@ const TRIGGER: &[u8] = b"some 100000 2000000\0";
 /// A descriptor that [`wait`] can wait on: the pressure of the whole system.
 ///
 /// # Errors
-/// `PermissionDenied` where SELinux keeps it from vendor domains, or before Linux 6.5; others where
-/// the kernel has no PSI.
+/// `PermissionDenied` where SELinux keeps it from vendor domains, outside the group `system` on
+/// Android, or before Linux 6.5; others where the kernel has no PSI.
 pub fn system() -> Result<OwnedFd> {
     let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = open(MEMORY, flags, Mode::empty()).during(|| format!("open {MEMORY}"))?;

@@ -21,7 +21,8 @@ type GetFlags = ReadOpcode<b'f', 1, c_long>;
 
 /// The request numbers as the kernel sees them, for the ABI test.
 #[cfg(test)]
-pub(super) fn opcodes() -> [(&'static str, rustix::ioctl::RawOpcode); 6] {
+#[allow(clippy::unnecessary_cast, reason = "C libraries differ in the type")]
+pub(super) fn opcodes() -> [(&'static str, u32); 6] {
     [
         ("DMA_HEAP_IOCTL_ALLOC", HeapAlloc::OPCODE.raw()),
         ("DMA_BUF_IOCTL_SYNC", BufSync::OPCODE.raw()),
@@ -30,6 +31,7 @@ pub(super) fn opcodes() -> [(&'static str, rustix::ioctl::RawOpcode); 6] {
         ("UDMABUF_CREATE", UdmabufCreate::OPCODE.raw()),
         ("FS_IOC_GETFLAGS", GetFlags::OPCODE.raw()),
     ]
+    .map(|(name, opcode)| (name, opcode as u32))
 }
 
 /// `ioctl(heap, DMA_HEAP_IOCTL_ALLOC)`—Allocates a zeroed dma-buf of `len` bytes, close-on-exec.

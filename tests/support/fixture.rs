@@ -12,7 +12,7 @@ use std::collections::HashSet;
 use std::env;
 use std::fs::{self, File};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{chown, MetadataExt};
 use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::thread::sleep;
@@ -22,6 +22,8 @@ use vendor_dmabufio::aidl::vendor::dmabufio::{
     Buffer::Buffer, BufferDesc::BufferDesc, Extent::Extent, IDmabufIo::IDmabufIo,
     TransferRequest::TransferRequest,
 };
+
+const SERVICE: &str = env!("CARGO_BIN_EXE_dmabufio-service");
 
 /// The service, and a folder for files.
 pub struct Fixture {
@@ -44,10 +46,27 @@ impl Fixture {
 
     /// A service of this test's own, with more arguments.
     pub fn start(args: &[&str]) -> Self {
+        Self::serve(scratch(), Command::new(SERVICE), args)
+    }
+
+    /// The same as init starts it on a phone, without privileges. For the VM.
+    pub fn start_unprivileged(args: &[&str]) -> Self {
         let dir = scratch();
+        // Where it may make its socket, and where it can be started from.
+        chown(dir.path(), Some(65_534), Some(65_534)).expect("chown");
+        let program = dir.path().join("service");
+        fs::copy(SERVICE, &program).expect("copy the service");
+        let wrapper = env::var("DMABUFIO_UNPRIVILEGED").expect("xtask vm says how");
+        let mut words = wrapper.split(' ');
+        let mut command = Command::new(words.next().expect("a program"));
+        command.args(words).arg(program);
+        Self::serve(dir, command, args)
+    }
+
+    fn serve(dir: TempDir, mut command: Command, args: &[&str]) -> Self {
         let heap = if vm_kernel().is_some() { Heap::System } else { Heap::Memfd };
         let socket = dir.path().join("socket");
-        let child = Command::new(env!("CARGO_BIN_EXE_dmabufio-service"))
+        let child = command
             .env("RUST_LOG", "error")
             .args(["--heap", heap.name(), "--socket"])
             .arg(&socket)

@@ -7,7 +7,7 @@ define(`create_dir_perms', `{ getattr open read search ioctl lock watch add_name
 define(`file_classes', `{ file dir fifo_file chr_file }')
 define(`any_file', `{ anon_inode blk_file dir fifo_file file lnk_file sock_file }')
 
-define(`userdebug_or_eng', `$1')
+define(`userdebug_or_eng', ifelse(target_build_variant, `user', , `$1'))
 
 # A domain of init's own starting.
 define(`init_daemon_domain', `

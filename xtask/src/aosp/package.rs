@@ -49,23 +49,14 @@ pub fn check() -> Result<()> {
 }
 
 fn manifest(package: &str) -> Result<()> {
-    let xml = Xml::open(MANIFEST)?;
-    xml.expect("string(/manifest/@version)", "1.0")?;
-    xml.expect("string(/manifest/@type)", "device")?;
-    xml.expect("count(/manifest/hal)", "1")?;
-    xml.expect("string(/manifest/hal/@format)", "aidl")?;
+    let xml = Xml::vintf(MANIFEST)?;
     xml.expect("string(/manifest/hal/name)", package)?;
     xml.expect("string(/manifest/hal/version)", &version()?)?;
-    // An fqname of AIDL has neither package nor version.
     xml.expect("string(/manifest/hal/fqname)", &format!("{INTERFACE}/{INSTANCE}"))
 }
 
 fn matrix(package: &str) -> Result<()> {
-    let xml = Xml::open(MATRIX)?;
-    xml.expect("string(/compatibility-matrix/@version)", "1.0")?;
-    xml.expect("string(/compatibility-matrix/@type)", "framework")?;
-    xml.expect("count(/compatibility-matrix/@level)", "0")?;
-    xml.expect("string(/compatibility-matrix/hal/@format)", "aidl")?;
+    let xml = Xml::vintf(MATRIX)?;
     xml.expect("string(/compatibility-matrix/hal/name)", package)?;
     xml.expect("string(/compatibility-matrix/hal/interface/name)", INTERFACE)?;
     xml.expect("string(/compatibility-matrix/hal/interface/instance)", INSTANCE)?;
@@ -320,6 +311,14 @@ impl Xml {
     fn open(path: &'static str) -> Result<Self> {
         let xml = Xml(path);
         xml.lint(&["--noout"])?;
+        Ok(xml)
+    }
+
+    /// One that has the elements and attributes of VINTF, and no others.
+    fn vintf(path: &'static str) -> Result<Self> {
+        let xml = Xml(path);
+        let schema = in_tree("xtask/src/aosp/vintf.rng");
+        xml.lint(&["--noout", "--relaxng", &schema.to_string_lossy()])?;
         Ok(xml)
     }
 

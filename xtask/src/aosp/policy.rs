@@ -5,13 +5,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use anyhow::{bail, Context, Result};
+use anyhow::{anyhow, bail, Context, Result};
 
 use super::in_tree;
 use crate::{cache, packages};
 
 /// The version of the policy's binary format that Android 14 and later load.
 const FORMAT: &str = "30";
+
+/// The builds of a device: what its users have, and what developers have.
+const VARIANTS: [&str; 2] = ["user", "userdebug"];
+
+/// The test of `refused` that names a type which vendor policy cannot know.
+const PRIVATE: &str = "private_type.te";
 
 /// The labels of a policy, to be checked against the types it has.
 const CONTEXTS: [&str; 2] = ["file_contexts", "service_contexts"];
@@ -39,7 +45,7 @@ const TESTS: &str = "sepolicy/tests";
 const VM: &str = "sepolicy/tests/vm";
 
 /// The policy with nothing added compiles, for a device without options and with each, and for the VM; with any one file
-/// of `refused` or `granted` it does not.
+/// of `refused` or any one permission of `granted` it does not.
 pub fn check() -> Result<()> {
     let run = cache::RunDir::new()?;
     for_vm(run.path())?;
@@ -53,35 +59,26 @@ pub fn check() -> Result<()> {
 /// Checks the policy that a device has of `folders`.
 fn device(dir: &Path, folders: &[&str], tests: &[&str]) -> Result<()> {
     let device = folders.join(" and ");
-    if let Err(why) = compile(dir, folders, None)? {
-        bail!("{device} do not compile with sepolicy/tests/platform:\n{why}");
+    // Vendor policy is built without what the system keeps to itself.
+    let public: Vec<&str> =
+        folders.iter().copied().filter(|folder| !folder.ends_with("/private")).collect();
+    sound(dir, &public, VARIANTS[1])?;
+    for variant in VARIANTS {
+        sound(dir, folders, variant)?;
     }
     for folder in folders {
         labels(folder, dir)?;
     }
     let mut wrong = Vec::new();
-    for tests in tests {
-        for (kind, meaning) in [
-            ("refused", "compiles, but the platform refuses it"),
-            ("granted", "compiles, so the policy does not grant it"),
-        ] {
-            let extras = files(&in_tree(tests).join(kind), "te")?;
-            if extras.is_empty() {
-                bail!("{tests}/{kind} is empty");
-            }
-            for extra in extras {
-                let name = extra.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                match compile(dir, folders, Some(&extra))? {
-                    Ok(()) => wrong.push(format!("{tests}/{kind}/{name}: {meaning}")),
-                    // Any other complaint is a mistake in the test.
-                    Err(why)
-                        if !why.contains("neverallow on line") && !why.contains("unknown type") =>
-                    {
-                        wrong.push(format!("{tests}/{kind}/{name}: {why}"));
-                    }
-                    Err(_) => {}
-                }
-            }
+    for (name, text, meaning) in extras(tests)? {
+        let extra = dir.join("extra.te");
+        fs::write(&extra, text)?;
+        let complaint = if name.ends_with(PRIVATE) { "unknown type" } else { "neverallow on line" };
+        match compile(dir, folders, VARIANTS[1], Some(&extra))? {
+            Ok(()) => wrong.push(format!("{name}: {meaning}")),
+            // Any other complaint is a mistake in the test.
+            Err(why) if !why.contains(complaint) => wrong.push(format!("{name}: {why}")),
+            Err(_) => {}
         }
     }
     if !wrong.is_empty() {
@@ -90,16 +87,77 @@ fn device(dir: &Path, folders: &[&str], tests: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// What must not compile beside a policy: its name, its text, and what it means if it does.
+fn extras(tests: &[&str]) -> Result<Vec<(String, String, &'static str)>> {
+    let mut extras = Vec::new();
+    for tests in tests {
+        for kind in ["refused", "granted"] {
+            let files = files(&in_tree(tests).join(kind), "te")?;
+            if files.is_empty() {
+                bail!("{tests}/{kind} is empty");
+            }
+            for file in files {
+                let name = file.file_name().unwrap_or_default().to_string_lossy();
+                let name = format!("{tests}/{kind}/{name}");
+                let text = fs::read_to_string(&file).with_context(|| format!("reading {name}"))?;
+                if kind == "refused" {
+                    extras.push((name, text, "compiles, but the platform refuses it"));
+                    continue;
+                }
+                // One that is granted would hide that another is not.
+                let split = text.rsplit_once(':').and_then(|(rule, rest)| {
+                    let (class, permissions) = rest.split_once(' ')?;
+                    Some((rule, class, permissions))
+                });
+                let (rule, class, permissions) =
+                    split.with_context(|| format!("{name}: no rule for a class"))?;
+                for permission in permissions.split(|c: char| "{}; \n".contains(c)) {
+                    if !permission.is_empty() {
+                        extras.push((
+                            format!("{name}, {permission}"),
+                            format!("{rule}:{class} {permission};\n"),
+                            "compiles, so the policy does not grant it",
+                        ));
+                    }
+                }
+            }
+        }
+    }
+    Ok(extras)
+}
+
+/// Fails unless the policy compiles, to the binary form and, as Android's own build has it, by way of CIL.
+fn sound(dir: &Path, folders: &[&str], variant: &str) -> Result<()> {
+    let complain = |compiler: &str, why: String| {
+        let folders = folders.join(" and ");
+        anyhow!(
+            "{folders} do not compile with sepolicy/tests/platform ({variant}, {compiler}):\n{why}"
+        )
+    };
+    compile(dir, folders, variant, None)?.map_err(|why| complain("checkpolicy", why))?;
+    let (conf, cil) = (dir.join("policy.conf"), dir.join("policy.cil"));
+    for compiler in [
+        Command::new("checkpolicy").args(["-M", "-C", "-o"]).arg(&cil).arg(&conf),
+        Command::new("secilc")
+            .args(["-M", "true", "-c", FORMAT, "-o", "/dev/null", "-f", "/dev/null"])
+            .arg(&cil),
+    ] {
+        let compiled = output(compiler)?;
+        if !compiled.status.success() {
+            return Err(complain("secilc", text(&compiled)));
+        }
+    }
+    Ok(())
+}
+
 /// Writes what `vm/selinux.sh` needs to `dir`: `selinux-policy`, and `selinux-service-label`, the label that the service's
 /// program has on a phone.
 pub fn for_vm(dir: &Path) -> Result<()> {
-    packages::ensure(&["m4", "checkpolicy", "selinux-utils"])?;
+    packages::ensure(&["m4", "checkpolicy", "secilc", "selinux-utils"])?;
     let mut folders = DEVICE.to_vec();
     folders.extend(OPTIONS.iter().flat_map(|(option, _)| *option));
     folders.push(VM);
-    if let Err(why) = compile(dir, &folders, None)? {
-        bail!("{} do not compile with sepolicy/tests/platform:\n{why}", folders.join(" and "));
-    }
+    sound(dir, &folders, VARIANTS[1])?;
     fs::rename(dir.join("policy"), dir.join("selinux-policy")).context("naming the policy")?;
     let contexts = in_tree("sepolicy/vendor/file_contexts");
     let mut lookup = command("selabel_lookup");
@@ -116,11 +174,12 @@ pub fn for_vm(dir: &Path) -> Result<()> {
 fn compile(
     dir: &Path,
     folders: &[&str],
+    variant: &str,
     extra: Option<&Path>,
 ) -> Result<std::result::Result<(), String>> {
     let platform = in_tree("sepolicy/tests/platform");
     let mut m4 = Command::new("m4");
-    m4.args(["--fatal-warnings", "-s"]);
+    m4.args(["--fatal-warnings", "-s"]).arg(format!("-Dtarget_build_variant={variant}"));
     m4.arg(platform.join("classes.conf")).arg(platform.join("macros.m4"));
     // The order of the platform's own build: attributes, then types and rules, then what ends a policy.
     m4.arg(in_tree("sepolicy/vendor/attributes")).arg(platform.join("types.te"));

@@ -72,8 +72,22 @@ pub fn check() -> Result<()> {
     let files = blueprints(&tree::root())?;
     ensure!(!files.is_empty(), "there is no Android.bp");
     format(&files)?;
+    let modules = modules(&files)?;
+    let mut wrong = Vec::new();
+    missing_files(&modules, &mut wrong);
+    unknown_modules(&modules, &mut wrong);
+    ambiguous(&modules, &mut wrong);
+    packages_differ(&modules, &mut wrong)?;
+    if !wrong.is_empty() {
+        bail!("{}", wrong.join("\n"));
+    }
+    Ok(())
+}
+
+/// The modules of all files, with their defaults.
+fn modules(files: &[PathBuf]) -> Result<Vec<Located>> {
     let mut modules = Vec::new();
-    for file in &files {
+    for file in files {
         let text =
             fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
         let parsed = blueprint::parse(&text).with_context(|| file.display().to_string())?;
@@ -84,15 +98,38 @@ pub fn check() -> Result<()> {
     for Located { module, .. } in &mut modules {
         *module = module.with_defaults(&written);
     }
-    let mut wrong = Vec::new();
-    missing_files(&modules, &mut wrong);
-    unknown_modules(&modules, &mut wrong);
-    ambiguous(&modules, &mut wrong);
-    packages_differ(&modules, &mut wrong)?;
-    if !wrong.is_empty() {
-        bail!("{}", wrong.join("\n"));
+    Ok(modules)
+}
+
+/// A test that Soong builds.
+pub struct Test {
+    pub name: String,
+    /// The crate root, from the root of the tree.
+    pub root: PathBuf,
+    /// The crates that it links.
+    pub crates: Vec<String>,
+}
+
+/// All tests that Soong builds.
+pub fn tests() -> Result<Vec<Test>> {
+    let mut tests = Vec::new();
+    for Located { module, dir } in modules(&blueprints(&tree::root())?)? {
+        let sources = module.list("srcs");
+        if let ("rust_test", Some(root)) = (module.kind.as_str(), sources.first()) {
+            tests.push(Test {
+                name: module.name().to_owned(),
+                root: dir.strip_prefix(tree::root())?.join(root),
+                crates: module.list("rustlibs").into_iter().map(crate_of).collect(),
+            });
+        }
     }
-    Ok(())
+    Ok(tests)
+}
+
+/// The version of a crate that AOSP carries, and its features unless whatever they are is the same to us.
+pub fn platform(krate: &str) -> Option<(&'static str, Option<&'static [&'static str]>)> {
+    let found = PLATFORM.iter().find(|(library, ..)| crate_of(library) == krate);
+    found.map(|(_, version, features)| (*version, *features))
 }
 
 /// The Android.bp files of the tree.
@@ -288,11 +325,7 @@ fn unlike_the_platform(
     for dependency in array(&package["dependencies"]).filter(|one| one["kind"].is_null()) {
         let of = dependency["name"].as_str().unwrap_or_default();
         let krate = of.replace('-', "_");
-        let Some((_, version, features)) =
-            PLATFORM.iter().find(|(library, ..)| crate_of(library) == krate)
-        else {
-            continue;
-        };
+        let Some((version, features)) = platform(&krate) else { continue };
         if !linked.contains(&krate) {
             continue;
         }

@@ -12,18 +12,30 @@ use anyhow::{bail, Context, Result};
 use toml::{Table, Value};
 
 use super::sandbox::{copy_dir, empty_dir, Sandbox};
-use super::{aidl, in_tree};
+use super::{aidl, in_tree, soong};
 use crate::exec::Step;
 use crate::{cache, cargo, packages, tree};
 
 /// The published copy of libbinder_rs.
 const LIBBINDER: (&str, &str) = ("binder_ndk", "=0.2.0");
 
-/// The crates that are built under Soong.
+/// The crates that are built under Soong, but for tests.
 const CRATES: [&str; 3] = ["binder_shim", "dmabufio", "dmabufio_client"];
 
+/// Where they and the generated one are.
+const OURS: [(&str, &str); 4] = [
+    ("binder_shim", "binder"),
+    ("dmabufio", "."),
+    ("dmabufio_client", "client"),
+    ("vendor_dmabufio", "aidl"),
+];
+
 /// The folders that hold their sources, and what these include.
-const FOLDERS: [&str; 4] = ["src", "binder", "client", "kernel/configs/device"];
+const FOLDERS: [&str; 6] = ["src", "binder", "client", "vts", "kernel/configs/device", "vintf"];
+
+/// The folder of the tests' manifests, and what the names of the tests begin with.
+const TESTS: &str = "soong_tests";
+const TEST: &str = "soong_";
 
 /// The published copy is of Android 13. These edits give it the signatures of Android 14 and later, in the few places
 /// that user code can see: `dump` writes to a `dyn Write`, and a descriptor is an `OwnedFd`.
@@ -139,7 +151,7 @@ pub fn android() -> Result<()> {
         command,
         "type-checking for aarch64-linux-android",
         flavour,
-        &["-Zbuild-std=std,panic_abort", "--target", "aarch64-linux-android"],
+        &["-Zbuild-std=std,panic_abort,test", "--target", "aarch64-linux-android"],
     )
 }
 
@@ -147,8 +159,12 @@ fn check(mut command: Command, what: &str, flavour: Flavour, more: &[&str]) -> R
     command.env("RUSTFLAGS", flavour.rustflags()).env_remove("CARGO_TARGET_DIR");
     // One folder each: cargo would rebuild everything at every change of flags.
     command.args(["check", "--offline", "--target-dir", &format!("target/{flavour:?}")]).args(more);
+    command.args(["--lib", "--bins", "--test", &format!("{TEST}*")]);
     for name in CRATES {
         command.args(["--package", name]);
+    }
+    for test in soong::tests()? {
+        command.args(["--package", &package_of(&test)]);
     }
     Step::new(what)
         .hint("only binder/src/libbinder.rs may differ between the binder stacks; see binder/src/lib.rs")
@@ -177,17 +193,61 @@ fn lay_out(dir: &Path) -> Result<()> {
         let text = tree::read(manifest)?;
         fs::write(dir.join(manifest), android_manifest(&text)?)?;
     }
+    write_tests(&dir.join(TESTS))?;
     vendor(dir)
 }
 
-/// A manifest of the tree without what Android does not build, and with libbinder_rs.
+/// A package for each test, which links the libraries that Android.bp gives it and no others.
+fn write_tests(dir: &Path) -> Result<()> {
+    empty_dir(dir)?;
+    for test in soong::tests()? {
+        let mut dependencies = Table::new();
+        for krate in &test.crates {
+            let own = OURS.iter().find(|(name, _)| name == krate);
+            let mut dependency = Table::new();
+            match (own, soong::platform(krate)) {
+                (Some((_, folder)), _) => {
+                    dependency.insert("path".into(), format!("../../{folder}").into());
+                }
+                (None, Some((version, features))) => {
+                    dependency.insert("version".into(), format!("={version}").into());
+                    dependency.insert("default-features".into(), features.is_none().into());
+                    dependency
+                        .insert("features".into(), features.unwrap_or_default().to_vec().into());
+                }
+                (None, None) => bail!("{}: what {krate} is, is not known here", test.name),
+            }
+            dependencies.insert(krate.clone(), dependency.into());
+        }
+        let name = package_of(&test);
+        let manifest = format!(
+            "[package]\nname = \"{name}\"\nedition = \"2021\"\n\n\
+             [[test]]\nname = \"{name}\"\npath = \"../../{}\"\n\n\
+             [lints]\nworkspace = true\n\n",
+            test.root.display()
+        );
+        let mut table: Table = manifest.parse()?;
+        table.insert("dependencies".into(), dependencies.into());
+        let folder = dir.join(&name);
+        fs::create_dir_all(&folder)?;
+        fs::write(folder.join("Cargo.toml"), table.to_string())?;
+    }
+    Ok(())
+}
+
+fn package_of(test: &soong::Test) -> String {
+    format!("{TEST}{}", test.name.to_lowercase())
+}
+
+/// A manifest of the tree without what Android does not build, with libbinder_rs, and with AOSP's versions of crates.
 fn android_manifest(text: &str) -> Result<String> {
     let mut manifest: Table = text.parse()?;
     for key in ["dev-dependencies", "test", "bench", "example"] {
         manifest.remove(key);
     }
     if let Some(Value::Table(workspace)) = manifest.get_mut("workspace") {
-        workspace.insert("members".into(), vec!["aidl", "binder", "client"].into());
+        let tests = format!("{TESTS}/*");
+        workspace.insert("members".into(), vec!["aidl", "binder", "client", &tests].into());
         workspace.remove("default-members");
         // Soong builds with warnings as errors.
         let lints = workspace.get_mut("lints").and_then(|lints| lints.get_mut("rust"));
@@ -197,7 +257,11 @@ fn android_manifest(text: &str) -> Result<String> {
     let mut shim = false;
     if let Some(Value::Table(targets)) = manifest.get_mut("target") {
         shim = targets.remove("cfg(not(aosp))").is_some();
+        for (_, target) in targets.iter_mut() {
+            as_aosp(target.get_mut("dependencies"))?;
+        }
     }
+    as_aosp(manifest.get_mut("dependencies"))?;
     if shim {
         let dependencies = manifest.entry("dependencies").or_insert_with(|| Table::new().into());
         let binder: Table = "path = '../libbinder'".parse()?;
@@ -207,19 +271,43 @@ fn android_manifest(text: &str) -> Result<String> {
     Ok(manifest.to_string())
 }
 
+/// Demands the versions of AOSP's crates.
+fn as_aosp(dependencies: Option<&mut Value>) -> Result<()> {
+    let dependencies = dependencies.and_then(Value::as_table_mut);
+    for (name, dependency) in dependencies.into_iter().flatten() {
+        let Some((version, _)) = soong::platform(&name.replace('-', "_")) else { continue };
+        let version = Value::from(format!("={version}"));
+        match dependency {
+            Value::String(_) => *dependency = version,
+            Value::Table(table) => {
+                table.insert("version".into(), version);
+            }
+            _ => bail!("the dependency {name} is neither a version nor a table"),
+        }
+    }
+    Ok(())
+}
+
 /// Puts a copy of every foreign crate beside the workspace, so that checking needs no network.
 fn vendor(dir: &Path) -> Result<()> {
     let lock = tree::read("Cargo.lock")?;
     let mut parts = vec![lock.clone()];
-    for manifest in ["Cargo.toml", "binder/Cargo.toml", "client/Cargo.toml", "aidl/Cargo.toml"] {
-        parts.push(fs::read_to_string(dir.join(manifest))?);
+    let mut manifests = vec![dir.to_owned()];
+    manifests.extend(["binder", "client", "aidl"].map(|folder| dir.join(folder)));
+    for entry in fs::read_dir(dir.join(TESTS))? {
+        manifests.push(entry?.path());
+    }
+    manifests.sort();
+    for folder in manifests {
+        parts.push(fs::read_to_string(folder.join("Cargo.toml"))?);
     }
     let key = tree::key(parts.iter().map(String::as_str));
     let stamp = dir.join("vendored");
     if fs::read_to_string(&stamp).is_ok_and(|have| have == key) {
         return Ok(());
     }
-    // Cargo keeps to these versions, drops what Android does not need and adds what AOSP's crates need.
+    // Cargo keeps to these versions where AOSP has no others, drops what Android does not need and adds what AOSP's
+    // crates need.
     fs::write(dir.join("Cargo.lock"), lock)?;
     // Cargo would read its own old answer as where to look.
     let config = dir.join(".cargo/config.toml");
