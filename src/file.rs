@@ -35,8 +35,10 @@ impl<'fd> RegularFile<'fd> {
         }
         let stat = statx::statx(fd).during(|| "file: statx")?;
         let file_type = FileType::from_raw_mode(stat.stx_mode.into());
-        // Since 6.17 a dma-buf calls itself a regular file.
-        if file_type != FileType::RegularFile || dmabuf::is_buffer(fd, heap)? {
+        // Since 6.17 a dma-buf calls itself a regular file. Buffers lie on no block device.
+        if file_type != FileType::RegularFile
+            || has_no_device(&stat) && dmabuf::is_buffer(fd, heap)?
+        {
             let what = describe(file_type);
             return Err(Error::new(
                 ErrorKind::BadDescriptor,

@@ -18,9 +18,9 @@ use dmabufio::service::INSTANCE;
 use dmabufio::transfer::plan::ExtentPlan;
 use dmabufio::transfer::{transfer, Durability};
 use rustix::fs::OFlags;
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use support::disks::Disks;
@@ -103,6 +103,9 @@ impl World {
             for (j, room) in [SMALL, LARGE].into_iter().enumerate() {
                 let bytes = Random::new((20 + 2 * i + j) as u64).bytes((room / 8 * 7) as usize + 5);
                 let path = disks.file(on, &format!("fuzz-{room}"), &bytes);
+                // What the page cache holds the kernel tells the service as it tells this process
+                // if it may write.
+                fs::set_permissions(&path, Permissions::from_mode(0o666)).expect("chmod");
                 targets.push(Target { path, bytes, direct: on != "tmpfs", room });
             }
         }

@@ -178,15 +178,23 @@ pub fn load_case<'a>(source: &'a Source, client: &'a Client, name: String, chunk
 pub fn whole<'a>(source: &'a Source, clients: &'a Clients) -> Result<Vec<Case<'a>>> {
     let Clients { service, local } = clients;
     let whole = 0..source.len;
-    let (buffer, range) = (Rc::new(local.allocate(source.len, TAG)?), whole.clone());
-    let for_raw = buffer.clone();
+    let buffer = Rc::new(local.allocate(source.len, TAG)?);
+    let case = |name, client: Option<&'a Client>| {
+        let (buffer, whole) = (buffer.clone(), whole.clone());
+        Case::new(name, source.len, move |_| {
+            io(|| match client {
+                None => raw(&source.buffered, &whole, &buffer),
+                Some(client) => {
+                    let direction = Direction::Load;
+                    transfer(client, &source.buffered, &whole, &buffer, direction).map(drop)
+                }
+            })
+        })
+    };
     Ok(vec![
-        Case::new("one buffer: RW_FILE", source.len, move |_| {
-            io(|| raw(&source.buffered, &whole, &for_raw))
-        }),
-        Case::new("one buffer: transfer through the service", source.len, move |_| {
-            io(|| transfer(service, &source.buffered, &range, &buffer, Direction::Load).map(drop))
-        }),
+        case("one buffer: RW_FILE", None),
+        case("one buffer: transfer in this process", Some(local)),
+        case("one buffer: transfer through the service", Some(service)),
     ])
 }
 
