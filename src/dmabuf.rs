@@ -11,7 +11,7 @@ use crate::sys::{ioctl, statx, uapi};
 use rustix::fd::{AsRawFd, BorrowedFd};
 use rustix::fs::{fcntl_get_seals, fcntl_getfl, OFlags, SealFlags};
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, BufRead, BufReader, Read};
 
 /// The seals of the embedded heap's memfds. Their size is fixed for good, so that a mapping of one
 /// cannot fault, and nobody can add a seal that stops writing.
@@ -183,17 +183,38 @@ fn kind(fd: BorrowedFd<'_>, heap: Heap) -> Result<Option<Kind>> {
 /// it too, but on FUSE it waits for the daemon.
 fn is_dma_buf(fd: BorrowedFd<'_>) -> Result<bool> {
     let path = format!("/proc/self/fdinfo/{}", fd.as_raw_fd());
-    // The kernel fills as much of one read as there is, and the lines of a dma-buf are short.
-    let mut text = [0; 1024];
-    match File::open(&path).and_then(|mut info| info.read(&mut text)) {
-        Ok(len) => {
-            let mut lines = text[..len].split(|byte| *byte == b'\n');
-            Ok(lines.any(|line| line.starts_with(b"exp_name:")))
+    File::open(&path)
+        .and_then(names_exporter)
+        .map_err(|error| Error::new(ErrorKind::Io, format!("buffer: read {path}: {error}")))
+}
+
+/// Whether a descriptor's fdinfo has the line of a dma-buf. Most of the time one read brings all of
+/// it; whoever has the descriptor can put a line for each lock before that.
+fn names_exporter(fdinfo: impl Read) -> io::Result<bool> {
+    for line in BufReader::with_capacity(1024, fdinfo).split(b'\n') {
+        if line?.starts_with(b"exp_name:") {
+            return Ok(true);
         }
-        Err(error) => Err(Error::new(ErrorKind::Io, format!("buffer: read {path}: {error}"))),
     }
+    Ok(false)
 }
 
 fn bad(what: &str) -> Error {
     Error::new(ErrorKind::BadDescriptor, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exporter_is_found_behind_any_number_of_locks() {
+        for locks in [0, 1, 100, 10_000] {
+            let lock = "lock:\t1: OFDLCK ADVISORY  WRITE -1 00:0f:42 4096 8191\n";
+            let text = format!("pos:\t0\n{}size:\t4096\nexp_name:\tsystem\n", lock.repeat(locks));
+            assert!(names_exporter(text.as_bytes()).expect("read"), "{locks}");
+            let text = text.replace("exp_name", "name");
+            assert!(!names_exporter(text.as_bytes()).expect("read"), "{locks}");
+        }
+    }
 }

@@ -84,8 +84,8 @@ impl State {
 
 impl DmabufIo {
     /// Makes the service for `heap`, and finds out what its buffers can do. Buffers come from
-    /// `pool` where it has them; [`DmabufIo::keep_pool`] fills it. Requests, what outlives them and
-    /// buffers in the pool hold on to the process as `lifetime` says.
+    /// `pool` where it has them; [`DmabufIo::keep_pool`] fills it. What outlives a request, and
+    /// buffers in the pool, hold on to the process as `lifetime` says.
     pub fn new(heap: Allocator, pool: Option<Pool>, lifetime: Lifetime) -> Result<Self> {
         let support = probe::heap(&heap)?;
         let support_in_load = probe::heap_in_load(&heap)?;
@@ -95,7 +95,7 @@ impl DmabufIo {
             lifetime,
             support,
             support_in_load,
-            gate: Gate::new(lifetime),
+            gate: Gate::default(),
             lane: Lane::new(lifetime),
             statistics: Statistics::default(),
         };

@@ -161,8 +161,13 @@ fn hold_lasts_from_the_first_buffer_until_the_pool_is_idle() {
     let (pool, held) = kept(Duration::from_secs(2));
     sleep(Duration::from_millis(20));
     assert_eq!(Arc::strong_count(&held), 2, "nobody has asked for anything");
-    pool.take(SIZE);
-    expect(&pool, 2, &held, true);
+    // Asked for again and again: on a busy machine its thread is late, and what it makes soon idle.
+    let start = Instant::now();
+    while ready(&pool) != [2] || Arc::strong_count(&held) != 3 {
+        assert!(start.elapsed() < Duration::from_secs(60), "{:?}", ready(&pool));
+        pool.take(SIZE);
+        sleep(Duration::from_millis(50));
+    }
     expect(&pool, 0, &held, false);
 }
 

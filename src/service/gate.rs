@@ -1,14 +1,12 @@
 //! Counts the requests that run, so that the service can end between requests.
 
 use crate::error::{Error, ErrorKind, Result};
-use binder_shim::{Hold, Lifetime};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Lets requests in until it is closed.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Gate {
-    lifetime: Lifetime,
     state: Mutex<State>,
     idle: Condvar,
 }
@@ -21,19 +19,9 @@ struct State {
 
 /// A request that runs, until dropped.
 #[derive(Debug)]
-pub(super) struct Running<'a> {
-    gate: &'a Gate,
-    // The client may die and leave a lazy service without one. Linux counts a call that runs as a
-    // reference too, but no interface of binder promises that.
-    _hold: Hold,
-}
+pub(super) struct Running<'a>(&'a Gate);
 
 impl Gate {
-    /// A gate in a process with this lifetime, which every request that runs holds on to.
-    pub fn new(lifetime: Lifetime) -> Self {
-        Self { lifetime, state: Mutex::default(), idle: Condvar::new() }
-    }
-
     /// Admits a request.
     pub fn enter(&self) -> Result<Running<'_>> {
         let mut state = self.lock();
@@ -41,8 +29,7 @@ impl Gate {
             return Err(Error::new(ErrorKind::Busy, "the service is stopping; look it up again"));
         }
         state.running += 1;
-        drop(state);
-        Ok(Running { gate: self, _hold: self.lifetime.hold() })
+        Ok(Running(self))
     }
 
     /// How many requests run.
@@ -66,7 +53,7 @@ impl Gate {
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.gate.lock().running -= 1;
-        self.gate.idle.notify_all();
+        self.0.lock().running -= 1;
+        self.0.idle.notify_all();
     }
 }

@@ -49,8 +49,6 @@ sed -n 's/^MemTotal: *//p' /proc/meminfo >"$DMABUFIO_OUT/memory"
 if [ "$disk" = limited ]; then
     bench published --size "${part}M" --table published
     bench ours --size "$several" --table ours
-    bench whole --size 1G --table whole
-    bench sizes --size 1G --table sizes --quick
     exit
 fi
 bench service --size 1G --table service

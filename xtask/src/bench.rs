@@ -127,8 +127,7 @@ fn disk_limit(free: &Session) -> Result<u64> {
     let Some(read) = read else {
         bail!("reading through the page cache was not measured: {:?}", row.error);
     };
-    // The shortest: what else ran on the machine has lengthened it least.
-    Ok((row.bytes as f64 * 1e9 / read.min_nanos as f64 * DISK_OVER_BUFFERED) as u64)
+    Ok((row.bytes as f64 * 1e9 / read.median_nanos as f64 * DISK_OVER_BUFFERED) as u64)
 }
 
 fn machine(out: &Path) -> Result<Machine> {

@@ -137,16 +137,6 @@ impl Row {
         self.figures.as_ref().map(|figures| figures.total.median_nanos as f64)
     }
 
-    /// The same with a disk that never exceeds `rate` bytes a second: QEMU's limiter lets a tenth of a second's worth
-    /// pass at once, and that often.
-    pub fn nanos_at(&self, rate: u64) -> Option<f64> {
-        let Figures { alloc, io, total, .. } = self.figures.as_ref()?;
-        let median = |spread: &Spread| spread.median_nanos as f64;
-        let alloc = alloc.as_ref().map_or(0.0, median);
-        let reading = median(io.as_ref().unwrap_or(total));
-        Some(alloc + reading.max(self.bytes as f64 * 1e9 / rate as f64))
-    }
-
     /// Bytes a second, of the median.
     pub fn rate(&self) -> Option<f64> {
         self.nanos().map(|nanos| self.bytes as f64 * 1e9 / nanos)

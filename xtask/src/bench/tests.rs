@@ -93,24 +93,32 @@ fn ratio_decides_at_its_bound() -> Result<()> {
     Ok(())
 }
 
+/// A GiB in 100 ns.
+const RATE: u64 = 10_000_000 << 30;
+
+fn judged_limited(free: &[String], limited: &[String]) -> Result<BTreeMap<String, Target>> {
+    let limited = Session { disk_rate: Some(RATE), ..session(limited)? };
+    let targets = targets::judge(&session(free)?, &limited, 1 << 20);
+    Ok(targets.into_iter().map(|target| (target.id.clone(), target)).collect())
+}
+
 #[test]
 fn load_is_compared_with_the_best_of_the_others_at_the_limit() -> Result<()> {
-    let rows =
-        [row("RW_FILE direct read", 100), row("dmabuf buffer read", 330), row("udmabuf", 900)];
-    let texts = [
-        printed("published", &rows.join(",")),
-        // Faster than the limit of a GiB in 100 ns.
-        printed("ours", &row("load through the service", 60)),
-    ];
-    let limited = Session { disk_rate: Some(10_000_000 << 30), ..session(&texts)? };
-    let targets = targets::judge(&session(&[])?, &limited, 1 << 20);
-    let target = targets.into_iter().find(|target| target.id == "P2").context("P2")?;
-    assert_eq!((target.met, target.measured.as_str()), (true, "3.300"));
+    // The limiter gives 40 to each that reads.
+    for (load, met, measured) in [(60, true, "3.300"), (63, true, "3.204"), (64, false, "3.173")] {
+        let others =
+            [row("RW_FILE direct read", 60), row("dmabuf buffer read", 330), row("udmabuf", 900)];
+        let ours = [row("transfer through the service", 60), row("load through the service", load)];
+        let texts = [printed("published", &others.join(",")), printed("ours", &ours.join(","))];
+        let target = judged_limited(&[], &texts)?.remove("P2").context("P2")?;
+        assert_eq!((target.met, target.measured.as_str()), (met, measured));
+        assert!(target.what.contains("(RW_FILE direct read: 3.300)"), "{target:?}");
+    }
     Ok(())
 }
 
 #[test]
-fn what_depends_on_the_disk_is_judged_where_it_is_limited() -> Result<()> {
+fn load_is_compared_with_its_longer_half_where_the_disk_is_limited() -> Result<()> {
     let load = |nanos| {
         let rows = [
             row("allocate through the service", 50),
@@ -119,17 +127,30 @@ fn what_depends_on_the_disk_is_judged_where_it_is_limited() -> Result<()> {
         ];
         printed("ours", &rows.join(","))
     };
-    let sizes = |nanos| {
-        let large = row("read", nanos).replace("\"x\":1048576", "\"x\":67108864");
-        let larger = row("read", 100).replace("\"x\":1048576", "\"x\":268435456");
-        printed("sizes", &format!("{},{large},{larger}", row("read", 900)))
-    };
-    let judged = judged(&[load(140), sizes(120)], &[load(110), sizes(109)])?;
-    let (load, sizes) = (&judged["P3"], &judged["P8"]);
+    let load = judged(&[load(140)], &[load(110)])?.remove("P3").context("P3")?;
     assert!(load.what.contains("(free: 1.400)"), "{load:?}");
     assert_eq!(load.measured, "1.100, warm pool not measured");
-    assert!(sizes.what.contains("(free: 1.200)"), "{sizes:?}");
-    assert_eq!((sizes.met, sizes.measured.as_str()), (true, "1.090"));
+    Ok(())
+}
+
+#[test]
+fn what_calls_and_sizes_add_is_weighed_against_the_limited_disk() -> Result<()> {
+    for (added, met, call, size) in [(2, true, "1.020", "1.020"), (11, false, "1.110", "1.110")] {
+        let whole = [
+            row("one buffer: RW_FILE", 50),
+            row("one buffer: transfer through the service", 50 + added),
+        ];
+        let sized = |nanos, x| row("read", nanos).replace("\"x\":1048576", &format!("\"x\":{x}"));
+        let sizes = [row("read", 900), sized(50 + added, 64 << 20), sized(50, 1 << 30)];
+        let texts = [printed("whole", &whole.join(",")), printed("sizes", &sizes.join(","))];
+        let judged = judged_limited(&texts, &[])?;
+        let (calls, sizes) = (&judged["P4"], &judged["P8"]);
+        assert_eq!((calls.met, calls.measured.as_str()), (met, call));
+        assert_eq!((sizes.met, sizes.measured.as_str()), (met, size));
+        let free = format!("(free: {:.3})", (50 + added) as f64 / 50.0);
+        assert!(calls.what.contains(&free) && sizes.what.contains(&free), "{calls:?} {sizes:?}");
+        assert!(sizes.what.contains("to 1024 MiB"), "{sizes:?}");
+    }
     Ok(())
 }
 
