@@ -1,8 +1,10 @@
 //! Reads the results in what test programs print: libtest's lines and TAP.
 
 use std::iter::Sum;
-use std::mem::take;
 use std::ops::Add;
+
+/// The case of a program that died, or failed without a failed test.
+const WHOLE: &str = "the program as a whole";
 
 /// How many tests passed, failed and were skipped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,37 +85,70 @@ impl Case {
     }
 }
 
-/// The tests in the output of a program that ended with success or not. A program that failed without a failed test,
-/// or said nothing that can be counted, is one failed test more.
+/// The tests in the output of programs that ended with success or not. A program without a closing line is one failed
+/// test more, and so is a failure without a failed test, or an output in which nothing can be counted.
 pub fn cases(output: &str, success: bool) -> Vec<Case> {
     let mut all = Vec::new();
-    // Those of the test program at hand, which says in its closing line how many there are.
-    let mut listed = Vec::new();
-    for line in output.lines() {
-        if let Some(tally) = closing(line) {
-            all.append(&mut complete(take(&mut listed), tally));
-        } else if let Some(case) = libtest(line) {
-            listed.push(case);
-        } else if let Some(case) = tap(line) {
-            all.push(case);
+    for text in programs(output) {
+        let mut found: Vec<Case> = text.lines().filter_map(libtest).collect();
+        match text.lines().last().and_then(closing) {
+            Some(tally) => found = complete(&found, tally),
+            None if text.lines().any(begins) => found.push(Case::new(WHOLE, Outcome::Failed)),
+            None => {}
         }
-    }
-    // A program that died has no closing line.
-    all.append(&mut listed);
-    for case in all.iter_mut().filter(|case| case.outcome == Outcome::Failed) {
-        case.output = printed(output, &case.name).unwrap_or(output).to_owned();
+        found.extend(text.lines().filter_map(tap));
+        for case in found.iter_mut().filter(|case| case.outcome == Outcome::Failed) {
+            case.output = printed(text, &case.name).unwrap_or(text).to_owned();
+        }
+        all.append(&mut found);
     }
     let silent = all.is_empty();
     if (!success && Tally::of(&all).failed == 0)
         || (success && silent && !output.contains("test result: ok."))
     {
-        all.push(Case::failed("the program as a whole", output));
+        all.push(Case::failed(WHOLE, output));
     }
     all
 }
 
+/// The text of each test program, which ends with its closing line or, if the program died, where the next one starts;
+/// then what follows the last of them.
+fn programs(output: &str) -> Vec<&str> {
+    let mut all = Vec::new();
+    let (mut start, mut end) = (0, 0);
+    let mut begun = false;
+    for line in output.split_inclusive('\n') {
+        if begun && running(line) {
+            all.push(&output[start..end]);
+            (start, begun) = (end, false);
+        }
+        end += line.len();
+        begun |= begins(line);
+        if closing(line).is_some() {
+            all.push(&output[start..end]);
+            (start, begun) = (end, false);
+        }
+    }
+    all.push(&output[start..]);
+    all
+}
+
+/// Whether only a test program that is to have a closing line writes this one.
+fn begins(line: &str) -> bool {
+    running(line) || libtest(line.trim_end()).is_some()
+}
+
+/// `running 1 test`, `running 2 tests`
+fn running(line: &str) -> bool {
+    let number = line
+        .trim_end()
+        .strip_prefix("running ")
+        .and_then(|rest| rest.strip_suffix(" tests").or_else(|| rest.strip_suffix(" test")));
+    number.is_some_and(|number| number.parse::<usize>().is_ok())
+}
+
 /// Makes a list agree with the closing line, which is right where a test has written into the lines of the list.
-fn complete(listed: Vec<Case>, tally: Tally) -> Vec<Case> {
+fn complete(listed: &[Case], tally: Tally) -> Vec<Case> {
     let parts = [
         (Outcome::Passed, tally.passed),
         (Outcome::Failed, tally.failed),
@@ -212,6 +247,39 @@ test result: FAILED. 2 passed; 4 failed; 0 ignored; 0 measured; 0 filtered out; 
     fn dead_program_is_a_failure() {
         assert_eq!(count("running 3 tests\ntest a ... ok\n", false), tally(1, 1, 0));
         assert_eq!(count("test result: ok. 2 passed; 0 failed; 0 ignored", false), tally(2, 1, 0));
+    }
+
+    #[test]
+    fn dead_program_before_another_keeps_its_cases() {
+        let dead = "running 2 tests\ntest a ... ok\nerror: test failed (signal: 6)\n";
+        let next = "\
+running 1 test
+test b ... FAILED
+test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s
+";
+        let a = Case::passed("a");
+        let (whole, b) = (Case::failed(WHOLE, dead), Case::failed("b", next));
+        assert_eq!(cases(&format!("{dead}{next}"), false), [a.clone(), whole.clone(), b.clone()]);
+        assert_eq!(cases(&format!("{next}{dead}"), false), [b, a, whole]);
+    }
+
+    #[test]
+    fn dead_program_that_listed_nothing_is_a_failure() {
+        let output = "running 1 test\nrunning 1 test\ntest b ... FAILED\n\
+                      test result: FAILED. 0 passed; 1 failed; 0 ignored\n";
+        assert_eq!(count(output, false), tally(0, 2, 0));
+    }
+
+    #[test]
+    fn tests_of_one_name_have_the_output_of_their_own_program() {
+        let program = |why: &str| {
+            format!(
+                "running 1 test\ntest a ... FAILED\n\nfailures:\n\n---- a stdout ----\n{why}\n\n\
+                 failures:\n    a\n\ntest result: FAILED. 0 passed; 1 failed; 0 ignored\n"
+            )
+        };
+        let output = program("one") + &program("two");
+        assert_eq!(cases(&output, false), [Case::failed("a", "one"), Case::failed("a", "two")]);
     }
 
     #[test]
