@@ -153,13 +153,7 @@ fn machine(out: &Path) -> Result<Machine> {
 }
 
 fn commit() -> Result<String> {
-    printed(exec::command("git").current_dir(tree::root()).args([
-        "describe",
-        "--always",
-        "--abbrev=12",
-        "--exclude=*",
-        "--dirty",
-    ]))
+    tree::commit(12)
 }
 
 fn printed(command: &mut Command) -> Result<String> {

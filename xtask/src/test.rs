@@ -2,10 +2,11 @@
 //!
 //! A layer that cannot run is a failure, never a skip: nobody reads the skips of a green run.
 
-use std::path::PathBuf;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{bail, Error, Result};
+use anyhow::{bail, Context, Error, Result};
 use clap::{Arg, CommandFactory, Parser};
 
 use crate::failure::{Unavailable, UNAVAILABLE};
@@ -112,26 +113,28 @@ impl Table {
         self.rows.iter().map(Row::tally).sum()
     }
 
-    fn print(&self) {
+    fn print(&self, out: &mut impl Write) -> io::Result<()> {
         let width = self.rows.iter().map(|row| row.what.chars().count()).max().unwrap_or(0);
-        println!(
+        writeln!(
+            out,
             "\n{:<6} {:<width$} {:>7} {:>7} {:>8} {:>14}",
             "layer", "what", "passed", "failed", "skipped", "time"
-        );
+        )?;
         for row in &self.rows {
             let Row { layer, what, time, .. } = row;
             let Tally { passed, failed, skipped } = row.tally();
-            println!(
+            writeln!(
+                out,
                 "{layer:<6} {what:<width$} {passed:>7} {failed:>7} {skipped:>8} {:>14}",
                 exec::elapsed(*time)
-            );
+            )?;
         }
         let total = self.total();
         if total.skipped > 0 {
-            println!("\n{} tests were skipped: see their output above", total.skipped);
+            writeln!(out, "\n{} tests were skipped: see their output above", total.skipped)?;
         }
         // CI reads this line, alone and last.
-        println!("\n{} passed, {} failed", total.passed, total.failed);
+        writeln!(out, "\n{} passed, {} failed", total.passed, total.failed)
     }
 }
 
@@ -152,31 +155,72 @@ fn android_checks() -> Vec<String> {
 /// Runs the layers and returns the exit status.
 pub fn run(args: &Args) -> Result<u8> {
     let all = !(args.host || args.vm || args.aosp);
-    let mut table = Table::default();
-    if all || args.host {
-        host::run(&mut table);
-    }
-    if all || args.vm {
-        guest::run(&mut table);
-    }
-    if all || args.aosp {
-        for check in android_checks() {
-            table.check("aosp", check.clone(), || {
-                aosp::run(Android::try_parse_from(["aosp", &check])?.args).map(drop)
-            });
+    conclude(args.junit.as_deref(), &mut io::stdout(), |table| {
+        if all || args.host {
+            host::run(table);
         }
-    }
+        if all || args.vm {
+            guest::run(table);
+        }
+        if all || args.aosp {
+            for check in android_checks() {
+                table.check("aosp", check.clone(), || {
+                    aosp::run(Android::try_parse_from(["aosp", &check])?.args).map(drop)
+                });
+            }
+        }
+    })
+}
+
+/// Has `layers` fill the table, writes it to `out` and the report to `junit`, and returns the exit status.
+fn conclude(
+    junit: Option<&Path>,
+    out: &mut impl Write,
+    layers: impl FnOnce(&mut Table),
+) -> Result<u8> {
+    // First, as the tests take long and their results would have nowhere to go.
+    let report = junit.map(junit::Target::create).transpose()?;
+    let mut table = Table::default();
+    layers(&mut table);
     if let Some(signal) = exec::interrupted() {
         bail!("interrupted by signal {signal}");
     }
-    if let Some(path) = &args.junit {
-        junit::write(path, &table.rows)?;
+    table.print(out).context("writing the table")?;
+    if let Some(report) = report {
+        report.write(&table.rows)?;
     }
-    table.print();
     let total = table.total();
     Ok(match total.failed {
         0 if total.passed > 0 => 0,
         failed if failed > 0 && failed == table.unavailable => UNAVAILABLE,
         _ => 1,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn report_that_cannot_be_created_fails_before_the_tests() -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("missing/report.xml");
+        let mut ran = false;
+        let error = conclude(Some(&path), &mut Vec::new(), |_| ran = true).unwrap_err();
+        assert_eq!(error.to_string(), format!("creating {}", path.display()));
+        assert!(!ran);
+        Ok(())
+    }
+
+    #[test]
+    fn report_that_cannot_be_written_leaves_the_table() -> Result<()> {
+        let mut out = Vec::new();
+        let error = conclude(Some(Path::new("/dev/full")), &mut out, |table| {
+            table.check("host", "a", || Ok(()));
+        })
+        .unwrap_err();
+        assert_eq!(error.to_string(), "writing /dev/full");
+        assert!(String::from_utf8(out)?.ends_with("\n1 passed, 0 failed\n"));
+        Ok(())
+    }
 }

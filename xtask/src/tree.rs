@@ -4,8 +4,10 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{ensure, Context, Result};
 use sha2::{Digest, Sha256};
+
+use crate::exec;
 
 /// The root of the tree.
 pub fn root() -> PathBuf {
@@ -19,6 +21,20 @@ pub fn root() -> PathBuf {
 pub fn read(path: &str) -> Result<String> {
     let full = root().join(path);
     fs::read_to_string(&full).with_context(|| format!("reading {}", full.display()))
+}
+
+/// The commit of the tree, in `digits` hexadecimal digits, with `-dirty` behind it if the tree differs.
+pub fn commit(digits: usize) -> Result<String> {
+    describe(&root(), digits)
+}
+
+fn describe(root: &Path, digits: usize) -> Result<String> {
+    let mut git = exec::command("git");
+    git.current_dir(root).args(["describe", "--always", "--dirty", "--exclude=*"]);
+    git.arg(format!("--abbrev={digits}"));
+    let output = git.output().with_context(|| format!("starting {git:?}"))?;
+    ensure!(output.status.success(), "{git:?} {}", exec::describe(&output.status));
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// A short name for what a set of inputs determines. Each part is hashed with its length, so that moving text from
@@ -35,6 +51,44 @@ pub fn key<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn commit_says_nothing_of_tags_and_whether_the_tree_differs() -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        let file = dir.path().join("file");
+        let git = |args: &[&str]| -> Result<String> {
+            let user = [
+                "-c",
+                "user.name=x",
+                "-c",
+                "user.email=x",
+                "-c",
+                "commit.gpgSign=false",
+                "-c",
+                "tag.gpgSign=false",
+            ];
+            let output = exec::command("git")
+                .env_remove("GIT_DIR")
+                .current_dir(dir.path())
+                .args(user)
+                .args(args)
+                .output()?;
+            ensure!(output.status.success(), "{args:?}: {output:?}");
+            Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+        };
+        git(&["init"])?;
+        assert!(describe(dir.path(), 40).is_err(), "there is no commit");
+        fs::write(&file, "a")?;
+        git(&["add", "file"])?;
+        git(&["commit", "--message=x"])?;
+        git(&["tag", "--annotate", "--message=x", "v1"])?;
+        let head = git(&["rev-parse", "HEAD"])?;
+        assert_eq!(describe(dir.path(), 40)?, head);
+        assert_eq!(describe(dir.path(), 12)?, head[..12]);
+        fs::write(&file, "changed")?;
+        assert_eq!(describe(dir.path(), 12)?, format!("{}-dirty", &head[..12]));
+        Ok(())
+    }
 
     #[test]
     fn key_depends_on_every_part_and_on_the_borders() {

@@ -1,8 +1,8 @@
 //! The results as JUnit XML, which CI systems read: a suite for each line of the table, a case for each test.
 
-use std::fs;
-use std::path::Path;
-use std::process::Command;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
@@ -11,21 +11,30 @@ use super::count::Outcome;
 use super::Row;
 use crate::tree;
 
-/// Writes the report of `rows`.
-pub fn write(path: &Path, rows: &[Row]) -> Result<()> {
-    let mut git = Command::new("git");
-    git.current_dir(tree::root()).args([
-        "describe",
-        "--always",
-        "--dirty",
-        "--abbrev=40",
-        "--exclude=*",
-    ]);
-    // A tree need not come from git.
-    let commit = git.output().ok().filter(|output| output.status.success());
-    let commit = commit.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
-    let text = report(rows, commit.as_deref()).to_string().context("making the JUnit report")?;
-    fs::write(path, text).with_context(|| format!("writing {}", path.display()))
+/// A file that a report is to be written to.
+#[derive(Debug)]
+pub struct Target {
+    path: PathBuf,
+    file: File,
+}
+
+impl Target {
+    /// Creates the file, empty: the report of an earlier run must not pass for that of one which is interrupted.
+    pub fn create(path: &Path) -> Result<Self> {
+        let file = File::create(path).with_context(|| format!("creating {}", path.display()))?;
+        Ok(Target { path: path.to_owned(), file })
+    }
+
+    /// Writes the report of `rows`.
+    pub fn write(mut self, rows: &[Row]) -> Result<()> {
+        // A tree need not come from git.
+        let commit = tree::commit(40).ok();
+        let text =
+            report(rows, commit.as_deref()).to_string().context("making the JUnit report")?;
+        self.file
+            .write_all(text.as_bytes())
+            .with_context(|| format!("writing {}", self.path.display()))
+    }
 }
 
 fn report(rows: &[Row], commit: Option<&str>) -> Report {
