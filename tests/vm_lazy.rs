@@ -17,7 +17,7 @@ use std::env;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 use support::fixture::request;
@@ -214,6 +214,8 @@ impl Machine {
     fn client(&self, what: &str, path: &Path) -> Child {
         Command::new(env::current_exe().expect("this program"))
             .env(CLIENT, format!("{what} {}", path.display()))
+            // It says how many tests it has, and would be counted.
+            .stdout(Stdio::null())
             .spawn()
             .expect("start a client")
     }

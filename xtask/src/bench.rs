@@ -61,7 +61,7 @@ pub fn run(args: &Args) -> Result<u8> {
     let bench = Bench {
         schema: report::SCHEMA,
         unix_time: SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs(),
-        commit: commit()?,
+        commit: tree::commit(12)?,
         quick: args.quick,
         machine: machine(&out.join("free"))?,
         service_bytes,
@@ -150,10 +150,6 @@ fn machine(out: &Path) -> Result<Machine> {
         file_system: "f2fs".to_owned(),
         qemu: qemu.lines().next().unwrap_or_default().to_owned(),
     })
-}
-
-fn commit() -> Result<String> {
-    tree::commit(12)
 }
 
 fn printed(command: &mut Command) -> Result<String> {
