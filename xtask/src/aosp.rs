@@ -16,6 +16,7 @@ mod aidl;
 mod blueprint;
 mod freeze;
 mod package;
+mod platform;
 pub mod policy;
 mod sandbox;
 mod soong;
