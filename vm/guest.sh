@@ -97,9 +97,11 @@ for node in /dev/dma_heap/system /dev/udmabuf; do
 done
 chown 1000:1000 /proc/pressure/memory && chmod 0664 /proc/pressure/memory
 
-# Where nobody can start it from, which the source tree need not be.
 mkdir -p "$state/bin"
-cp "$(command -v dmabufio-service)" "$service" || give_up "dmabufio-service could not be copied"
+if [ "$DMABUFIO_SERVICE" = 1 ]; then
+    # Where nobody can start it from, which the source tree need not be.
+    cp "$(command -v dmabufio-service)" "$service" || give_up "dmabufio-service could not be copied"
+fi
 
 if [ "$DMABUFIO_SELINUX" = 1 ]; then
     stage "labelling files and enforcing the SELinux policy"

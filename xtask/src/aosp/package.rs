@@ -103,6 +103,11 @@ fn scripts(service: &str) -> Result<String> {
     ensure!(options.get("class").is_some_and(|class| class == "hal"), "{RC}: lacks `class hal`");
     // init refuses a service of newer vendor images without one.
     ensure!(options.contains_key("user"), "{RC}: lacks `user`");
+    // init gives the pressure of memory to it, which --pool watches.
+    ensure!(
+        options.get("group").is_some_and(|groups| groups.split(' ').any(|one| one == "system")),
+        "{RC}: is not in the group `system`"
+    );
     ensure!(options.contains_key("rlimit"), "{RC}: lacks a limit on open files");
     // Started with its class or again after its end, it would never be away.
     let mut wanted = options.clone();

@@ -13,8 +13,9 @@ use crate::{cache, packages};
 /// The version of the policy's binary format that Android 14 and later load.
 const FORMAT: &str = "30";
 
-/// The builds of a device: what its users have, and what developers have.
-const VARIANTS: [&str; 2] = ["user", "userdebug"];
+/// The builds of a device: what its users have, and what developers have, who may do more.
+const USER: &str = "user";
+const USERDEBUG: &str = "userdebug";
 
 /// The test of `refused` that names a type which vendor policy cannot know.
 const PRIVATE: &str = "private_type.te";
@@ -62,8 +63,8 @@ fn device(dir: &Path, folders: &[&str], tests: &[&str]) -> Result<()> {
     // Vendor policy is built without what the system keeps to itself.
     let public: Vec<&str> =
         folders.iter().copied().filter(|folder| !folder.ends_with("/private")).collect();
-    sound(dir, &public, VARIANTS[1])?;
-    for variant in VARIANTS {
+    sound(dir, &public, USERDEBUG)?;
+    for variant in [USER, USERDEBUG] {
         sound(dir, folders, variant)?;
     }
     for folder in folders {
@@ -74,7 +75,7 @@ fn device(dir: &Path, folders: &[&str], tests: &[&str]) -> Result<()> {
         let extra = dir.join("extra.te");
         fs::write(&extra, text)?;
         let complaint = if name.ends_with(PRIVATE) { "unknown type" } else { "neverallow on line" };
-        match compile(dir, folders, VARIANTS[1], Some(&extra))? {
+        match compile(dir, folders, USERDEBUG, Some(&extra))? {
             Ok(()) => wrong.push(format!("{name}: {meaning}")),
             // Any other complaint is a mistake in the test.
             Err(why) if !why.contains(complaint) => wrong.push(format!("{name}: {why}")),
@@ -157,7 +158,7 @@ pub fn for_vm(dir: &Path) -> Result<()> {
     let mut folders = DEVICE.to_vec();
     folders.extend(OPTIONS.iter().flat_map(|(option, _)| *option));
     folders.push(VM);
-    sound(dir, &folders, VARIANTS[1])?;
+    sound(dir, &folders, USERDEBUG)?;
     fs::rename(dir.join("policy"), dir.join("selinux-policy")).context("naming the policy")?;
     let contexts = in_tree("sepolicy/vendor/file_contexts");
     let mut lookup = command("selabel_lookup");
