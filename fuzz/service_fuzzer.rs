@@ -4,8 +4,8 @@
 
 use binder_random_parcel_rs::fuzz_service;
 use binder_shim::Lifetime;
-use dmabufio::heap::{Allocator, Heap};
-use dmabufio::service::DmabufIo;
+use dmabufio_core::heap::{Allocator, Heap};
+use dmabufio_service::DmabufIo;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

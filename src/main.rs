@@ -2,10 +2,11 @@
 
 use anyhow::{anyhow, ensure, Context, Result};
 use binder_shim::Lifetime;
-use dmabufio::heap::{Allocator, Heap};
-use dmabufio::pool::{Class, Pool};
-use dmabufio::service::{DmabufIo, INSTANCE};
-use dmabufio::sys::signal::Termination;
+use dmabufio_core::heap::{Allocator, Heap};
+use dmabufio_core::pool::{Class, Pool};
+use dmabufio_core::sys::signal::Termination;
+use dmabufio_service::DmabufIo;
+use dmabufio_wire::INSTANCE;
 use log::LevelFilter;
 use std::env;
 use std::fs;

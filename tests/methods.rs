@@ -8,16 +8,16 @@
 
 mod support;
 
-use dmabufio::dmabuf::DmaBuf;
-use dmabufio::error::{ErrorKind, Result};
-use dmabufio::extent::{Direction, Extent};
-use dmabufio::file::{cached_pages, RegularFile};
-use dmabufio::heap::{Allocation, Allocator, Heap};
-use dmabufio::method::{FallbackReason, Method, Mode, Support, MAX_PIECE};
-use dmabufio::probe;
-use dmabufio::transfer::plan::ExtentPlan;
-use dmabufio::transfer::receipt::Receipt;
-use dmabufio::transfer::{transfer, Durability, Request};
+use dmabufio_core::dmabuf::DmaBuf;
+use dmabufio_core::error::{ErrorKind, Result};
+use dmabufio_core::extent::{Direction, Extent};
+use dmabufio_core::file::{cached_pages, RegularFile};
+use dmabufio_core::heap::{Allocation, Allocator, Heap};
+use dmabufio_core::method::{FallbackReason, Method, Mode, Support, MAX_PIECE};
+use dmabufio_core::probe;
+use dmabufio_core::transfer::plan::ExtentPlan;
+use dmabufio_core::transfer::receipt::Receipt;
+use dmabufio_core::transfer::{transfer, Durability, Request};
 use rustix::fs::{fadvise, Advice, OFlags};
 use rustix::io::{preadv2, Errno, ReadWriteFlags};
 use std::fs;

@@ -4,14 +4,14 @@
 
 mod support;
 
-use dmabufio::dmabuf::DmaBuf;
-use dmabufio::extent::{Direction, Extent};
-use dmabufio::file::RegularFile;
-use dmabufio::heap::{Allocation, Allocator, Heap};
-use dmabufio::method::{FallbackReason, Method, Mode};
-use dmabufio::sys::mmap::{Access, Mapping};
-use dmabufio::transfer::receipt::Receipt;
-use dmabufio::transfer::{transfer, Durability, Request};
+use dmabufio_core::dmabuf::DmaBuf;
+use dmabufio_core::extent::{Direction, Extent};
+use dmabufio_core::file::RegularFile;
+use dmabufio_core::heap::{Allocation, Allocator, Heap};
+use dmabufio_core::method::{FallbackReason, Method, Mode};
+use dmabufio_core::sys::mmap::{Access, Mapping};
+use dmabufio_core::transfer::receipt::Receipt;
+use dmabufio_core::transfer::{transfer, Durability, Request};
 use rustix::fs::OFlags;
 use std::fs;
 use std::os::fd::AsFd;

@@ -6,17 +6,17 @@
 
 mod support;
 
-use dmabufio::dmabuf::DmaBuf;
-use dmabufio::error::{Error, Result};
-use dmabufio::extent::{Direction, Extent};
-use dmabufio::file::{cached_pages, RegularFile};
-use dmabufio::heap::Heap;
-use dmabufio::method::Mode;
-use dmabufio::probe;
-use dmabufio::sys::ioctl::heap_alloc;
-use dmabufio::transfer::plan::ExtentPlan;
-use dmabufio::transfer::receipt::Receipt;
-use dmabufio::transfer::{transfer, Durability, Request};
+use dmabufio_core::dmabuf::DmaBuf;
+use dmabufio_core::error::{Error, Result};
+use dmabufio_core::extent::{Direction, Extent};
+use dmabufio_core::file::{cached_pages, RegularFile};
+use dmabufio_core::heap::Heap;
+use dmabufio_core::method::Mode;
+use dmabufio_core::probe;
+use dmabufio_core::sys::ioctl::heap_alloc;
+use dmabufio_core::transfer::plan::ExtentPlan;
+use dmabufio_core::transfer::receipt::Receipt;
+use dmabufio_core::transfer::{transfer, Durability, Request};
 use rustix::fs::{fallocate, FallocateFlags, OFlags};
 use std::collections::BTreeSet;
 use std::fmt::Debug;

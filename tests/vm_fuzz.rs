@@ -7,16 +7,16 @@
 mod support;
 
 use binder_shim::{describe, ex, lookup_within, pfd, Status, Strong};
-use dmabufio::dmabuf::DmaBuf;
-use dmabufio::error::{ErrorKind, Result};
-use dmabufio::extent::{self, Direction, MAX_EXTENTS};
-use dmabufio::file::RegularFile;
-use dmabufio::heap::Heap;
-use dmabufio::method::{FallbackReason, Mode};
-use dmabufio::probe;
-use dmabufio::service::INSTANCE;
-use dmabufio::transfer::plan::ExtentPlan;
-use dmabufio::transfer::{transfer, Durability};
+use dmabufio_core::dmabuf::DmaBuf;
+use dmabufio_core::error::{ErrorKind, Result};
+use dmabufio_core::extent::{self, Direction, MAX_EXTENTS};
+use dmabufio_core::file::RegularFile;
+use dmabufio_core::heap::Heap;
+use dmabufio_core::method::{FallbackReason, Mode};
+use dmabufio_core::probe;
+use dmabufio_core::transfer::plan::ExtentPlan;
+use dmabufio_core::transfer::{transfer, Durability};
+use dmabufio_wire::INSTANCE;
 use rustix::fs::OFlags;
 use std::fs::{self, File, Permissions};
 use std::os::fd::{AsFd, OwnedFd};
@@ -290,7 +290,7 @@ fn predict(
 
 fn in_process(request: &Request, buffer: &Buffer, file: &File) -> Outcome {
     let run = || {
-        transfer(&dmabufio::transfer::Request {
+        transfer(&dmabufio_core::transfer::Request {
             buffer: &DmaBuf::new(buffer.fd.as_fd(), buffer.heap)?,
             file: &RegularFile::new(file.as_fd(), buffer.heap)?,
             extents: &request.extents,

@@ -8,8 +8,8 @@
 mod support;
 
 use binder_shim::{borrow, describe, dump_remote, lookup_within, Strong};
-use dmabufio::heap::Heap;
-use dmabufio::service::INSTANCE;
+use dmabufio_core::heap::Heap;
+use dmabufio_wire::INSTANCE;
 use rustix::fs::OFlags;
 use rustix::pipe::pipe;
 use rustix::thread::{unshare, UnshareFlags};

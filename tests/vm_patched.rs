@@ -4,16 +4,16 @@
 
 mod support;
 
-use dmabufio::dmabuf::DmaBuf;
-use dmabufio::error::{ErrorKind, Result};
-use dmabufio::extent::{Direction, Extent};
-use dmabufio::file::RegularFile;
-use dmabufio::heap::Heap;
-use dmabufio::method::{FallbackReason, Method, Mode};
-use dmabufio::probe;
-use dmabufio::transfer::plan::ExtentPlan;
-use dmabufio::transfer::receipt::Receipt;
-use dmabufio::transfer::{transfer, Durability, Request};
+use dmabufio_core::dmabuf::DmaBuf;
+use dmabufio_core::error::{ErrorKind, Result};
+use dmabufio_core::extent::{Direction, Extent};
+use dmabufio_core::file::RegularFile;
+use dmabufio_core::heap::Heap;
+use dmabufio_core::method::{FallbackReason, Method, Mode};
+use dmabufio_core::probe;
+use dmabufio_core::transfer::plan::ExtentPlan;
+use dmabufio_core::transfer::receipt::Receipt;
+use dmabufio_core::transfer::{transfer, Durability, Request};
 use std::fs::{self, File};
 use std::os::fd::{AsFd, OwnedFd};
 use support::attachment::Attachment;

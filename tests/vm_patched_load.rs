@@ -10,13 +10,13 @@
 mod support;
 
 use binder_shim::pfd;
-use dmabufio::extent::{Direction, Extent};
-use dmabufio::file::RegularFile;
-use dmabufio::heap::{Allocation, Allocator, Heap};
-use dmabufio::load::{load, Item, Loaded, Source};
-use dmabufio::method::{Method, Mode};
-use dmabufio::pool::{Class, Pool};
-use dmabufio::transfer::{transfer, Durability, Request};
+use dmabufio_core::extent::{Direction, Extent};
+use dmabufio_core::file::RegularFile;
+use dmabufio_core::heap::{Allocation, Allocator, Heap};
+use dmabufio_core::load::{load, Item, Loaded, Source};
+use dmabufio_core::method::{Method, Mode};
+use dmabufio_core::pool::{Class, Pool};
+use dmabufio_core::transfer::{transfer, Durability, Request};
 use std::collections::HashSet;
 use std::fs::File;
 use std::os::fd::AsFd;

@@ -9,8 +9,8 @@
 mod support;
 
 use binder_shim::{describe, lookup_within, pfd, Strong};
-use dmabufio::heap::{Allocator, Heap};
-use dmabufio::service::INSTANCE;
+use dmabufio_core::heap::{Allocator, Heap};
+use dmabufio_wire::INSTANCE;
 use rustix::fs::{fgetxattr, ftruncate, memfd_create, setxattr, MemfdFlags, XattrFlags};
 use std::env;
 use std::fs::{self, OpenOptions};

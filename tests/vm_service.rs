@@ -8,8 +8,8 @@ mod suite;
 mod support;
 
 use binder_shim::{describe, ex, pfd};
-use dmabufio::file::cached_pages;
-use dmabufio::sys::mmap::{Access, Mapping};
+use dmabufio_core::file::cached_pages;
+use dmabufio_core::sys::mmap::{Access, Mapping};
 use rustix::fs::{ftruncate, memfd_create, MemfdFlags, OFlags};
 use std::fs::{self, File};
 use std::os::fd::AsFd;

@@ -5,13 +5,13 @@
 
 mod support;
 
-use dmabufio::dmabuf::DmaBuf;
-use dmabufio::extent::{Direction, Extent};
-use dmabufio::file::RegularFile;
-use dmabufio::heap::Heap;
-use dmabufio::method::{FallbackReason, Mode};
-use dmabufio::transfer::receipt::Receipt;
-use dmabufio::transfer::{transfer, Durability, Request};
+use dmabufio_core::dmabuf::DmaBuf;
+use dmabufio_core::extent::{Direction, Extent};
+use dmabufio_core::file::RegularFile;
+use dmabufio_core::heap::Heap;
+use dmabufio_core::method::{FallbackReason, Mode};
+use dmabufio_core::transfer::receipt::Receipt;
+use dmabufio_core::transfer::{transfer, Durability, Request};
 use rustix::fs::{fstat, major, minor, OFlags};
 use rustix::thread::gettid;
 use std::fs::{self, File};

@@ -4,9 +4,9 @@ use binder_shim::{
     borrow, declared_instances, describe, ex, lookup_within, pfd, ExceptionCode,
     ParcelFileDescriptor, Status, Strong,
 };
-use dmabufio::sys::ioctl::dma_buf_sync;
-use dmabufio::sys::mmap::{Access, Mapping};
-use dmabufio::sys::uapi;
+use dmabufio_core::sys::ioctl::dma_buf_sync;
+use dmabufio_core::sys::mmap::{Access, Mapping};
+use dmabufio_core::sys::uapi;
 use rustix::fs::{flock, openat, FlockOperation, Mode as Permissions, OFlags, CWD};
 use std::env;
 use std::fs::{self, File};

@@ -2,7 +2,7 @@
 
 use super::device::{expect, extent, on_every_instance, open, refuses, LEN};
 use binder_shim::{borrow, ex, pfd};
-use dmabufio::sys::ioctl::heap_alloc;
+use dmabufio_core::sys::ioctl::heap_alloc;
 use rustix::fs::OFlags;
 use std::fs;
 use std::os::fd::AsFd;

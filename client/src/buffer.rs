@@ -1,11 +1,11 @@
 //! Buffers that this process owns.
 
-use dmabufio::dmabuf::DmaBuf;
-use dmabufio::error::{Error, Result};
-use dmabufio::extent::Direction;
-use dmabufio::heap::Heap;
-use dmabufio::sys::mmap::{Access, Mapping};
-use dmabufio::sys::sysconf::page_size;
+use dmabufio_core::dmabuf::DmaBuf;
+use dmabufio_core::error::{Error, Result};
+use dmabufio_core::extent::Direction;
+use dmabufio_core::heap::Heap;
+use dmabufio_core::sys::mmap::{Access, Mapping};
+use dmabufio_core::sys::sysconf::page_size;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// A buffer that [`crate::Client::allocate`] made. Freed when the last descriptor of it is closed.

@@ -5,18 +5,20 @@ use crate::convert;
 use crate::error::Error;
 use crate::page_cache::{plan_resident, receipt_seen, Ranges};
 use binder_shim::{connect_socket, describe, lookup_within, pfd, Strong};
-use dmabufio::dmabuf::DmaBuf;
-use dmabufio::error::{Error as CoreError, ErrorKind};
-use dmabufio::extent::{Direction, Extent, MAX_EXTENTS};
-use dmabufio::file::RegularFile;
-use dmabufio::heap::{Allocation, Allocator, Heap};
-use dmabufio::load::{self, Item, Loaded};
-use dmabufio::method::{Method, Mode, Support};
-use dmabufio::probe;
-use dmabufio::service::INSTANCE;
-use dmabufio::transfer::plan::ExtentPlan;
-use dmabufio::transfer::receipt::Receipt;
-use dmabufio::transfer::{transfer, Durability, Request};
+use dmabufio_core::dmabuf::DmaBuf;
+use dmabufio_core::error::{Error as CoreError, ErrorKind};
+use dmabufio_core::extent::{Direction, Extent, MAX_EXTENTS};
+use dmabufio_core::file::RegularFile;
+use dmabufio_core::heap::{Allocation, Allocator, Heap};
+use dmabufio_core::load::{self, Item, Loaded};
+use dmabufio_core::method::{Method, Mode, Support};
+use dmabufio_core::probe;
+use dmabufio_core::transfer::plan::ExtentPlan;
+use dmabufio_core::transfer::receipt::Receipt;
+use dmabufio_core::transfer::{transfer, Durability, Request};
+use dmabufio_wire::{
+    aidl, extent_plan_from_aidl, extents_to_aidl, receipt_from_aidl, signed, Wire, INSTANCE,
+};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use std::fs::{metadata, File, OpenOptions};
@@ -26,7 +28,6 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
-use vendor_dmabufio::aidl::vendor::dmabufio as aidl;
 
 use aidl::IDmabufIo::IDmabufIo;
 
@@ -155,7 +156,7 @@ impl Client {
         match &self.0 {
             Backend::Service { service, .. } => {
                 let desc = aidl::BufferDesc::BufferDesc {
-                    size: convert::bytes("size", size)?,
+                    size: signed("size", size)?,
                     tag: tag.to_owned(),
                 };
                 convert::buffer(service.allocate(&desc).map_err(convert::error)?)
@@ -177,8 +178,9 @@ impl Client {
             Backend::Service { service, .. } => {
                 let passed = pfd(duplicate("file", file)?);
                 let plan =
-                    service.probe(&passed, &convert::extents(extents)?).map_err(convert::error)?;
-                let plan = plan.extents.iter().map(convert::extent_plan);
+                    service.probe(&passed, &extents_to_aidl(extents)?).map_err(convert::error)?;
+                let plan =
+                    plan.extents.iter().map(|plan| convert::received(extent_plan_from_aidl(plan)));
                 let ranges = Ranges::of_load(file, extents);
                 if self.are_resident(ranges.as_ref())? {
                     plan.map(|plan| plan.map(plan_resident)).collect()
@@ -207,14 +209,14 @@ impl Client {
                 let request = aidl::TransferRequest::TransferRequest {
                     buffer: Some(pfd(duplicate("buffer", buffer)?)),
                     file: Some(pfd(duplicate("file", file)?)),
-                    extents: convert::extents(extents)?,
-                    direction: convert::direction(direction),
-                    mode: convert::mode(mode),
-                    durability: convert::durability(durability),
+                    extents: extents_to_aidl(extents)?,
+                    direction: direction.to_aidl(),
+                    mode: mode.to_aidl(),
+                    durability: durability.to_aidl(),
                     ..Default::default()
                 };
                 let receipt = service.transfer(&request).map_err(convert::error)?;
-                Ok(receipt_seen(convert::receipt(&receipt)?, resident, watch))
+                Ok(receipt_seen(convert::received(receipt_from_aidl(&receipt))?, resident, watch))
             }
             Backend::Local { heap, .. } => {
                 let buffer = DmaBuf::new(buffer, heap.heap())?;
@@ -249,7 +251,7 @@ impl Client {
                 let request = aidl::LoadRequest::LoadRequest {
                     file: Some(pfd(duplicate("file", file)?)),
                     items: items.iter().map(convert::load_item).collect::<Result<_, _>>()?,
-                    mode: convert::mode(mode),
+                    mode: mode.to_aidl(),
                     tag: tag.to_owned(),
                     ..Default::default()
                 };

@@ -1,6 +1,6 @@
 //! Why a call of the client library failed.
 
-use dmabufio::error::{Error as CoreError, ErrorKind};
+use dmabufio_core::error::{Error as CoreError, ErrorKind};
 
 /// A failure.
 #[derive(Debug, thiserror::Error)]

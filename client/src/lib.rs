@@ -5,7 +5,7 @@
 //! allocates [`Buffer`]s and moves data between them and files; all offsets and lengths are bytes.
 //!
 //! ```no_run
-//! use dmabufio::extent::{Direction, Extent};
+//! use dmabufio_core::extent::{Direction, Extent};
 //! use dmabufio_client::{Client, Transfer};
 //! use std::os::fd::AsFd;
 //!

@@ -1,14 +1,14 @@
 //! Looks at the page cache for the service. The kernel says what it holds of a file only to the
 //! file's owner and to those who may write it, which the client mostly is and the service is not.
 
-use dmabufio::extent::{Direction, Extent};
-use dmabufio::file::RegularFile;
-use dmabufio::heap::Heap;
-use dmabufio::method::{FallbackReason, Method, Mode};
-use dmabufio::sys::sysconf::page_size;
-use dmabufio::transfer::plan::ExtentPlan;
-use dmabufio::transfer::receipt::Receipt;
-use dmabufio::transfer::watch::Watch;
+use dmabufio_core::extent::{Direction, Extent};
+use dmabufio_core::file::RegularFile;
+use dmabufio_core::heap::Heap;
+use dmabufio_core::method::{FallbackReason, Method, Mode};
+use dmabufio_core::sys::sysconf::page_size;
+use dmabufio_core::transfer::plan::ExtentPlan;
+use dmabufio_core::transfer::receipt::Receipt;
+use dmabufio_core::transfer::watch::Watch;
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
 

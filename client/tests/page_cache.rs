@@ -6,11 +6,12 @@
 use binder_shim::{
     borrow, impl_interface, new_binder, pfd, serve_socket, BinderResult, Dump, ParcelFileDescriptor,
 };
-use dmabufio::extent::{Direction, Extent};
-use dmabufio::load::Item;
-use dmabufio::method::{FallbackReason, Method, Mode};
-use dmabufio::transfer::receipt::Receipt as CoreReceipt;
 use dmabufio_client::{Client, Transfer};
+use dmabufio_core::extent::{Direction, Extent};
+use dmabufio_core::load::Item;
+use dmabufio_core::method::{FallbackReason, Method, Mode};
+use dmabufio_core::transfer::receipt::Receipt as CoreReceipt;
+use dmabufio_wire::aidl;
 use rustix::fs::{fadvise, memfd_create, Advice, MemfdFlags};
 use std::fs::{self, File};
 use std::io::Read;
@@ -19,7 +20,6 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
 use tempfile::TempDir;
-use vendor_dmabufio::aidl::vendor::dmabufio as aidl;
 
 use aidl::Buffer::Buffer;
 use aidl::BufferDesc::BufferDesc;

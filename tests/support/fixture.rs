@@ -5,8 +5,8 @@ use binder_shim::{
     borrow, connect_socket, describe, ex, lookup_within, pfd, ExceptionCode, ParcelFileDescriptor,
     Status, Strong,
 };
-use dmabufio::heap::Heap;
-use dmabufio::service::INSTANCE;
+use dmabufio_core::heap::Heap;
+use dmabufio_wire::INSTANCE;
 use rustix::fs::{Mode, OFlags};
 use std::collections::HashSet;
 use std::env;

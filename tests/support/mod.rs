@@ -10,10 +10,10 @@ pub mod fixture;
 pub mod fuse;
 pub mod hungry;
 
-use dmabufio::dmabuf::DmaBuf;
-use dmabufio::extent::Direction;
-use dmabufio::heap::{Allocator, Heap};
-use dmabufio::sys::mmap::{Access, Mapping};
+use dmabufio_core::dmabuf::DmaBuf;
+use dmabufio_core::extent::Direction;
+use dmabufio_core::heap::{Allocator, Heap};
+use dmabufio_core::sys::mmap::{Access, Mapping};
 use rustix::fs::{fadvise, fcntl_getfl, seek, Advice, OFlags, SeekFrom};
 use std::env;
 use std::fs::{self, File, OpenOptions};

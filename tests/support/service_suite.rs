@@ -6,8 +6,8 @@
 use crate::support::fixture::{duplicate, expect, list, request, Fixture};
 use crate::support::{is_patched, open, read_buffer, vm_kernel, write_buffer, Descriptor, PAGE};
 use binder_shim::{ex, pfd};
-use dmabufio::heap::Heap as CoreHeap;
-use dmabufio::sys::ioctl::heap_alloc;
+use dmabufio_core::heap::Heap as CoreHeap;
+use dmabufio_core::sys::ioctl::heap_alloc;
 use rustix::event::{eventfd, EventfdFlags};
 use rustix::fs::{fstat, ftruncate, memfd_create, MemfdFlags, Mode as Permissions, OFlags};
 use rustix::pipe::pipe;

@@ -52,7 +52,7 @@ pub fn build(what: &str, args: &[&str]) -> Result<Vec<Artifact>> {
 pub fn release() -> Result<PathBuf> {
     let built = build(
         "building the service and the command (release)",
-        &["build", "--release", "--package", "dmabufio", "--package", "dmabufio_client", "--bins"],
+        &["build", "--release", "--package", "dmabufio", "--package", "dmabufio_command", "--bins"],
     )?;
     let service = built.iter().find(|artifact| artifact.name == "dmabufio-service");
     let service = service

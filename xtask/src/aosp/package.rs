@@ -33,8 +33,8 @@ pub fn check() -> Result<()> {
     );
     let service = format!("{package}.{INTERFACE}/{INSTANCE}");
     ensure!(
-        tree::read("src/service.rs")?.contains(&format!("\"{service}\"")),
-        "src/service.rs does not register {service}"
+        tree::read("wire/src/lib.rs")?.contains(&format!("\"{service}\"")),
+        "wire/src/lib.rs does not name {service}"
     );
 
     manifest(&package)?;

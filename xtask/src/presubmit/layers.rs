@@ -6,18 +6,16 @@ use anyhow::Result;
 use super::files;
 use crate::tree;
 
-/// The modules of the root package from the bottom up; a module imports its own group and those before it.
+/// The modules of the core from the bottom up; a module imports its own group and those before it.
 const GROUPS: &[&[&str]] = &[
     &["sys"],
-    &["error"],
+    &["error", "priority"],
     &["dmabuf", "extent", "file", "heap"],
     &["method"],
     &["probe", "transfer"],
     &["pool"],
     &["load"],
-    &["quota", "scheduler"],
-    &["service"],
-    &["main", "lib"],
+    &["lib"],
 ];
 /// The crates in which binder types live.
 const BINDER: &[&str] = &["binder", "binder_ndk", "binder_shim", "rsbinder", "vendor_dmabufio"];
@@ -39,7 +37,7 @@ fn problems_in(name: &str, text: &str) -> Vec<String> {
         let mut problem = |what: String| problems.push(format!("{name}:{}: {what}", number + 1));
         let attribute = code.trim_start().starts_with('#');
         if attribute && code.contains("allow(unsafe_code)") && module != Some("sys") {
-            problem("only src/sys may be unsafe".into());
+            problem("only core/src/sys may be unsafe".into());
         }
         let stack = ["rsbinder", "binder_ndk"].into_iter().find(|stack| names_crate(code, stack));
         if let Some(stack) =
@@ -52,11 +50,9 @@ fn problems_in(name: &str, text: &str) -> Vec<String> {
         let Some(module) = module else {
             continue;
         };
-        if !matches!(module, "service" | "main" | "lib") {
+        {
             if let Some(named) = BINDER.iter().find(|named| names_crate(code, named)) {
-                problem(format!(
-                    "{module} names {named}; nothing below service may name a binder type"
-                ));
+                problem(format!("{module} names {named}; the core knows no binder"));
             }
         }
         for other in imports(code) {
@@ -71,9 +67,9 @@ fn problems_in(name: &str, text: &str) -> Vec<String> {
     problems
 }
 
-/// The module of the root package that a file belongs to.
+/// The module of the core that a file belongs to.
 fn module(name: &str) -> Option<&str> {
-    let rest = name.strip_prefix("src/")?;
+    let rest = name.strip_prefix("core/src/")?;
     let first = rest.split('/').next()?;
     Some(first.strip_suffix(".rs").unwrap_or(first))
 }
@@ -110,7 +106,7 @@ fn names_crate(code: &str, name: &str) -> bool {
 /// The other method that a line of a method's file imports.
 fn sibling<'a>(name: &str, code: &'a str) -> Option<&'a str> {
     const METHODS: &[&str] = &["mapped", "rw_file"];
-    let own = name.strip_prefix("src/method/")?.split(['/', '.']).next()?;
+    let own = name.strip_prefix("core/src/method/")?.split(['/', '.']).next()?;
     METHODS.iter().filter(|method| **method != own).find_map(|method| {
         let found = code.find(&format!("super::{method}")).map(|at| at + "super::".len());
         let found = found
@@ -126,25 +122,24 @@ mod tests {
     #[test]
     fn import_from_above_is_found() {
         assert_eq!(
-            problems_in("src/method/mapped.rs", "use crate::service::status;\n"),
-            ["src/method/mapped.rs:1: method imports service, which is above it"]
+            problems_in("core/src/method/mapped.rs", "use crate::transfer::plan;\n"),
+            ["core/src/method/mapped.rs:1: method imports transfer, which is above it"]
         );
-        assert!(
-            problems_in("src/service.rs", "use crate::method;\nuse crate::sys::uapi;\n").is_empty()
-        );
+        assert!(problems_in("core/src/load.rs", "use crate::method;\nuse crate::sys::uapi;\n")
+            .is_empty());
     }
 
     #[test]
     fn sys_imports_nothing_of_ours() {
-        assert_eq!(problems_in("src/sys/mmap.rs", "use crate::error::Error;\n").len(), 1);
+        assert_eq!(problems_in("core/src/sys/mmap.rs", "use crate::error::Error;\n").len(), 1);
     }
 
     #[test]
     fn binder_below_service_is_found() {
-        assert_eq!(problems_in("src/transfer.rs", "use vendor_dmabufio::aidl;\n").len(), 1);
-        assert_eq!(problems_in("src/heap.rs", "fn f(s: binder_shim::Status) {}\n").len(), 1);
-        assert!(problems_in("src/heap.rs", "// as binder::Status says\n").is_empty());
-        assert!(problems_in("src/service/status.rs", "use binder_shim::Status;\n").is_empty());
+        assert_eq!(problems_in("core/src/transfer.rs", "use vendor_dmabufio::aidl;\n").len(), 1);
+        assert_eq!(problems_in("core/src/heap.rs", "fn f(s: binder_shim::Status) {}\n").len(), 1);
+        assert!(problems_in("core/src/heap.rs", "// as binder::Status says\n").is_empty());
+        assert!(problems_in("wire/src/status.rs", "use binder_shim::Status;\n").is_empty());
     }
 
     #[test]
@@ -155,17 +150,17 @@ mod tests {
 
     #[test]
     fn methods_do_not_know_each_other() {
-        assert_eq!(problems_in("src/method/mapped.rs", "use super::rw_file;\n").len(), 1);
+        assert_eq!(problems_in("core/src/method/mapped.rs", "use super::rw_file;\n").len(), 1);
         assert_eq!(
-            problems_in("src/method/mapped.rs", "use crate::method::rw_file::x;\n").len(),
+            problems_in("core/src/method/mapped.rs", "use crate::method::rw_file::x;\n").len(),
             1
         );
-        assert!(problems_in("src/method/mapped.rs", "use super::Piece;\n").is_empty());
+        assert!(problems_in("core/src/method/mapped.rs", "use super::Piece;\n").is_empty());
     }
 
     #[test]
     fn unsafe_is_allowed_in_sys_only() {
-        assert_eq!(problems_in("src/dmabuf.rs", "#![allow(unsafe_code)]\n").len(), 1);
-        assert!(problems_in("src/sys.rs", "#![allow(unsafe_code)]\n").is_empty());
+        assert_eq!(problems_in("core/src/dmabuf.rs", "#![allow(unsafe_code)]\n").len(), 1);
+        assert!(problems_in("core/src/sys.rs", "#![allow(unsafe_code)]\n").is_empty());
     }
 }

@@ -169,7 +169,7 @@ fn result(out: &Path, name: &str) -> (Vec<Case>, Duration) {
 /// Builds the tests that run in the guest.
 fn tests() -> Result<Vec<Program>> {
     let mut programs = Vec::new();
-    for (package, dir) in [("dmabufio", "tests"), ("dmabufio_client", "client/tests")] {
+    for (package, dir) in [("dmabufio", "tests"), ("dmabufio_command", "command/tests")] {
         let names = names(&tree::root().join(dir));
         if names.is_empty() {
             continue;

@@ -1,0 +1,215 @@
+//! `dmabufio load`
+
+use super::{sliced, verify, ModeArg};
+use crate::connect::ConnectArgs;
+use crate::output::{Output, ReceiptReport};
+use crate::size;
+use anyhow::{bail, ensure, Context, Result};
+use dmabufio_client::{Buffer, Client, Filled, Transfer};
+use dmabufio_core::extent::{Direction, Extent};
+use dmabufio_core::file::cached_pages;
+use dmabufio_core::load::{Item, MAX_BATCH};
+use dmabufio_core::transfer::receipt::Receipt;
+use serde::Serialize;
+use std::fs::File;
+use std::ops::Range;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// Load a file into new buffers and print the receipt
+#[derive(clap::Args)]
+pub struct Args {
+    /// The file
+    file: PathBuf,
+
+    /// Where in the file to start, in bytes (suffixes K, M, G)
+    #[arg(long, value_name = "BYTES", default_value = "0", value_parser = size::parse)]
+    offset: u64,
+
+    /// How much to load, in bytes; the rest of the file unless given
+    #[arg(long, value_name = "BYTES", value_parser = size::parse)]
+    length: Option<u64>,
+
+    /// Fill buffers of this many bytes, each allocated while another is filled
+    #[arg(long, value_name = "BYTES", value_parser = size::parse)]
+    split: Option<u64>,
+
+    /// How much must bypass the page cache
+    #[arg(long, value_enum, default_value = "auto")]
+    mode: ModeArg,
+
+    /// Compare the buffer with the file, each read by the CPU
+    #[arg(long)]
+    verify: bool,
+}
+
+#[derive(Serialize)]
+struct Report {
+    file: String,
+    heap: String,
+    buffers: usize,
+    offset: u64,
+    /// `None` if allocating overlapped with reading.
+    alloc_nanos: Option<u128>,
+    total_nanos: u128,
+    receipt: ReceiptReport,
+    /// `None` if the kernel has no cachestat(2).
+    page_cache_growth_pages: Option<i64>,
+    /// Compared with the file, and equal.
+    verified: bool,
+}
+
+/// A file range in a buffer of its own.
+pub struct Loaded {
+    pub buffer: Buffer,
+    /// Where the data starts in the buffer: at the file offset's place in its page, so that the
+    /// body can go direct.
+    pub at: u64,
+    pub receipt: Receipt,
+    pub alloc: Duration,
+}
+
+/// Allocates a buffer for `len` bytes of `file` from `offset`, and loads them.
+pub fn load(
+    client: &Client,
+    output: &Output,
+    file: &File,
+    offset: u64,
+    len: u64,
+    mode: ModeArg,
+) -> Result<Loaded> {
+    let page_size = client.capabilities()?.page_size;
+    let at = offset % page_size;
+    let start = Instant::now();
+    // Nothing to load is no reason to fail, but there is no buffer without a page.
+    let len = len.max(1);
+    let buffer = client.allocate(at + len, "load").context("allocate a buffer")?;
+    let alloc = start.elapsed();
+    let extent = Extent { file_offset: offset, buffer_offset: at, len };
+    let transfer = Transfer {
+        mode: mode.into(),
+        ..Transfer::new(buffer.as_fd(), file.as_fd(), &[], Direction::Load)
+    };
+    let receipt = sliced::transfer(client, &transfer, extent, output.progress(len, "loading"))?;
+    Ok(Loaded { buffer, at, receipt, alloc })
+}
+
+/// Allocates buffers of `split` bytes for `len` bytes of `file` from `offset`, and loads them.
+fn load_split(
+    client: &Client,
+    output: &Output,
+    file: &File,
+    range: Range<u64>,
+    split: u64,
+    mode: ModeArg,
+) -> Result<Vec<Filled>> {
+    ensure!(split > 0, "--split 0: give each buffer at least a byte");
+    let page_size = client.capabilities()?.page_size;
+    let at = range.start % page_size;
+    ensure!(
+        split % page_size == 0,
+        "--split {split}: not a multiple of the page size, {page_size} bytes"
+    );
+    let item = |file_offset| {
+        let len = split.min(range.end - file_offset);
+        Item { size: at + len, extents: vec![Extent { file_offset, buffer_offset: at, len }] }
+    };
+    let items: Vec<Item> = range.clone().step_by(split as usize).map(item).collect();
+    let mut progress = output.progress(range.end - range.start, "loading");
+    let mut filled = Vec::with_capacity(items.len());
+    for batch in items.chunks(MAX_BATCH) {
+        for result in client.load(file.as_fd(), batch, mode.into(), "load")? {
+            let part = result.with_context(|| format!("buffer {}", filled.len()))?;
+            progress.add(part.receipt.bytes());
+            filled.push(part);
+        }
+    }
+    Ok(filled)
+}
+
+/// How many bytes `file` has from `offset`, at most `length`.
+pub fn available(path: &Path, file: &File, offset: u64, length: Option<u64>) -> Result<u64> {
+    let size = file.metadata().with_context(|| format!("stat {}", path.display()))?.len();
+    let rest = size.saturating_sub(offset);
+    if offset > size {
+        bail!("--offset {offset}: beyond the end of {}, {size} bytes", path.display());
+    }
+    Ok(length.map_or(rest, |length| length.min(rest)))
+}
+
+pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCode> {
+    let client = connect.connect()?;
+    let file = match args.split {
+        Some(_) => client.open_for_load(&args.file, args.mode.into())?,
+        None => client.open_for_transfer(&args.file, args.mode.into())?,
+    };
+    let len = available(&args.file, &file, args.offset, args.length)?;
+
+    let cached = || cached_pages(file.as_fd(), 0, 0).ok();
+    let cached_before = cached();
+    let start = Instant::now();
+    let name = args.file.display();
+    let mut alloc = None;
+    let (parts, at) = match args.split {
+        Some(split) if len > 0 => {
+            let range = args.offset..args.offset + len;
+            let parts = load_split(&client, output, &file, range, split, args.mode)
+                .with_context(|| name.to_string())?;
+            (parts, args.offset % client.capabilities()?.page_size)
+        }
+        _ => {
+            let loaded = load(&client, output, &file, args.offset, len, args.mode)
+                .with_context(|| name.to_string())?;
+            alloc = Some(loaded.alloc);
+            (vec![Filled { buffer: loaded.buffer, receipt: loaded.receipt }], loaded.at)
+        }
+    };
+    let total = start.elapsed();
+    let mut receipt = Receipt::default();
+    parts.iter().for_each(|part| sliced::add(&mut receipt, &part.receipt));
+    let growth = cached_before.zip(cached()).map(|(before, after)| after as i64 - before as i64);
+
+    let moved = receipt.bytes();
+    if args.verify {
+        // Another descriptor, which never has O_DIRECT.
+        let file = File::open(&args.file).with_context(|| format!("open {name} to verify"))?;
+        let mut offset = args.offset;
+        for Filled { buffer, receipt } in &parts {
+            verify::equal(&file, offset, buffer, at, receipt.bytes())
+                .with_context(|| format!("verify {name}"))?;
+            offset += receipt.bytes();
+        }
+    }
+    let report = Report {
+        file: name.to_string(),
+        heap: parts.first().map_or_else(String::new, |part| part.buffer.heap().to_string()),
+        buffers: parts.len(),
+        offset: args.offset,
+        alloc_nanos: alloc.map(|alloc| alloc.as_nanos()),
+        total_nanos: total.as_nanos(),
+        receipt: ReceiptReport::new(&receipt),
+        page_cache_growth_pages: growth,
+        verified: args.verify,
+    };
+    output.result(&report, |out| {
+        let heap = &report.heap;
+        let via = connect.describe();
+        writeln!(out, "loaded {}: {} by {via}", report.file, size::bytes(moved))?;
+        writeln!(out, "  total      {:>10}  {}", size::time(total), size::rate(moved, total))?;
+        match alloc {
+            Some(alloc) => writeln!(out, "  allocate   {:>10}  heap {heap}", size::time(alloc))?,
+            None => writeln!(out, "  buffers    {:>10}  heap {heap}", report.buffers)?,
+        }
+        report.receipt.write(out)?;
+        if let Some(pages) = growth {
+            writeln!(out, "  page cache {pages:>+10} pages")?;
+        }
+        if report.verified {
+            writeln!(out, "  verified   equal to the file")?;
+        }
+        Ok(())
+    })?;
+    Ok(ExitCode::SUCCESS)
+}

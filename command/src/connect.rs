@@ -1,0 +1,52 @@
+//! Which back end the command uses.
+
+use anyhow::{Context, Result};
+use clap::Args;
+use dmabufio_client::Client;
+use dmabufio_core::heap::Heap;
+use std::path::PathBuf;
+
+/// Options that choose the back end.
+#[derive(Args)]
+pub struct ConnectArgs {
+    /// Do the I/O in this process, without the service
+    #[arg(long, global = true, conflicts_with = "socket")]
+    pub local: bool,
+
+    /// With --local: the heap (system, udmabuf or memfd)
+    #[arg(long, global = true, value_name = "HEAP", default_value_t = Heap::System)]
+    pub heap: Heap,
+
+    /// Reach the service on a Unix socket instead of kernel binder
+    #[arg(long, global = true, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+}
+
+impl ConnectArgs {
+    /// Connects.
+    pub fn connect(&self) -> Result<Client> {
+        if self.local {
+            return Client::local(self.heap).with_context(|| {
+                format!("cannot use the heap '{}'; try --heap, or `dmabufio doctor`", self.heap)
+            });
+        }
+        match &self.socket {
+            Some(path) => {
+                Client::socket(path).context("is `dmabufio-service --socket PATH` running there?")
+            }
+            None => Client::service().context(
+                "is dmabufio-service running? Use --local to do without it, or see \
+                 `dmabufio doctor`",
+            ),
+        }
+    }
+
+    /// The back end in words.
+    pub fn describe(&self) -> String {
+        match &self.socket {
+            _ if self.local => format!("this process, heap {}", self.heap),
+            Some(path) => format!("the service at {}", path.display()),
+            None => "the service on kernel binder".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! What the command prints: text for people, or one JSON object for programs.
+
+use crate::progress::Progress;
+use crate::size;
+use anyhow::{Error, Result};
+use dmabufio_core::transfer::receipt::Receipt;
+use serde::Serialize;
+use serde_json::json;
+use std::io::{stderr, stdout, ErrorKind, IsTerminal, Write};
+use std::time::Duration;
+
+/// Where results go.
+pub struct Output {
+    json: bool,
+}
+
+impl Output {
+    pub fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// Prints a result: `object` for programs, or what `text` writes for people.
+    pub fn result(
+        &self,
+        object: &impl Serialize,
+        text: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
+    ) -> Result<()> {
+        let mut out = stdout().lock();
+        if self.json {
+            serde_json::to_writer_pretty(&mut out, object)?;
+            writeln!(out)?;
+        } else {
+            text(&mut out)?;
+        }
+        Ok(())
+    }
+
+    /// Prints why the command failed, with its causes.
+    pub fn failure(&self, error: &Error) {
+        let closed = |cause: &std::io::Error| cause.kind() == ErrorKind::BrokenPipe;
+        if error.downcast_ref().is_some_and(closed) {
+            // Whoever read the output, `head` say, has seen enough.
+            return;
+        }
+        if self.json {
+            println!("{}", json!({ "error": format!("{error:#}") }));
+        } else {
+            eprintln!("dmabufio: {error:#}");
+        }
+    }
+
+    /// The progress of `len` bytes, shown on a terminal only.
+    pub fn progress(&self, len: u64, what: &str) -> Progress {
+        Progress::new(!self.json && stderr().is_terminal(), len, what)
+    }
+}
+
+/// A receipt for people and programs. Bytes and nanoseconds.
+#[derive(Serialize)]
+pub struct ReceiptReport {
+    pub bytes: u64,
+    pub bytes_direct: u64,
+    pub bytes_bounced: u64,
+    pub bytes_buffered: u64,
+    pub method: String,
+    pub first_fallback: Option<String>,
+    pub checked: bool,
+    pub queue_nanos: u128,
+    pub io_nanos: u128,
+    pub sync_nanos: u128,
+}
+
+impl ReceiptReport {
+    pub fn new(receipt: &Receipt) -> Self {
+        Self {
+            bytes: receipt.bytes(),
+            bytes_direct: receipt.direct,
+            bytes_bounced: receipt.bounced,
+            bytes_buffered: receipt.buffered,
+            method: receipt.method.map_or_else(|| "none".to_owned(), |method| method.to_string()),
+            first_fallback: receipt.first_fallback.map(|reason| reason.to_string()),
+            checked: receipt.checked,
+            queue_nanos: receipt.queue.as_nanos(),
+            io_nanos: receipt.io.as_nanos(),
+            sync_nanos: receipt.sync.as_nanos(),
+        }
+    }
+
+    pub fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        let nanos = |nanos: u128| Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+        let io = nanos(self.io_nanos);
+        let rate = size::rate(self.bytes, io);
+        writeln!(out, "  I/O        {:>10}  {rate}, {}", size::time(io), self.method)?;
+        let checked = if self.checked { "  checked against the page cache" } else { "" };
+        writeln!(out, "  direct     {:>10}{checked}", size::bytes(self.bytes_direct))?;
+        writeln!(out, "  bounced    {:>10}", size::bytes(self.bytes_bounced))?;
+        writeln!(out, "  buffered   {:>10}", size::bytes(self.bytes_buffered))?;
+        if self.sync_nanos > 1000 {
+            writeln!(out, "  sync       {:>10}", size::time(nanos(self.sync_nanos)))?;
+        }
+        if let Some(reason) = &self.first_fallback {
+            writeln!(out, "  fallback   {reason}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,124 @@
+//! Why a request failed: a kind that callers match on, and a message that people read.
+
+use rustix::io::Errno;
+use std::fmt::{self, Display, Formatter};
+
+/// The result of everything in this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What kind of failure it is, and what the caller should do about it.
+///
+/// | kind | from | binder status | the caller should |
+/// |---|---|---|---|
+/// | `InvalidRequest` | an extent, a size or an enum; `EINVAL`, `EOVERFLOW` | `EX_ILLEGAL_ARGUMENT` | fix the call |
+/// | `BadDescriptor` | wrong type or access mode of a descriptor; `EBADF` | `EX_ILLEGAL_ARGUMENT` | fix the call |
+/// | `PermissionDenied` | `EACCES`, `EPERM` | `EX_SECURITY` | stop |
+/// | `Unsupported` | `EOPNOTSUPP`, `ENOTTY`, `ENOSYS` | `EX_UNSUPPORTED_OPERATION` | take another path |
+/// | `NotDirect` | direct I/O demanded and not possible | service-specific `NOT_DIRECT` | ask for less |
+/// | `Busy` | `EBUSY`, `EAGAIN`, `ETXTBSY` | service-specific `BUSY` | retry later |
+/// | `NoMemory` | `ENOMEM`, `EMFILE`, `ENFILE` | service-specific `NO_MEMORY` | shed load |
+/// | `NoSpace` | `ENOSPC`, `EDQUOT`, `EFBIG` | service-specific `NO_SPACE` | free space |
+/// | `TimedOut` | a file system that a user-space daemon serves made no progress | service-specific `TIMED_OUT` | look at the daemon |
+/// | `Io` | any other errno | service-specific `IO` | report |
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// An extent, a size or an enum is malformed.
+    InvalidRequest,
+    /// A descriptor is of the wrong type or lacks the access that the request needs.
+    BadDescriptor,
+    /// The kernel refuses access.
+    PermissionDenied,
+    /// Not possible on this kernel, buffer or file.
+    Unsupported,
+    /// Direct I/O was demanded and a body byte cannot go direct. No byte has moved.
+    NotDirect,
+    /// The buffer is attached to a device, or another resource is busy.
+    Busy,
+    /// Not enough memory, or not enough descriptors.
+    NoMemory,
+    /// No space or quota on the file system, or the file would grow too large.
+    NoSpace,
+    /// A file system that a user-space daemon serves made no progress.
+    TimedOut,
+    /// Anything else that the kernel reports.
+    Io,
+}
+
+impl From<Errno> for ErrorKind {
+    fn from(errno: Errno) -> Self {
+        match errno {
+            Errno::INVAL | Errno::OVERFLOW => Self::InvalidRequest,
+            Errno::BADF => Self::BadDescriptor,
+            Errno::ACCESS | Errno::PERM => Self::PermissionDenied,
+            Errno::OPNOTSUPP | Errno::NOTTY | Errno::NOSYS => Self::Unsupported,
+            Errno::BUSY | Errno::AGAIN | Errno::TXTBSY => Self::Busy,
+            Errno::NOMEM | Errno::MFILE | Errno::NFILE => Self::NoMemory,
+            Errno::NOSPC | Errno::DQUOT | Errno::FBIG => Self::NoSpace,
+            _ => Self::Io,
+        }
+    }
+}
+
+/// A failure: its kind, what was being done on what, and the errno if the kernel reported one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    kind: ErrorKind,
+    what: String,
+    errno: Option<Errno>,
+}
+
+impl Error {
+    /// A failure found by this crate. `what` names the operand: `extent 3: length=0: ...`.
+    pub fn new(kind: ErrorKind, what: impl Into<String>) -> Self {
+        Self { kind, what: what.into(), errno: None }
+    }
+
+    /// A failure that the kernel reported while doing `what`.
+    pub fn from_errno(what: impl Into<String>, errno: Errno) -> Self {
+        Self { kind: errno.into(), what: what.into(), errno: Some(errno) }
+    }
+
+    /// The same failure, with the extent that it happened in.
+    pub fn in_extent(self, index: usize) -> Self {
+        Self { what: format!("extent {index}: {}", self.what), ..self }
+    }
+
+    /// The same failure, with the item of a load that it happened in.
+    pub fn in_item(self, index: usize) -> Self {
+        Self { what: format!("item {index}: {}", self.what), ..self }
+    }
+
+    /// What kind of failure it is.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// What the kernel reported, if it did.
+    pub fn errno(&self) -> Option<Errno> {
+        self.errno
+    }
+}
+
+impl Display for Error {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        match self.errno {
+            Some(errno) => write!(f, ": {errno}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Adds to a kernel error what was being done.
+pub trait During<T> {
+    /// `what` is evaluated on failure only.
+    fn during<S: Into<String>>(self, what: impl FnOnce() -> S) -> Result<T>;
+}
+
+impl<T> During<T> for rustix::io::Result<T> {
+    fn during<S: Into<String>>(self, what: impl FnOnce() -> S) -> Result<T> {
+        self.map_err(|errno| Error::from_errno(what(), errno))
+    }
+}

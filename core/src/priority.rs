@@ -1,0 +1,48 @@
+//! The I/O priority of a request.
+
+use crate::sys::ioprio::{self, IoPriority};
+
+/// Who waits for a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Priority {
+    /// A person.
+    Interactive,
+    /// A program.
+    #[default]
+    Normal,
+    /// Nobody.
+    Background,
+}
+
+/// Holds the calling thread at a request's I/O priority, and puts it back when dropped.
+#[derive(Debug)]
+pub struct PriorityGuard {
+    before: Option<IoPriority>,
+}
+
+impl PriorityGuard {
+    /// Sets the priority. A kernel that refuses it costs speed only, so that is no failure.
+    pub fn new(priority: Priority) -> Self {
+        let wanted = match priority {
+            Priority::Interactive => IoPriority::BEST_EFFORT_HIGH,
+            Priority::Normal => return Self { before: None },
+            Priority::Background => IoPriority::IDLE,
+        };
+        let before = ioprio::get().and_then(|before| ioprio::set(wanted).map(|()| before));
+        match before {
+            Ok(before) => Self { before: Some(before) },
+            Err(errno) => {
+                log::debug!("ioprio_set for {priority:?}: {errno}");
+                Self { before: None }
+            }
+        }
+    }
+}
+
+impl Drop for PriorityGuard {
+    fn drop(&mut self) {
+        if let Some(Err(errno)) = self.before.map(ioprio::set) {
+            log::warn!("ioprio_set back to the service's own priority: {errno}");
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Requests as they arrive, checked.
+
+use binder_shim::{borrow, pfd, ParcelFileDescriptor};
+use dmabufio_core::error::{During, Error, ErrorKind, Result};
+use dmabufio_core::extent::{Direction, Extent};
+use dmabufio_core::heap::Heap;
+use dmabufio_core::load::{Item, Loaded};
+use dmabufio_core::method::Mode;
+use dmabufio_core::priority::Priority;
+use dmabufio_core::transfer::Durability;
+use dmabufio_wire::{aidl, extents_from_aidl, receipt_to_aidl, unsigned, Wire};
+use rustix::fd::{BorrowedFd, OwnedFd};
+use rustix::io::fcntl_dupfd_cloexec;
+
+/// The longest tag of a request, in bytes.
+const MAX_TAG: usize = 31;
+
+/// A transfer request whose numbers, enums and text have been checked, and whose descriptors have
+/// not.
+pub(crate) struct CheckedRequest<Fd> {
+    pub buffer: Fd,
+    pub file: Fd,
+    pub extents: Vec<Extent>,
+    pub direction: Direction,
+    pub mode: Mode,
+    pub priority: Priority,
+    pub durability: Durability,
+}
+
+impl<'a> CheckedRequest<BorrowedFd<'a>> {
+    pub fn new(request: &'a aidl::TransferRequest::TransferRequest) -> Result<Self> {
+        check_tag(&request.tag)?;
+        if request.tag.len() > MAX_TAG {
+            return Err(invalid(format!("tag: longer than {MAX_TAG} bytes")));
+        }
+        check_digest(request.digest)?;
+        Ok(Self {
+            buffer: descriptor("buffer", &request.buffer)?,
+            file: descriptor("file", &request.file)?,
+            extents: extents_from_aidl(&request.extents)?,
+            direction: Wire::from_aidl(request.direction)?,
+            mode: Wire::from_aidl(request.mode)?,
+            priority: Wire::from_aidl(request.priority)?,
+            durability: Wire::from_aidl(request.durability)?,
+        })
+    }
+
+    /// The same request, with descriptors of its own.
+    pub fn into_owned(self) -> Result<CheckedRequest<OwnedFd>> {
+        Ok(CheckedRequest {
+            buffer: duplicate("buffer", self.buffer)?,
+            file: duplicate("file", self.file)?,
+            extents: self.extents,
+            direction: self.direction,
+            mode: self.mode,
+            priority: self.priority,
+            durability: self.durability,
+        })
+    }
+}
+
+/// A load request whose numbers, enums and text have been checked, and whose descriptor has not.
+pub(crate) struct CheckedLoad<'a> {
+    pub file: BorrowedFd<'a>,
+    pub items: Vec<Item>,
+    pub mode: Mode,
+    pub priority: Priority,
+}
+
+impl<'a> CheckedLoad<'a> {
+    pub fn new(request: &'a aidl::LoadRequest::LoadRequest) -> Result<Self> {
+        check_tag(&request.tag)?;
+        let convert = |(i, item): (usize, &aidl::LoadItem::LoadItem)| {
+            let size = unsigned("size", item.size).map_err(|error| error.in_item(i))?;
+            let extents = extents_from_aidl(&item.extents).map_err(|error| error.in_item(i))?;
+            Ok(Item { size, extents })
+        };
+        Ok(Self {
+            file: descriptor("file", &request.file)?,
+            items: request.items.iter().enumerate().map(convert).collect::<Result<_>>()?,
+            mode: Wire::from_aidl(request.mode)?,
+            priority: Wire::from_aidl(request.priority)?,
+        })
+    }
+}
+
+fn descriptor<'a>(name: &str, fd: &'a Option<ParcelFileDescriptor>) -> Result<BorrowedFd<'a>> {
+    fd.as_ref().map(borrow).ok_or_else(|| invalid(format!("{name}: no descriptor")))
+}
+
+/// A second descriptor of the same open file, for a thread that may outlive the request.
+pub(crate) fn duplicate(name: &str, fd: BorrowedFd<'_>) -> Result<OwnedFd> {
+    fcntl_dupfd_cloexec(fd, 0).during(|| format!("{name}: duplicate the descriptor"))
+}
+
+/// Checks that a tag can stand in a log line.
+pub(crate) fn check_tag(tag: &str) -> Result<()> {
+    if tag.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) {
+        Ok(())
+    } else {
+        Err(invalid("tag: not printable ASCII".to_owned()))
+    }
+}
+
+fn check_digest(value: aidl::Digest::Digest) -> Result<()> {
+    match value {
+        aidl::Digest::Digest::NONE => Ok(()),
+        aidl::Digest::Digest::CRC32C | aidl::Digest::Digest::SHA256 => Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("digest={}: not in Capabilities.digests", value.0),
+        )),
+        other => Err(invalid(format!("digest={}: unknown value", other.0))),
+    }
+}
+
+pub(crate) fn loaded_item(loaded: Loaded, from: Heap) -> aidl::LoadedItem::LoadedItem {
+    aidl::LoadedItem::LoadedItem {
+        buffer: Some(buffer(loaded.fd, loaded.size, from)),
+        receipt: Some(receipt_to_aidl(loaded.receipt)),
+        ..Default::default()
+    }
+}
+
+/// A buffer for the client. From here the reply owns the descriptor.
+pub(crate) fn buffer(fd: OwnedFd, size: u64, heap: Heap) -> aidl::Buffer::Buffer {
+    aidl::Buffer::Buffer { fd: Some(pfd(fd)), size: size_of_memory(size), heap: heap.to_aidl() }
+}
+
+/// A size that the size of the memory bounds.
+pub(crate) fn size_of_memory(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn invalid(what: String) -> Error {
+    Error::new(ErrorKind::InvalidRequest, what)
+}
