@@ -109,7 +109,7 @@ mod tests {
         fcntl_setpipe_size(&writer, 4096).expect("a small pipe");
         let text = vec![b'x'; 10_000];
         let read = thread::spawn(move || {
-            let (mut all, mut part) = (Vec::new(), [0; 1000]);
+            let (mut all, mut part) = (Vec::<u8>::new(), [0; 1000]);
             let mut reader = File::from(reader);
             while let Ok(n @ 1..) = reader.read(&mut part) {
                 all.extend(&part[..n]);

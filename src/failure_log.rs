@@ -55,8 +55,7 @@ impl Budgets {
                 return None;
             }
         }
-        let budget =
-            self.0.entry(uid).or_insert(Budget { left: BURST, at: now, suppressed: 0 });
+        let budget = self.0.entry(uid).or_insert(Budget { left: BURST, at: now, suppressed: 0 });
         if budget.refill(now) == 0 {
             budget.suppressed += 1;
             return None;

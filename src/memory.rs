@@ -104,12 +104,7 @@ impl Memory {
         }
     }
 
-    fn try_reserve(
-        &self,
-        uid: u32,
-        bytes: u64,
-        available: Option<u64>,
-    ) -> Result<Reservation<'_>> {
+    fn try_reserve(&self, uid: u32, bytes: u64, available: Option<u64>) -> Result<Reservation<'_>> {
         let refused = |what: String| Err(Error::new(ErrorKind::NoMemory, what));
         let mut ledger = self.lock();
         let half = self.total / 2;
@@ -126,9 +121,8 @@ impl Memory {
         // Where the kernel does not say, it has to refuse itself.
         let reserve = self.total / RESERVE;
         let Ledger { reserved, .. } = *ledger;
-        let room = available.map_or(u64::MAX, |bytes| {
-            bytes.saturating_sub(reserve).saturating_sub(reserved)
-        });
+        let room = available
+            .map_or(u64::MAX, |bytes| bytes.saturating_sub(reserve).saturating_sub(reserved));
         if bytes > room {
             return refused(format!(
                 "{bytes} bytes: {} bytes of memory are available, of which {reserve} are kept free \

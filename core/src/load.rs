@@ -90,7 +90,9 @@ pub fn load(
         for item in items {
             progress()?;
             let buffer = source.allocate(item.size);
-            deliver(buffer.and_then(|buffer| fill(buffer, source.arrival, file, item, mode, progress)));
+            deliver(
+                buffer.and_then(|buffer| fill(buffer, source.arrival, file, item, mode, progress)),
+            );
         }
         return Ok(());
     }
@@ -119,7 +121,9 @@ pub fn load(
         let buffers = ready.into_iter().map_while(|ready| ready.or_else(|| allocated.next()));
         for (item, buffer) in items.iter().zip(buffers) {
             progress()?;
-            deliver(buffer.and_then(|buffer| fill(buffer, source.arrival, file, item, mode, progress)));
+            deliver(
+                buffer.and_then(|buffer| fill(buffer, source.arrival, file, item, mode, progress)),
+            );
         }
         Ok(())
     })

@@ -3,94 +3,119 @@ use std::sync::mpsc::Receiver;
 use std::thread::{scope, sleep};
 use std::time::Instant;
 
-/// A lane that waits 200 ms.
-fn impatient() -> Lane {
-    Lane { patience: Duration::from_millis(200), ..Lane::new(Lifetime::Resident) }
+/// One that waits 200 ms.
+fn impatient() -> Admission {
+    let patience = Duration::from_millis(200);
+    let stalling_patience = patience;
+    Admission { patience, stalling_patience, ..Admission::new(Lifetime::Resident) }
 }
 
 /// A daemon that does not answer until the sender is dropped, and what waits for it.
-fn stall(lane: &Lane, uid: u32) -> (Sender<()>, Error) {
+fn stall(admission: &Admission, uid: u32, class: Class) -> (Sender<()>, Error) {
     let (daemon, answer): (_, Receiver<()>) = channel();
-    let work = move |progress: &Progress<'_>| -> Result<()> {
+    let work = move |admitted: &Admitted<'_>| -> Result<()> {
         let _ = answer.recv();
-        progress.made()?;
+        admitted.progress()?;
         unreachable!("nobody waits for it any more");
     };
-    (daemon, lane.run(uid, work).expect_err("no answer"))
+    (daemon, admission.run(uid, class, work).expect_err("no answer"))
 }
 
-fn wait_until_empty(lane: &Lane) {
+fn wait_until_empty(admission: &Admission) {
     let start = Instant::now();
-    while lane.occupancy() != (0, 0) {
-        assert!(start.elapsed() < Duration::from_secs(10), "{:?}", lane.occupancy());
+    while admission.counts() != Counts::default() {
+        assert!(start.elapsed() < Duration::from_secs(10), "{:?}", admission.counts());
         sleep(Duration::from_millis(1));
     }
 }
 
 #[test]
 fn stalled_work_times_out_and_keeps_its_place_until_it_ends() {
-    let lane = impatient();
-    let (daemon, error) = stall(&lane, 1);
-    assert_eq!(error.kind(), ErrorKind::TimedOut);
-    assert_eq!(lane.occupancy(), (0, 1));
-    drop(daemon);
-    wait_until_empty(&lane);
+    for class in [Class::Stalling, Class::Ordinary] {
+        let admission = impatient();
+        let (daemon, error) = stall(&admission, 1, class);
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        let counts = admission.counts();
+        assert_eq!((counts.waiting, counts.abandoned), (0, 1));
+        drop(daemon);
+        wait_until_empty(&admission);
+    }
 }
 
 #[test]
 fn slow_work_that_makes_progress_is_waited_for() {
-    let lane = impatient();
-    let result = lane.run(1, |progress| {
+    let admission = impatient();
+    let result = admission.run(1, Class::Ordinary, |admitted| {
         for _ in 0..30 {
             sleep(Duration::from_millis(10));
-            progress.made()?;
+            admitted.progress()?;
         }
         Ok(7)
     });
     assert_eq!(result, Ok(7));
-    assert_eq!(lane.occupancy(), (0, 0));
+    assert_eq!(admission.counts(), Counts::default());
 }
 
 #[test]
-fn one_user_cannot_fill_the_lane() {
-    let lane = impatient();
-    let _daemons = [stall(&lane, 1).0, stall(&lane, 1).0];
-    assert_eq!(lane.run(1, |_| Ok(())).expect_err("third").kind(), ErrorKind::Busy);
-    lane.run(2, |_| Ok(())).expect("another user");
+fn settled_work_is_ordinary_while_it_runs_and_when_it_stalls() {
+    let admission = impatient();
+    let settled = |admitted: &Admitted<'_>| admitted.settle(false);
+    admission.run(1, Class::Stalling, settled).expect("done");
+    wait_until_empty(&admission);
+    let (daemon, answer): (_, Receiver<()>) = channel();
+    let work = move |admitted: &Admitted<'_>| {
+        admitted.settle(false)?;
+        let _ = answer.recv();
+        admitted.progress()
+    };
+    let error = admission.run(1, Class::Stalling, work).expect_err("no answer");
+    assert!(error.to_string().starts_with("file: no progress for"), "{error}");
+    let counts = admission.counts();
+    assert_eq!((counts.abandoned, counts.stalling_abandoned), (1, 0));
+    drop(daemon);
+    wait_until_empty(&admission);
 }
 
 #[test]
-fn full_lane_is_busy_for_everyone_until_somebody_leaves() {
-    let lane = impatient();
-    let mut daemons: Vec<_> = (0..16).map(|i| stall(&lane, i / 2).0).collect();
-    assert_eq!(lane.run(99, |_| Ok(())).expect_err("full").kind(), ErrorKind::Busy);
-    daemons.clear();
-    wait_until_empty(&lane);
-    lane.run(99, |_| Ok(())).expect("room again");
+fn two_stuck_requests_stop_their_user_and_nobody_else() {
+    for class in [Class::Stalling, Class::Ordinary] {
+        let admission = impatient();
+        let daemons = [stall(&admission, 1, class).0, stall(&admission, 1, class).0];
+        let error = admission.run(1, class, |_| Ok(())).expect_err("third");
+        assert_eq!(error.kind(), ErrorKind::Busy);
+        admission.run(2, class, |_| Ok(())).expect("another user");
+        drop(daemons);
+        wait_until_empty(&admission);
+        admission.run(1, class, |_| Ok(())).expect("room again");
+    }
 }
 
 #[test]
-fn binder_threads_that_wait_are_fewer_than_there_are() {
-    let lane = Lane::new(Lifetime::Resident);
-    let (daemon, answers) = channel::<()>();
-    let answers = Arc::new(Mutex::new(answers));
+fn closed_admission_refuses_and_waits_for_the_last_request() {
+    let admission = Admission::new(Lifetime::Resident);
+    let (daemon, answer): (_, Receiver<()>) = channel();
     scope(|scope| {
-        let waiting: Vec<_> = (0..4)
-            .map(|uid| {
-                let (lane, answers) = (&lane, Arc::clone(&answers));
-                scope.spawn(move || {
-                    lane.run(uid, move |_| {
-                        let _ = answers.lock().expect("no panic").recv();
-                        Ok(())
-                    })
-                })
+        let request = scope.spawn(|| {
+            admission.run(1, Class::Ordinary, move |_| {
+                let _ = answer.recv();
+                Ok(())
             })
-            .collect();
-        while lane.occupancy().0 < 4 {
+        });
+        while admission.counts().waiting == 0 {
             sleep(Duration::from_millis(1));
         }
-        assert_eq!(lane.run(9, |_| Ok(())).expect_err("fifth").kind(), ErrorKind::Busy);
+        assert!(!admission.close(Duration::from_millis(20)), "one still runs");
+        let error = admission.run(2, Class::Ordinary, |_| Ok(())).expect_err("closed");
+        assert_eq!(error.to_string(), "the service is stopping; look it up again");
         drop(daemon);
-        waiting.into_iter().for_each(|one| one.join().expect("no panic").expect("done"));
+        request.join().expect("no panic").expect("done");
+        assert!(admission.close(Duration::from_secs(10)));
     });
+}
+
+#[test]
+fn ids_of_requests_differ() {
+    let admission = Admission::new(Lifetime::Resident);
+    let id = || admission.run(1, Class::Ordinary, |admitted| Ok(admitted.id)).expect("an id");
+    assert_ne!(id(), id());
 }

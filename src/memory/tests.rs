@@ -82,7 +82,8 @@ fn live_buffers_of_one_user_are_bounded_and_dead_ones_forgotten() {
 
 #[test]
 fn fields_of_meminfo_are_read_in_bytes() {
-    let text = "MemTotal:        4028984 kB\nMemAvailable:    3811112 kB\nHugePages_Total:       0\n";
+    let text =
+        "MemTotal:        4028984 kB\nMemAvailable:    3811112 kB\nHugePages_Total:       0\n";
     assert_eq!(parse(text, "MemAvailable"), Some(3811112 * 1024));
     assert_eq!(parse(text, "Mem"), None);
     assert_eq!(parse(text, "HugePages_Total"), None);
