@@ -16,7 +16,11 @@
 
 package vendor.dmabufio;
 
-/** Who waits for a transfer. Sets the I/O priority (ioprio_set(2)) that the transfer runs with. */
+/**
+ * Who waits for a transfer. Sets the I/O priority (ioprio_set(2)) that the transfer runs with, which
+ * orders the requests that have reached the disk. The service starts requests in no order that a
+ * client may rely on.
+ */
 @VintfStability
 @Backing(type="int")
 enum Priority {
