@@ -265,7 +265,8 @@ impl Client {
             Backend::Local { heap, .. } => {
                 let file = RegularFile::new(file, heap.heap())?;
                 let arrival = Instant::now();
-                let source = load::Source { heap, pool: None, uid: own_uid(), tag, arrival };
+                let (uid, allocated) = (own_uid(), &|_: &Allocation| ());
+                let source = load::Source { heap, pool: None, uid, tag, arrival, allocated };
                 let filled = |loaded: Loaded| Filled {
                     buffer: Buffer::new(loaded.fd, loaded.size, heap.heap()),
                     receipt: loaded.receipt,
