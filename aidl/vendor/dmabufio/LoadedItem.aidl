@@ -19,15 +19,15 @@ package vendor.dmabufio;
 import vendor.dmabufio.Buffer;
 import vendor.dmabufio.Receipt;
 
-/** What became of one item of a load: a buffer and its receipt, or an error. */
+/** The result of one item of a load: a buffer and its receipt, or an error. */
 @VintfStability
 parcelable LoadedItem {
-    /** The filled buffer, which belongs to the caller; null if it could not be filled. */
+    /** The filled buffer, or null after an error. The caller owns it. */
     @nullable Buffer buffer;
-    /** How it was filled; null if it could not be. */
+    /** The receipt for filling the buffer, or null after an error. */
     @nullable Receipt receipt;
-    /** 0 if it was filled, otherwise a value of Error. */
+    /** 0 if the buffer was filled, otherwise a value of Error. */
     int error;
-    /** Why it could not be filled; empty if it was. */
+    /** The message of the error; empty if the buffer was filled. */
     @utf8InCpp String message;
 }
