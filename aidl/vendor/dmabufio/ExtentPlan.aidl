@@ -29,7 +29,7 @@ import vendor.dmabufio.Method;
 parcelable ExtentPlan {
     /** Bytes that direct I/O would move. */
     long bytesDirect;
-    /** Bytes at the edges of a direct body, which the CPU would copy: under one page at each end. */
+    /** Bytes at the edges of a direct body. The CPU would copy them: under one page at each end. */
     long bytesBounced;
     /** Bytes that the CPU would copy because the extent would not go direct. */
     long bytesBuffered;

@@ -54,6 +54,6 @@ parcelable TransferRequest {
     Durability durability = Durability.NONE;
     /** A digest to compute over the moved bytes, in the order of the extents. */
     Digest digest = Digest.NONE;
-    /** A name for the request in logs and dumps. Printable ASCII, at most 31 bytes, may be empty. */
+    /** A name for logs and dumps. Printable ASCII, at most 31 bytes, may be empty. */
     @utf8InCpp String tag;
 }
