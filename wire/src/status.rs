@@ -1,4 +1,4 @@
-//! Failures as binder statuses, and back. The table is on [`ErrorKind`].
+//! Converts failures to binder statuses and back. [`ErrorKind`] documents the table.
 
 use crate::aidl::Error::Error as Code;
 use crate::aidl::LoadedItem::LoadedItem;
@@ -26,8 +26,8 @@ pub fn to_status(error: &Error) -> Status {
     }
 }
 
-/// The failure that the service reports with `status`; `None` if it did not report anything,
-/// because it cannot be reached.
+/// The failure that the service reports with `status`; `None` if the client did not reach the
+/// service.
 pub fn from_status(status: &Status) -> Option<Error> {
     let kind = match status.exception_code() {
         ex::ILLEGAL_ARGUMENT | ex::NULL_POINTER => ErrorKind::InvalidRequest,
@@ -39,8 +39,8 @@ pub fn from_status(status: &Status) -> Option<Error> {
     Some(Error::new(kind, describe(status)))
 }
 
-/// The outcome of an item of a load that could not be filled. What the caller did wrong has been
-/// refused before, so a kind without a code of its own is the kernel's word about the I/O.
+/// The result of an item of a load that failed. The service has refused mistakes of the caller
+/// before, so a kind without a code of its own is a failure of the I/O in the kernel.
 pub fn failed_item(error: &Error) -> LoadedItem {
     let code = match error.kind() {
         ErrorKind::NotDirect => Code::NOT_DIRECT,
@@ -62,7 +62,7 @@ pub fn item_error(item: LoadedItem) -> Error {
     Error::new(kind(item.error), item.message)
 }
 
-/// The kind of failure that a service-specific code stands for.
+/// The kind of failure for a service-specific code.
 fn kind(code: i32) -> ErrorKind {
     match Code(code) {
         Code::NOT_DIRECT => ErrorKind::NotDirect,
@@ -74,7 +74,7 @@ fn kind(code: i32) -> ErrorKind {
     }
 }
 
-/// Refuses a request without one of its descriptors, which the Rust types allow.
+/// Refuses a request if a descriptor is missing. The Rust types allow a missing descriptor.
 pub fn check_not_null(name: &str, fd: &Option<ParcelFileDescriptor>) -> BinderResult<()> {
     match fd {
         Some(_) => Ok(()),
