@@ -8,7 +8,8 @@ use dmabufio_core::sys::mmap::{Access, Mapping};
 use dmabufio_core::sys::sysconf::page_size;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// A buffer that [`crate::Client::allocate`] made. Freed when the last descriptor of it is closed.
+/// A buffer of [`crate::Client::allocate`] or [`crate::Client::load`]. The kernel frees it when its
+/// last descriptor is closed.
 #[derive(Debug)]
 pub struct Buffer {
     fd: OwnedFd,
@@ -26,22 +27,22 @@ impl Buffer {
         self.size
     }
 
-    /// The heap that it came from.
+    /// The heap that the buffer came from.
     pub fn heap(&self) -> Heap {
         self.heap
     }
 
-    /// Reads `out.len()` bytes from `offset` with the CPU, through a mapping of the buffer.
+    /// Reads `out.len()` bytes from byte `offset` with the CPU, through a mapping of the buffer.
     pub fn read(&self, offset: u64, out: &mut [u8]) -> Result<()> {
         self.access(offset, out.len(), Direction::Save, |mapping, at| mapping.read(at, out))
     }
 
-    /// Writes `data` to `offset` with the CPU, through a mapping of the buffer.
+    /// Writes `data` to byte `offset` with the CPU, through a mapping of the buffer.
     pub fn write(&self, offset: u64, data: &[u8]) -> Result<()> {
         self.access(offset, data.len(), Direction::Load, |mapping, at| mapping.write(at, data))
     }
 
-    /// Maps `len` bytes from `offset` and hands `action` the mapping and where in it they start.
+    /// Maps `len` bytes from `offset`, and calls `action` with the mapping and their offset in it.
     fn access(
         &self,
         offset: u64,

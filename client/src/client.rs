@@ -1,4 +1,4 @@
-//! The two back ends behind one API.
+//! [`Client`]: one API over two back ends, the service and the core in this process.
 
 use crate::buffer::Buffer;
 use crate::convert;
@@ -31,23 +31,23 @@ use std::time::{Duration, Instant};
 
 use aidl::IDmabufIo::IDmabufIo;
 
-/// How long to wait for a service that is just starting.
+/// The longest wait for a service that is starting.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What a back end can do here.
+/// The abilities of a back end on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Capabilities {
-    /// The heap that buffers come from.
+    /// The heap of the buffers.
     pub heap: Heap,
-    /// The methods that work on its buffers in [`Client::transfer`], best first.
+    /// The methods of [`Client::transfer`] that work on its buffers, best first.
     pub methods: Vec<Method>,
-    /// The same for [`Client::load`].
+    /// The methods of [`Client::load`] that work on its buffers, best first.
     pub load_methods: Vec<Method>,
-    /// The page size in bytes: the alignment of direct I/O.
+    /// The page size in bytes, which is the alignment of direct I/O.
     pub page_size: u64,
-    /// The largest buffer in bytes.
+    /// The size of the largest buffer in bytes.
     pub max_buffer_bytes: u64,
-    /// The most extents in one transfer.
+    /// The largest number of extents in one transfer.
     pub max_extents: usize,
 }
 
@@ -56,20 +56,20 @@ pub struct Capabilities {
 pub struct Transfer<'a> {
     /// The buffer, from any allocator.
     pub buffer: BorrowedFd<'a>,
-    /// The file. Its position and flags stay as they are.
+    /// The file. A transfer does not change its position or flags.
     pub file: BorrowedFd<'a>,
-    /// The ranges.
+    /// The ranges to move.
     pub extents: &'a [Extent],
-    /// Which way.
+    /// The direction.
     pub direction: Direction,
-    /// How much must bypass the page cache.
+    /// Controls whether the transfer bypasses the page cache.
     pub mode: Mode,
-    /// What must be on stable storage on return; for saves.
+    /// The data that must be on stable storage on return. [`Durability::None`] for a load.
     pub durability: Durability,
 }
 
 impl<'a> Transfer<'a> {
-    /// A transfer by the best path, with nothing promised about durability.
+    /// A transfer by the best path, without durability.
     pub fn new(
         buffer: BorrowedFd<'a>,
         file: BorrowedFd<'a>,
@@ -81,12 +81,12 @@ impl<'a> Transfer<'a> {
     }
 }
 
-/// A buffer of [`Client::load`].
+/// A buffer that [`Client::load`] allocated and filled.
 #[derive(Debug)]
 pub struct Filled {
     /// The buffer.
     pub buffer: Buffer,
-    /// How it was filled.
+    /// The receipt for filling it.
     pub receipt: Receipt,
 }
 
@@ -103,7 +103,7 @@ impl Client {
         Self(Backend::Service { service, capabilities: OnceLock::new() })
     }
 
-    /// The service on kernel binder.
+    /// Connects to the service on kernel binder.
     pub fn service() -> Result<Self, Error> {
         let service = lookup_within(INSTANCE, PATIENCE).map_err(|status| {
             Error::Unreachable(format!("{INSTANCE} on kernel binder: {}", describe(&status)))
@@ -111,7 +111,7 @@ impl Client {
         Ok(Self::new(service))
     }
 
-    /// The service on a Unix socket.
+    /// Connects to the service on a Unix socket.
     pub fn socket(path: &Path) -> Result<Self, Error> {
         let service = connect_socket(path).map_err(|status| {
             Error::Unreachable(format!("socket {}: {}", path.display(), describe(&status)))
@@ -119,7 +119,7 @@ impl Client {
         Ok(Self::new(service))
     }
 
-    /// No service: allocates and transfers in this process.
+    /// Allocates and transfers in this process, without the service.
     pub fn local(heap: Heap) -> Result<Self, Error> {
         let heap = Allocator::open(heap)?;
         let support = probe::heap(&heap)?;
@@ -127,7 +127,7 @@ impl Client {
         Ok(Self(Backend::Local { heap, support, support_in_load }))
     }
 
-    /// What this back end can do here.
+    /// Returns the abilities of this back end on this machine.
     pub fn capabilities(&self) -> Result<Capabilities, Error> {
         match &self.0 {
             // Constant for as long as the service lives.
@@ -150,8 +150,8 @@ impl Client {
         }
     }
 
-    /// Allocates a zeroed buffer of at least `size` bytes. `tag` says what it is for in the
-    /// kernel's statistics.
+    /// Allocates a zeroed buffer of at least `size` bytes. The dma-buf statistics of the kernel
+    /// show `tag` as its purpose.
     pub fn allocate(&self, size: u64, tag: &str) -> Result<Buffer, Error> {
         match &self.0 {
             Backend::Service { service, .. } => {
@@ -168,7 +168,7 @@ impl Client {
         }
     }
 
-    /// Predicts what [`Client::transfer`] will do with each extent, without I/O on the file.
+    /// Predicts how [`Client::transfer`] will move each extent, without I/O on the file.
     pub fn probe(
         &self,
         file: BorrowedFd<'_>,
@@ -196,7 +196,7 @@ impl Client {
         }
     }
 
-    /// Moves data and says how. Blocks until it has moved.
+    /// Moves data and returns the receipt. Blocks until the last byte has moved.
     pub fn transfer(&self, request: &Transfer<'_>) -> Result<Receipt, Error> {
         let Transfer { buffer, file, extents, direction, mode, durability } = *request;
         match &self.0 {
@@ -228,9 +228,12 @@ impl Client {
         }
     }
 
-    /// Allocates a buffer for each item and fills it from `file`, allocating the next one while the
-    /// one before is filled. What is malformed is refused as a whole; after that each item succeeds
-    /// or fails by itself.
+    /// Allocates a buffer for each item and fills it from `file`. The back end allocates the next
+    /// buffer while it fills the one before.
+    ///
+    /// # Errors
+    /// The back end refuses a malformed request as a whole, before it allocates the first buffer.
+    /// After that, each item succeeds or fails by itself.
     pub fn load(
         &self,
         file: BorrowedFd<'_>,
@@ -281,7 +284,7 @@ impl Client {
         }
     }
 
-    /// Whether a load of `ranges` by the service is faster if it copies.
+    /// Whether the service loads `ranges` faster by a copy from the page cache.
     fn are_resident(&self, ranges: Option<&Ranges<'_>>) -> Result<bool, Error> {
         match ranges {
             Some(ranges) => Ok(ranges.are_resident(&self.capabilities()?.methods)),
@@ -289,19 +292,21 @@ impl Client {
         }
     }
 
-    /// Opens a file for [`Client::load`] in `mode`, with `O_DIRECT` where that makes it faster.
+    /// Opens a file for [`Client::load`] in `mode`, with `O_DIRECT` where this makes the load
+    /// faster.
     pub fn open_for_load(&self, path: &Path, mode: Mode) -> Result<File, Error> {
         open(path, mode, &self.capabilities()?.load_methods)
     }
 
-    /// Opens a file for [`Client::transfer`] into a buffer of [`Client::allocate`], likewise.
+    /// Opens a file for [`Client::transfer`] into a buffer of [`Client::allocate`], with `O_DIRECT`
+    /// where this makes the transfer faster.
     pub fn open_for_transfer(&self, path: &Path, mode: Mode) -> Result<File, Error> {
         open(path, mode, &self.capabilities()?.methods)
     }
 }
 
-/// Opens a file to be read, with `O_DIRECT` if the best method is a mapping and the file system takes
-/// it, but in mode `Auto` not if the page cache holds most of the file.
+/// Opens a file for reading. Uses `O_DIRECT` if the best method is a mapping and the file system
+/// accepts the flag; in mode `Auto`, also only if the page cache does not hold most of the file.
 fn open(path: &Path, mode: Mode, methods: &[Method]) -> Result<File, Error> {
     let open = |flags: OFlags| {
         let file = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path);
@@ -318,12 +323,12 @@ fn open(path: &Path, mode: Mode, methods: &[Method]) -> Result<File, Error> {
     Ok(open(OFlags::DIRECT).unwrap_or(file))
 }
 
-/// The user of this process, whom local buffers are for.
+/// The user of this process, who is the user of local buffers.
 fn own_uid() -> u32 {
     metadata("/proc/self").map_or(0, |process| process.uid())
 }
 
-/// A second descriptor of the same open file, as a parcel must own what it carries.
+/// A second descriptor of the same open file, because a parcel owns its descriptors.
 fn duplicate(name: &str, fd: BorrowedFd<'_>) -> Result<OwnedFd, Error> {
     fd.try_clone_to_owned().map_err(|error| {
         let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);

@@ -1,7 +1,7 @@
-//! Between the types of the interface and those of this library.
+//! Converts between the types of the interface and the types of this library.
 //!
-//! What a service sends is checked too: a newer one may know methods and reasons that this client
-//! does not.
+//! The client checks the values that the service sends: a newer service may know methods and
+//! reasons that this client does not know.
 
 use crate::buffer::Buffer;
 use crate::client::{Capabilities, Filled};
@@ -21,7 +21,7 @@ pub(crate) fn error(status: Status) -> Error {
     }
 }
 
-/// What a value of the service stands for, if this client knows it.
+/// Marks the error for a value that the service sent and that this client does not know.
 pub(crate) fn received<T>(result: Result<T, CoreError>) -> Result<T, Error> {
     result.map_err(|error| {
         CoreError::new(ErrorKind::Unsupported, format!("the service sent {error}")).into()
@@ -39,7 +39,7 @@ pub(crate) fn capabilities(from: &aidl::Capabilities::Capabilities) -> Result<Ca
     })
 }
 
-/// Unknown methods are left out: the service chooses.
+/// Leaves out methods that this client does not know, because the service chooses the method.
 fn methods(from: &[aidl::Method::Method]) -> Vec<Method> {
     from.iter().filter_map(|&value| Wire::from_aidl(value).ok().flatten()).collect()
 }

@@ -1,20 +1,20 @@
-//! Why a call of the client library failed.
+//! The error type of the client library.
 
 use dmabufio_core::error::{Error as CoreError, ErrorKind};
 
-/// A failure.
+/// A failure of a call.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The request failed, here or in the service.
     #[error(transparent)]
     Failed(#[from] CoreError),
-    /// The service cannot be reached, or went away.
+    /// The client cannot reach the service, or the service ended.
     #[error("cannot reach the service: {0}")]
     Unreachable(String),
 }
 
 impl Error {
-    /// What kind of failure it is; `None` if the request did not get to the service.
+    /// The kind of the failure; `None` if the request did not reach the service.
     pub fn kind(&self) -> Option<ErrorKind> {
         match self {
             Self::Failed(error) => Some(error.kind()),

@@ -1,5 +1,5 @@
-//! What the client looks at for a service that the kernel does not show the page cache: a service in
-//! this process, on a socket, that says what it was asked for.
+//! Tests the client with a service that cannot see the page cache: a service in this process, on a
+//! socket, whose receipt reports the request.
 
 #![allow(missing_docs, reason = "test code")]
 
@@ -136,7 +136,7 @@ impl Fixture {
         File::open(&self.path).unwrap()
     }
 
-    /// By `transfer` and by `load`, which have to agree.
+    /// Loads by `transfer` and by `load`, which must agree.
     fn load(&self, open: impl Fn() -> File, mode: Mode) -> CoreReceipt {
         let extents = [Extent { file_offset: 0, buffer_offset: 0, len: LEN }];
         let file = open();

@@ -16,27 +16,27 @@
 
 package vendor.dmabufio;
 
-/** Service-specific error codes. The message of the status names the operand and the errno. */
+/** The service-specific error codes. The message of the status names the operand and the errno. */
 @VintfStability
 @Backing(type="int")
 enum Error {
-    /** Mode.DIRECT was asked for and a body byte could not go direct. No byte has moved. */
+    /** The caller asked for Mode.DIRECT, but a body byte cannot go direct. No byte has moved. */
     NOT_DIRECT = 1,
     /** The buffer is attached to a device, or a resource is busy. Retry later. */
     BUSY = 2,
-    /** Not enough memory. */
+    /** There is not enough memory. */
     NO_MEMORY = 3,
     /**
-     * No space, or no quota, on the file system of the file (ENOSPC, EDQUOT), or the file would be
-     * larger than a file can be there (EFBIG).
+     * The file system of the file has no space or no quota left (ENOSPC, EDQUOT), or the file would
+     * exceed the largest file size of that file system (EFBIG).
      */
     NO_SPACE = 4,
-    /** The I/O failed. The errno is in the message. */
+    /** The I/O failed. The message contains the errno. */
     IO = 5,
     /**
-     * The file system is served by a user-space daemon (FUSE) and made no progress for 10 seconds,
-     * 64 KiB being progress. What was being moved then, at most 64 KiB within the extents, may
-     * still arrive later. Look at the daemon, or copy the file elsewhere.
+     * A user-space daemon serves the file system (FUSE), and the transfer made no progress for 10
+     * seconds. 64 KiB count as progress. At most 64 KiB within the extents were in flight and may
+     * still arrive later. Check the daemon, or copy the file to another file system.
      */
     TIMED_OUT = 6,
 }

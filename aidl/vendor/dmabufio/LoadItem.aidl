@@ -24,6 +24,6 @@ import vendor.dmabufio.Extent;
 parcelable LoadItem {
     /** Size of the buffer in bytes, as for BufferDesc.size. */
     long size;
-    /** What to fill it with, as for TransferRequest.extents. The rest of the buffer is zero. */
+    /** The ranges to load, as for TransferRequest.extents. The rest of the buffer is zero. */
     Extent[] extents;
 }
