@@ -2,11 +2,12 @@
 
 use crate::buffer::Buffer;
 use crate::convert;
-use crate::error::Error;
+use crate::error::{not_found, of_call, Error};
+use crate::open::open_regular;
 use crate::page_cache::{plan_resident, receipt_seen, Ranges};
-use binder_shim::{connect_socket, describe, lookup_within, pfd, Strong};
+use binder_shim::{connect_socket, lookup_within, pfd, Strong};
 use dmabufio_core::dmabuf::DmaBuf;
-use dmabufio_core::error::{Error as CoreError, ErrorKind};
+use dmabufio_core::error::Error as CoreError;
 use dmabufio_core::extent::{Direction, Extent, MAX_EXTENTS};
 use dmabufio_core::file::RegularFile;
 use dmabufio_core::heap::{Allocation, Allocator, Heap};
@@ -21,10 +22,9 @@ use dmabufio_wire::{
 };
 use rustix::fs::OFlags;
 use rustix::io::Errno;
-use std::fs::{metadata, File, OpenOptions};
-use std::io;
+use std::fs::{metadata, File};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -105,17 +105,15 @@ impl Client {
 
     /// The service on kernel binder.
     pub fn service() -> Result<Self, Error> {
-        let service = lookup_within(INSTANCE, PATIENCE).map_err(|status| {
-            Error::Unreachable(format!("{INSTANCE} on kernel binder: {}", describe(&status)))
-        })?;
+        let service = lookup_within(INSTANCE, PATIENCE)
+            .map_err(|status| not_found(&format!("{INSTANCE} on kernel binder"), &status))?;
         Ok(Self::new(service))
     }
 
     /// The service on a Unix socket.
     pub fn socket(path: &Path) -> Result<Self, Error> {
-        let service = connect_socket(path).map_err(|status| {
-            Error::Unreachable(format!("socket {}: {}", path.display(), describe(&status)))
-        })?;
+        let service = connect_socket(path)
+            .map_err(|status| not_found(&format!("socket {path:?}"), &status))?;
         Ok(Self::new(service))
     }
 
@@ -134,7 +132,7 @@ impl Client {
             Backend::Service { service, capabilities } => match capabilities.get() {
                 Some(known) => Ok(known.clone()),
                 None => {
-                    let asked = service.getCapabilities().map_err(convert::error)?;
+                    let asked = service.getCapabilities().map_err(|status| of_call(&status, 0))?;
                     let asked = convert::capabilities(&asked)?;
                     Ok(capabilities.get_or_init(|| asked).clone())
                 }
@@ -159,7 +157,7 @@ impl Client {
                     size: signed("size", size)?,
                     tag: tag.to_owned(),
                 };
-                convert::buffer(service.allocate(&desc).map_err(convert::error)?)
+                convert::buffer(service.allocate(&desc).map_err(|status| of_call(&status, 1))?)
             }
             Backend::Local { heap, .. } => {
                 let Allocation { fd, size, .. } = heap.allocate_named(size, own_uid(), tag)?;
@@ -177,8 +175,9 @@ impl Client {
         match &self.0 {
             Backend::Service { service, .. } => {
                 let passed = pfd(duplicate("file", file)?);
-                let plan =
-                    service.probe(&passed, &extents_to_aidl(extents)?).map_err(convert::error)?;
+                let plan = service
+                    .probe(&passed, &extents_to_aidl(extents)?)
+                    .map_err(|status| of_call(&status, 0))?;
                 let plan =
                     plan.extents.iter().map(|plan| convert::received(extent_plan_from_aidl(plan)));
                 let ranges = Ranges::of_load(file, extents);
@@ -215,7 +214,7 @@ impl Client {
                     durability: durability.to_aidl(),
                     ..Default::default()
                 };
-                let receipt = service.transfer(&request).map_err(convert::error)?;
+                let receipt = service.transfer(&request).map_err(|status| of_call(&status, 0))?;
                 Ok(receipt_seen(convert::received(receipt_from_aidl(&receipt))?, resident, watch))
             }
             Backend::Local { heap, .. } => {
@@ -255,7 +254,8 @@ impl Client {
                     tag: tag.to_owned(),
                     ..Default::default()
                 };
-                let result = service.load(&request).map_err(convert::error)?;
+                let result =
+                    service.load(&request).map_err(|status| of_call(&status, items.len()))?;
                 let seen = |(item, watch)| {
                     let Filled { buffer, receipt } = convert::loaded_item(item)?;
                     Ok(Filled { buffer, receipt: receipt_seen(receipt, resident, watch) })
@@ -283,7 +283,8 @@ impl Client {
         }
     }
 
-    /// Opens a file for [`Client::load`] in `mode`, with `O_DIRECT` where that makes it faster.
+    /// Opens a file for [`Client::load`] in `mode`, as [`open_regular`] does, with `O_DIRECT` where that
+    /// makes it faster.
     pub fn open_for_load(&self, path: &Path, mode: Mode) -> Result<File, Error> {
         open(path, mode, &self.capabilities()?.load_methods)
     }
@@ -297,11 +298,7 @@ impl Client {
 /// Opens a file to be read, with `O_DIRECT` if the best method is a mapping and the file system takes
 /// it, but in mode `Auto` not if the page cache holds most of the file.
 fn open(path: &Path, mode: Mode, methods: &[Method]) -> Result<File, Error> {
-    let open = |flags: OFlags| {
-        let file = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path);
-        file.map_err(|error| open_error(path, &error))
-    };
-    let file = open(OFlags::empty())?;
+    let file = open_regular(path, OFlags::empty())?;
     if mode == Mode::Buffered || methods.first() != Some(&Method::MappedDirect) {
         return Ok(file);
     }
@@ -309,7 +306,7 @@ fn open(path: &Path, mode: Mode, methods: &[Method]) -> Result<File, Error> {
     if mode == Mode::Auto && checked.is_ok_and(|file| file.is_mostly_cached(0..file.size())) {
         return Ok(file);
     }
-    Ok(open(OFlags::DIRECT).unwrap_or(file))
+    Ok(open_regular(path, OFlags::DIRECT).unwrap_or(file))
 }
 
 /// The user of this process, whom local buffers are for.
@@ -323,13 +320,4 @@ fn duplicate(name: &str, fd: BorrowedFd<'_>) -> Result<OwnedFd, Error> {
         let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
         CoreError::from_errno(format!("{name}: duplicate the descriptor"), errno).into()
     })
-}
-
-fn open_error(path: &Path, error: &io::Error) -> Error {
-    let what = format!("open {}", path.display());
-    match Errno::from_io_error(error) {
-        Some(errno) => CoreError::from_errno(what, errno),
-        None => CoreError::new(ErrorKind::Io, format!("{what}: {error}")),
-    }
-    .into()
 }
