@@ -4,6 +4,7 @@
 use super::fill::rw_file;
 use super::fio::{self, Job};
 use super::runner::{Case, Source, Times};
+use crate::name::shown;
 use anyhow::{bail, ensure, Context, Result};
 use dmabufio_client::{Buffer, Client, Filled, Transfer};
 use dmabufio_core::extent::{Direction, Extent, MAX_EXTENTS};
@@ -224,8 +225,8 @@ pub fn sizes<'a>(source: &'a Source, clients: &'a Clients, all: bool) -> Result<
     let largest = sizes.iter().copied().filter(|size| *size <= limit).max();
     let buffer = Rc::new(local.allocate(largest.context("a file this small")?, TAG)?);
     let scratch = source.path.with_extension("bench-scratch");
-    let options = OpenOptions::new().read(true).write(true).create(true).truncate(true).clone();
-    let out = options.open(&scratch).with_context(|| format!("create {}", scratch.display()))?;
+    let options = OpenOptions::new().read(true).write(true).create_new(true).clone();
+    let out = options.open(&scratch).with_context(|| format!("create {}", shown(&scratch)))?;
     // Without a name, nothing is left however this ends.
     fs::remove_file(&scratch)?;
     let out = Rc::new(out);
