@@ -13,6 +13,7 @@ use dmabufio_core::file::RegularFile;
 use dmabufio_core::heap::{Allocation, Allocator, Heap};
 use dmabufio_core::load::{self, Item, Loaded};
 use dmabufio_core::method::{Method, Mode, Support};
+use dmabufio_core::priority::{Priority, PriorityGuard};
 use dmabufio_core::probe;
 use dmabufio_core::transfer::plan::ExtentPlan;
 use dmabufio_core::transfer::receipt::Receipt;
@@ -64,20 +65,47 @@ pub struct Transfer<'a> {
     pub direction: Direction,
     /// How much must bypass the page cache.
     pub mode: Mode,
+    /// Who waits for it: the I/O priority.
+    pub priority: Priority,
     /// What must be on stable storage on return; for saves.
     pub durability: Durability,
+    /// A name for the request in the service's logs and dumps: printable ASCII, at most 31 bytes.
+    pub tag: &'a str,
 }
 
 impl<'a> Transfer<'a> {
-    /// A transfer by the best path, with nothing promised about durability.
+    /// A transfer by the best path, at normal priority, with nothing promised about durability, and
+    /// without a name.
     pub fn new(
         buffer: BorrowedFd<'a>,
         file: BorrowedFd<'a>,
         extents: &'a [Extent],
         direction: Direction,
     ) -> Self {
-        let (mode, durability) = (Mode::Auto, Durability::None);
-        Self { buffer, file, extents, direction, mode, durability }
+        let (mode, priority, durability) = (Mode::Auto, Priority::Normal, Durability::None);
+        Self { buffer, file, extents, direction, mode, priority, durability, tag: "" }
+    }
+}
+
+/// Buffers to allocate and to fill from a file.
+#[derive(Debug, Clone, Copy)]
+pub struct Load<'a> {
+    /// The file. Its position and flags stay as they are.
+    pub file: BorrowedFd<'a>,
+    /// The buffers, filled in this order.
+    pub items: &'a [Item],
+    /// How much must bypass the page cache.
+    pub mode: Mode,
+    /// Who waits for it: the I/O priority.
+    pub priority: Priority,
+    /// What the buffers are for, in the kernel's statistics: as [`Transfer::tag`].
+    pub tag: &'a str,
+}
+
+impl<'a> Load<'a> {
+    /// A load by the best path, at normal priority, of buffers without a name.
+    pub fn new(file: BorrowedFd<'a>, items: &'a [Item]) -> Self {
+        Self { file, items, mode: Mode::Auto, priority: Priority::Normal, tag: "" }
     }
 }
 
@@ -197,7 +225,8 @@ impl Client {
 
     /// Moves data and says how. Blocks until it has moved.
     pub fn transfer(&self, request: &Transfer<'_>) -> Result<Receipt, Error> {
-        let Transfer { buffer, file, extents, direction, mode, durability } = *request;
+        let Transfer { buffer, file, extents, direction, mode, priority, durability, tag } =
+            *request;
         match &self.0 {
             Backend::Service { service, .. } => {
                 let load = direction == Direction::Load;
@@ -211,7 +240,9 @@ impl Client {
                     extents: extents_to_aidl(extents)?,
                     direction: direction.to_aidl(),
                     mode: mode.to_aidl(),
+                    priority: priority.to_aidl(),
                     durability: durability.to_aidl(),
+                    tag: tag.to_owned(),
                     ..Default::default()
                 };
                 let receipt = service.transfer(&request).map_err(|status| of_call(&status, 0))?;
@@ -222,21 +253,17 @@ impl Client {
                 let file = RegularFile::new(file, heap.heap())?;
                 let (buffer, file) = (&buffer, &file);
                 let request = Request { buffer, file, extents, direction, mode, durability };
+                let _priority = PriorityGuard::new(priority);
                 Ok(transfer(&request)?)
             }
         }
     }
 
-    /// Allocates a buffer for each item and fills it from `file`, allocating the next one while the
+    /// Allocates a buffer for each item and fills it from the file, allocating the next one while the
     /// one before is filled. What is malformed is refused as a whole; after that each item succeeds
     /// or fails by itself.
-    pub fn load(
-        &self,
-        file: BorrowedFd<'_>,
-        items: &[Item],
-        mode: Mode,
-        tag: &str,
-    ) -> Result<Vec<Result<Filled, Error>>, Error> {
+    pub fn load(&self, request: &Load<'_>) -> Result<Vec<Result<Filled, Error>>, Error> {
+        let Load { file, items, mode, priority, tag } = *request;
         match &self.0 {
             Backend::Service { service, .. } => {
                 let all: Vec<Extent> = items.iter().flat_map(|item| item.extents.clone()).collect();
@@ -251,8 +278,8 @@ impl Client {
                     file: Some(pfd(duplicate("file", file)?)),
                     items: items.iter().map(convert::load_item).collect::<Result<_, _>>()?,
                     mode: mode.to_aidl(),
+                    priority: priority.to_aidl(),
                     tag: tag.to_owned(),
-                    ..Default::default()
                 };
                 let result =
                     service.load(&request).map_err(|status| of_call(&status, items.len()))?;
@@ -265,6 +292,7 @@ impl Client {
             Backend::Local { heap, .. } => {
                 let file = RegularFile::new(file, heap.heap())?;
                 let source = load::Source { heap, pool: None, uid: own_uid(), tag };
+                let _priority = PriorityGuard::new(priority);
                 let results = load::load(source, &file, items, mode)?.into_iter();
                 let filled = |loaded: Loaded| Filled {
                     buffer: Buffer::new(loaded.fd, loaded.size, heap.heap()),

@@ -6,7 +6,7 @@ use crate::name::{shown, NameField};
 use crate::output::{Output, ReceiptReport};
 use crate::size;
 use anyhow::{bail, ensure, Context, Error, Result};
-use dmabufio_client::{open_regular, Buffer, Client, Error as ClientError, Filled, Transfer};
+use dmabufio_client::{open_regular, Buffer, Client, Error as ClientError, Filled, Load, Transfer};
 use dmabufio_core::error::ErrorKind;
 use dmabufio_core::extent::{Direction, Extent};
 use dmabufio_core::file::cached_pages;
@@ -124,7 +124,8 @@ fn load_split(
     let mut progress = output.progress(range.end - range.start, "loading");
     let mut filled = Vec::with_capacity(items.len());
     for batch in items.chunks(MAX_BATCH) {
-        for result in client.load(file.as_fd(), batch, mode.into(), "load")? {
+        let request = Load { mode: mode.into(), tag: "load", ..Load::new(file.as_fd(), batch) };
+        for result in client.load(&request)? {
             let part = result.with_context(|| format!("buffer {}", filled.len()))?;
             progress.add(part.receipt.bytes());
             filled.push(part);

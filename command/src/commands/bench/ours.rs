@@ -6,7 +6,7 @@ use super::fio::{self, Job};
 use super::runner::{Case, Source, Times};
 use crate::name::shown;
 use anyhow::{bail, ensure, Context, Result};
-use dmabufio_client::{Buffer, Client, Filled, Transfer};
+use dmabufio_client::{Buffer, Client, Filled, Load, Transfer};
 use dmabufio_core::extent::{Direction, Extent, MAX_EXTENTS};
 use dmabufio_core::load::{Item, MAX_BATCH};
 use dmabufio_core::method::Mode;
@@ -156,7 +156,9 @@ fn load(source: &Source, client: &Client, chunk: u64, check: bool) -> Result<Tim
     let begin = Instant::now();
     let mut filled = Vec::new();
     for batch in items.chunks(MAX_BATCH) {
-        for result in client.load(source.buffered.as_fd(), batch, Mode::Direct, TAG)? {
+        let request =
+            Load { mode: Mode::Direct, tag: TAG, ..Load::new(source.buffered.as_fd(), batch) };
+        for result in client.load(&request)? {
             filled.push(result?);
         }
     }
