@@ -2,16 +2,18 @@
 
 use crate::buffer::Buffer;
 use crate::convert;
-use crate::error::Error;
+use crate::error::{not_found, of_call, Error};
+use crate::open::open_regular;
 use crate::page_cache::{plan_resident, receipt_seen, Ranges};
-use binder_shim::{connect_socket, describe, lookup_within, pfd, Strong};
+use binder_shim::{connect_socket, lookup_within, pfd, Strong};
 use dmabufio_core::dmabuf::DmaBuf;
-use dmabufio_core::error::{Error as CoreError, ErrorKind, Result as CoreResult};
+use dmabufio_core::error::{Error as CoreError, Result as CoreResult};
 use dmabufio_core::extent::{Direction, Extent, MAX_EXTENTS};
 use dmabufio_core::file::RegularFile;
 use dmabufio_core::heap::{Allocation, Allocator, Heap};
 use dmabufio_core::load::{self, Item, Loaded};
 use dmabufio_core::method::{Method, Mode, Support};
+use dmabufio_core::priority::{Priority, PriorityGuard};
 use dmabufio_core::probe;
 use dmabufio_core::transfer::plan::ExtentPlan;
 use dmabufio_core::transfer::receipt::Receipt;
@@ -21,10 +23,9 @@ use dmabufio_wire::{
 };
 use rustix::fs::OFlags;
 use rustix::io::Errno;
-use std::fs::{metadata, File, OpenOptions};
-use std::io;
+use std::fs::{metadata, File};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -64,20 +65,47 @@ pub struct Transfer<'a> {
     pub direction: Direction,
     /// Controls whether the transfer bypasses the page cache.
     pub mode: Mode,
-    /// The data that must be on stable storage on return. [`Durability::None`] for a load.
+    /// Who waits for it: the I/O priority.
+    pub priority: Priority,
+    /// What must be on stable storage on return; for saves.
     pub durability: Durability,
+    /// A name for the request in the service's logs and dumps: printable ASCII, at most 31 bytes.
+    pub tag: &'a str,
 }
 
 impl<'a> Transfer<'a> {
-    /// A transfer by the best path, without durability.
+    /// A transfer by the best path, at normal priority, with nothing promised about durability, and
+    /// without a name.
     pub fn new(
         buffer: BorrowedFd<'a>,
         file: BorrowedFd<'a>,
         extents: &'a [Extent],
         direction: Direction,
     ) -> Self {
-        let (mode, durability) = (Mode::Auto, Durability::None);
-        Self { buffer, file, extents, direction, mode, durability }
+        let (mode, priority, durability) = (Mode::Auto, Priority::Normal, Durability::None);
+        Self { buffer, file, extents, direction, mode, priority, durability, tag: "" }
+    }
+}
+
+/// Buffers to allocate and to fill from a file.
+#[derive(Debug, Clone, Copy)]
+pub struct Load<'a> {
+    /// The file. Its position and flags stay as they are.
+    pub file: BorrowedFd<'a>,
+    /// The buffers, filled in this order.
+    pub items: &'a [Item],
+    /// How much must bypass the page cache.
+    pub mode: Mode,
+    /// Who waits for it: the I/O priority.
+    pub priority: Priority,
+    /// What the buffers are for, in the kernel's statistics: as [`Transfer::tag`].
+    pub tag: &'a str,
+}
+
+impl<'a> Load<'a> {
+    /// A load by the best path, at normal priority, of buffers without a name.
+    pub fn new(file: BorrowedFd<'a>, items: &'a [Item]) -> Self {
+        Self { file, items, mode: Mode::Auto, priority: Priority::Normal, tag: "" }
     }
 }
 
@@ -105,17 +133,15 @@ impl Client {
 
     /// Connects to the service on kernel binder.
     pub fn service() -> Result<Self, Error> {
-        let service = lookup_within(INSTANCE, PATIENCE).map_err(|status| {
-            Error::Unreachable(format!("{INSTANCE} on kernel binder: {}", describe(&status)))
-        })?;
+        let service = lookup_within(INSTANCE, PATIENCE)
+            .map_err(|status| not_found(&format!("{INSTANCE} on kernel binder"), &status))?;
         Ok(Self::new(service))
     }
 
     /// Connects to the service on a Unix socket.
     pub fn socket(path: &Path) -> Result<Self, Error> {
-        let service = connect_socket(path).map_err(|status| {
-            Error::Unreachable(format!("socket {}: {}", path.display(), describe(&status)))
-        })?;
+        let service = connect_socket(path)
+            .map_err(|status| not_found(&format!("socket {path:?}"), &status))?;
         Ok(Self::new(service))
     }
 
@@ -134,7 +160,7 @@ impl Client {
             Backend::Service { service, capabilities } => match capabilities.get() {
                 Some(known) => Ok(known.clone()),
                 None => {
-                    let asked = service.getCapabilities().map_err(convert::error)?;
+                    let asked = service.getCapabilities().map_err(|status| of_call(&status, 0))?;
                     let asked = convert::capabilities(&asked)?;
                     Ok(capabilities.get_or_init(|| asked).clone())
                 }
@@ -159,7 +185,7 @@ impl Client {
                     size: signed("size", size)?,
                     tag: tag.to_owned(),
                 };
-                convert::buffer(service.allocate(&desc).map_err(convert::error)?)
+                convert::buffer(service.allocate(&desc).map_err(|status| of_call(&status, 1))?)
             }
             Backend::Local { heap, .. } => {
                 let Allocation { fd, size, .. } = heap.allocate_named(size, own_uid(), tag)?;
@@ -177,8 +203,9 @@ impl Client {
         match &self.0 {
             Backend::Service { service, .. } => {
                 let passed = pfd(duplicate("file", file)?);
-                let plan =
-                    service.probe(&passed, &extents_to_aidl(extents)?).map_err(convert::error)?;
+                let plan = service
+                    .probe(&passed, &extents_to_aidl(extents)?)
+                    .map_err(|status| of_call(&status, 0))?;
                 let plan =
                     plan.extents.iter().map(|plan| convert::received(extent_plan_from_aidl(plan)));
                 let ranges = Ranges::of_load(file, extents);
@@ -198,7 +225,8 @@ impl Client {
 
     /// Moves data and returns the receipt. Blocks until the last byte has moved.
     pub fn transfer(&self, request: &Transfer<'_>) -> Result<Receipt, Error> {
-        let Transfer { buffer, file, extents, direction, mode, durability } = *request;
+        let Transfer { buffer, file, extents, direction, mode, priority, durability, tag } =
+            *request;
         match &self.0 {
             Backend::Service { service, .. } => {
                 let load = direction == Direction::Load;
@@ -212,10 +240,12 @@ impl Client {
                     extents: extents_to_aidl(extents)?,
                     direction: direction.to_aidl(),
                     mode: mode.to_aidl(),
+                    priority: priority.to_aidl(),
                     durability: durability.to_aidl(),
+                    tag: tag.to_owned(),
                     ..Default::default()
                 };
-                let receipt = service.transfer(&request).map_err(convert::error)?;
+                let receipt = service.transfer(&request).map_err(|status| of_call(&status, 0))?;
                 Ok(receipt_seen(convert::received(receipt_from_aidl(&receipt))?, resident, watch))
             }
             Backend::Local { heap, .. } => {
@@ -223,24 +253,17 @@ impl Client {
                 let file = RegularFile::new(file, heap.heap())?;
                 let (buffer, file) = (&buffer, &file);
                 let request = Request { buffer, file, extents, direction, mode, durability };
+                let _priority = PriorityGuard::new(priority);
                 Ok(transfer(&request)?)
             }
         }
     }
 
-    /// Allocates a buffer for each item and fills it from `file`. The back end allocates the next
-    /// buffer while it fills the one before.
-    ///
-    /// # Errors
-    /// The back end refuses a malformed request as a whole, before it allocates the first buffer.
-    /// After that, each item succeeds or fails by itself.
-    pub fn load(
-        &self,
-        file: BorrowedFd<'_>,
-        items: &[Item],
-        mode: Mode,
-        tag: &str,
-    ) -> Result<Vec<Result<Filled, Error>>, Error> {
+    /// Allocates a buffer for each item and fills it from the file, allocating the next one while the
+    /// one before is filled. What is malformed is refused as a whole; after that each item succeeds
+    /// or fails by itself.
+    pub fn load(&self, request: &Load<'_>) -> Result<Vec<Result<Filled, Error>>, Error> {
+        let Load { file, items, mode, priority, tag } = *request;
         match &self.0 {
             Backend::Service { service, .. } => {
                 let all: Vec<Extent> = items.iter().flat_map(|item| item.extents.clone()).collect();
@@ -255,10 +278,11 @@ impl Client {
                     file: Some(pfd(duplicate("file", file)?)),
                     items: items.iter().map(convert::load_item).collect::<Result<_, _>>()?,
                     mode: mode.to_aidl(),
+                    priority: priority.to_aidl(),
                     tag: tag.to_owned(),
-                    ..Default::default()
                 };
-                let result = service.load(&request).map_err(convert::error)?;
+                let result =
+                    service.load(&request).map_err(|status| of_call(&status, items.len()))?;
                 let seen = |(item, watch)| {
                     let Filled { buffer, receipt } = convert::loaded_item(item)?;
                     Ok(Filled { buffer, receipt: receipt_seen(receipt, resident, watch) })
@@ -270,6 +294,7 @@ impl Client {
                 let arrival = Instant::now();
                 let (uid, allocated) = (own_uid(), &|_: &Allocation| ());
                 let source = load::Source { heap, pool: None, uid, tag, arrival, allocated };
+                let _priority = PriorityGuard::new(priority);
                 let filled = |loaded: Loaded| Filled {
                     buffer: Buffer::new(loaded.fd, loaded.size, heap.heap()),
                     receipt: loaded.receipt,
@@ -292,8 +317,8 @@ impl Client {
         }
     }
 
-    /// Opens a file for [`Client::load`] in `mode`, with `O_DIRECT` where this makes the load
-    /// faster.
+    /// Opens a file for [`Client::load`] in `mode`, as [`open_regular`] does, with `O_DIRECT` where that
+    /// makes it faster.
     pub fn open_for_load(&self, path: &Path, mode: Mode) -> Result<File, Error> {
         open(path, mode, &self.capabilities()?.load_methods)
     }
@@ -308,11 +333,7 @@ impl Client {
 /// Opens a file for reading. Uses `O_DIRECT` if the best method is a mapping and the file system
 /// accepts the flag; in mode `Auto`, also only if the page cache does not hold most of the file.
 fn open(path: &Path, mode: Mode, methods: &[Method]) -> Result<File, Error> {
-    let open = |flags: OFlags| {
-        let file = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path);
-        file.map_err(|error| open_error(path, &error))
-    };
-    let file = open(OFlags::empty())?;
+    let file = open_regular(path, OFlags::empty())?;
     if mode == Mode::Buffered || methods.first() != Some(&Method::MappedDirect) {
         return Ok(file);
     }
@@ -320,7 +341,7 @@ fn open(path: &Path, mode: Mode, methods: &[Method]) -> Result<File, Error> {
     if mode == Mode::Auto && checked.is_ok_and(|file| file.is_mostly_cached(0..file.size())) {
         return Ok(file);
     }
-    Ok(open(OFlags::DIRECT).unwrap_or(file))
+    Ok(open_regular(path, OFlags::DIRECT).unwrap_or(file))
 }
 
 /// The user of this process, who is the user of local buffers.
@@ -334,13 +355,4 @@ fn duplicate(name: &str, fd: BorrowedFd<'_>) -> Result<OwnedFd, Error> {
         let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
         CoreError::from_errno(format!("{name}: duplicate the descriptor"), errno).into()
     })
-}
-
-fn open_error(path: &Path, error: &io::Error) -> Error {
-    let what = format!("open {}", path.display());
-    match Errno::from_io_error(error) {
-        Some(errno) => CoreError::from_errno(what, errno),
-        None => CoreError::new(ErrorKind::Io, format!("{what}: {error}")),
-    }
-    .into()
 }

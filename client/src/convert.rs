@@ -6,20 +6,12 @@
 use crate::buffer::Buffer;
 use crate::client::{Capabilities, Filled};
 use crate::error::Error;
-use binder_shim::{describe, into_fd, Status};
+use binder_shim::into_fd;
 use dmabufio_core::error::{Error as CoreError, ErrorKind};
 use dmabufio_core::load::Item;
 use dmabufio_core::method::Method;
-use dmabufio_wire::status::{from_status, item_error};
+use dmabufio_wire::status::item_error;
 use dmabufio_wire::{aidl, extents_to_aidl, receipt_from_aidl, signed, unsigned, Wire};
-
-/// The failure that a status reports.
-pub(crate) fn error(status: Status) -> Error {
-    match from_status(&status) {
-        Some(error) => error.into(),
-        None => Error::Unreachable(describe(&status)),
-    }
-}
 
 /// Marks the error for a value that the service sent and that this client does not know.
 pub(crate) fn received<T>(result: Result<T, CoreError>) -> Result<T, Error> {

@@ -27,8 +27,10 @@ mod buffer;
 mod client;
 mod convert;
 mod error;
+mod open;
 mod page_cache;
 
 pub use buffer::Buffer;
-pub use client::{Capabilities, Client, Filled, Transfer};
+pub use client::{Capabilities, Client, Filled, Load, Transfer};
 pub use error::Error;
+pub use open::open_regular;

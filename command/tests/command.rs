@@ -2,11 +2,14 @@
 
 #![allow(missing_docs, reason = "test code")]
 
+use rustix::fs::{mknodat, FileType, Mode, CWD};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::{symlink, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 fn scratch() -> TempDir {
@@ -143,10 +146,44 @@ fn errors_name_the_file_and_the_reason() {
     let error = failure(&["load"], &[&dir.path().join("absent")]);
     assert!(error.contains("absent: No such file") || error.contains("os error 2"), "{error}");
     let error = failure(&["load"], &[dir.path()]);
-    assert!(error.contains("file: a directory"), "{error}");
+    assert!(error.contains("a directory; name a regular file"), "{error}");
     let path = file(&dir, "short", 10);
     let error = failure(&["load", "--offset", "11"], &[&path]);
     assert!(error.contains("beyond the end"), "{error}");
+}
+
+#[test]
+fn pipe_is_refused_by_its_type_and_not_waited_for() {
+    let dir = scratch();
+    let pipe = dir.path().join("pipe");
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("mkfifo");
+    let commands: [&[&str]; 5] = [
+        &["load"],
+        &["load", "--split", "4K"],
+        &["probe"],
+        &["bench"],
+        &["save", "copy", "--from"],
+    ];
+    for args in commands {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_dmabufio"))
+            .args(args)
+            .arg(&pipe)
+            .args(["--local", "--heap", "memfd"])
+            .current_dir(dir.path())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("run dmabufio");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while child.try_wait().expect("wait").is_none() && Instant::now() < deadline {
+            sleep(Duration::from_millis(10));
+        }
+        child.kill().expect("kill");
+        let output = child.wait_with_output().expect("wait");
+        assert_eq!(output.status.code(), Some(1), "{args:?} waits for ever");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(error.contains("a pipe; name a regular file"), "{args:?}: {error}");
+    }
+    assert_eq!(fs::read_dir(dir.path()).expect("list").count(), 1, "something is left behind");
 }
 
 #[test]
@@ -178,6 +215,17 @@ fn service_that_is_not_there_is_named_with_what_to_do() {
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(error.contains("/nonexistent/socket"), "{error}");
     assert!(error.contains("dmabufio-service --socket"), "{error}");
+}
+
+#[test]
+fn file_too_large_for_one_buffer_is_told_of_split() {
+    let dir = scratch();
+    let path = dir.path().join("huge");
+    let huge = fs::File::create(&path).expect("create");
+    // Sparse, and beyond the memory of any machine.
+    huge.set_len(1 << 43).expect("grow");
+    let error = failure(&["load"], &[&path]);
+    assert!(error.contains("too large for one buffer; use --split"), "{error}");
 }
 
 #[test]

@@ -198,7 +198,8 @@ pub fn cached_pages(fd: BorrowedFd<'_>, offset: u64, len: u64) -> Result<u64> {
     Ok(pagecache::cachestat(fd, offset, len).during(|| "file: cachestat")?.nr_cache)
 }
 
-fn describe(file_type: FileType) -> &'static str {
+/// What a file that is no regular file is, with its article.
+pub fn describe(file_type: FileType) -> &'static str {
     match file_type {
         FileType::RegularFile => "a buffer",
         FileType::Directory => "a directory",

@@ -39,33 +39,12 @@ impl Mapping {
     /// `mmap(MAP_SHARED)`—Maps `len` bytes of `fd` from `offset`, a multiple of the page size.
     #[doc(alias = "mmap")]
     pub fn new(fd: BorrowedFd<'_>, offset: u64, len: usize, access: Access) -> io::Result<Self> {
-        Self::map(fd, offset, len, access, MapFlags::SHARED)
-    }
-
-    /// As [`Mapping::new`], with all pages faulted in (`MAP_POPULATE`).
-    #[doc(alias = "MAP_POPULATE")]
-    pub fn populated(
-        fd: BorrowedFd<'_>,
-        offset: u64,
-        len: usize,
-        access: Access,
-    ) -> io::Result<Self> {
-        Self::map(fd, offset, len, access, MapFlags::SHARED | MapFlags::POPULATE)
-    }
-
-    fn map(
-        fd: BorrowedFd<'_>,
-        offset: u64,
-        len: usize,
-        access: Access,
-        flags: MapFlags,
-    ) -> io::Result<Self> {
         let prot = match access {
             Access::Read => ProtFlags::READ,
             Access::ReadWrite => ProtFlags::READ | ProtFlags::WRITE,
         };
         // SAFETY: a new mapping at an address that the kernel chooses aliases no Rust object.
-        let start = unsafe { mm::mmap(ptr::null_mut(), len, prot, flags, fd, offset)? };
+        let start = unsafe { mm::mmap(ptr::null_mut(), len, prot, MapFlags::SHARED, fd, offset)? };
         NonNull::new(start).map(|start| Self { start, len, access }).ok_or(Errno::NOMEM)
     }
 
