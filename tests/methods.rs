@@ -322,6 +322,74 @@ fn end_of_file_inside_an_extent_is_a_short_count() {
 }
 
 #[test]
+fn empty_extent_moves_nothing_and_parts_nothing() {
+    let dir = scratch();
+    let content = Random::new(25).bytes(100_000);
+    let path = file(dir.path(), "empty", &content);
+    // The second lies between two that continue each other, the last beyond everything.
+    let extents =
+        [extent(0, 0, 5000), extent(5000, 99, 0), extent(5000, 5000, 5000), extent(1 << 40, 0, 0)];
+    for case in cases() {
+        make_cold(&path);
+        let source = open(&path, OFlags::RDONLY | case.flags);
+        check_load(case, &content, &source, &extents, 16_384);
+        make_cold(&path);
+        let buffer = allocate(case.heap, 16_384);
+        let receipt =
+            run(case, buffer.as_fd(), source.as_fd(), &extents, Direction::Load).expect("load");
+        assert!(receipt.bounced < PAGE, "{case:?}: {receipt:?}");
+        check_load(case, &content, &source, &[extent(0, 16_384, 0)], 16_384);
+
+        // Not even where an O_DIRECT descriptor could not write.
+        let target = open(&path, OFlags::WRONLY | case.flags);
+        let nothing = [extent(5, 7, 0)];
+        let receipt =
+            run(case, buffer.as_fd(), target.as_fd(), &nothing, Direction::Save).expect("save");
+        assert_eq!((receipt.bytes(), receipt.method), (0, None), "{case:?}");
+        assert!(fs::read(&path).expect("read back") == content, "{case:?}: a byte moved");
+    }
+}
+
+#[test]
+fn file_that_is_shorter_than_it_says_is_a_short_count() {
+    const PATH: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
+    let content = fs::read(PATH).expect("read");
+    let source = fs::File::open(PATH).expect("open");
+    assert_eq!(source.metadata().expect("stat").len(), PAGE);
+    for case in cases().into_iter().filter(|case| case.flags.is_empty()) {
+        for start in [0, 3, content.len(), 100] {
+            let buffer = allocate(case.heap, 2 * PAGE);
+            let wanted = [extent(start as u64, 5, PAGE)];
+            let receipt =
+                run(case, buffer.as_fd(), source.as_fd(), &wanted, Direction::Load).expect("load");
+            let part = content.get(start..).unwrap_or_default();
+            assert_eq!(receipt.bytes(), part.len() as u64, "{case:?} {start}");
+            let bytes = read_buffer(buffer.as_fd(), case.heap, 2 * PAGE as usize);
+            assert_eq!(&bytes[5..5 + part.len()], part, "{case:?} {start}");
+            assert!(bytes[5 + part.len()..].iter().all(|byte| *byte == 0), "{case:?} {start}");
+        }
+    }
+}
+
+#[test]
+fn file_that_says_it_has_nothing_and_has_content_is_refused() {
+    for path in ["/proc/version", "/proc/self/mem", "/proc/self/cgroup"] {
+        let source = fs::File::open(path).expect("open");
+        for case in cases() {
+            let buffer = allocate(case.heap, PAGE);
+            for wanted in [extent(0, 0, PAGE), extent(0, 0, 0)] {
+                let error = run(case, buffer.as_fd(), source.as_fd(), &[wanted], Direction::Load)
+                    .expect_err("it would be a load of nothing");
+                assert_eq!(error.kind(), ErrorKind::BadDescriptor, "{path}: {error}");
+                assert!(error.to_string().starts_with("file: says that it has no bytes"));
+            }
+            let bytes = read_buffer(buffer.as_fd(), case.heap, PAGE as usize);
+            assert!(bytes.iter().all(|byte| *byte == 0), "{path}: bytes moved");
+        }
+    }
+}
+
+#[test]
 fn random_saves_change_the_extent_and_nothing_else() {
     let dir = scratch();
     let len = 500_000;

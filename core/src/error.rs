@@ -10,8 +10,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 ///
 /// | kind | from | binder status | the caller should |
 /// |---|---|---|---|
-/// | `InvalidRequest` | an extent, a size or an enum; `EINVAL`, `EOVERFLOW` | `EX_ILLEGAL_ARGUMENT` | fix the call |
-/// | `BadDescriptor` | wrong type or access mode of a descriptor; `EBADF` | `EX_ILLEGAL_ARGUMENT` | fix the call |
+/// | `InvalidRequest` | an extent, a size or an enum; `EINVAL`, `EOVERFLOW` before I/O | `EX_ILLEGAL_ARGUMENT` | fix the call |
+/// | `BadDescriptor` | wrong type or access mode of a descriptor; `EBADF` before I/O | `EX_ILLEGAL_ARGUMENT` | fix the call |
 /// | `PermissionDenied` | `EACCES`, `EPERM` | `EX_SECURITY` | stop |
 /// | `Unsupported` | `EOPNOTSUPP`, `ENOTTY`, `ENOSYS` | `EX_UNSUPPORTED_OPERATION` | take another path |
 /// | `NotDirect` | direct I/O demanded and not possible | service-specific `NOT_DIRECT` | ask for less |
@@ -76,6 +76,17 @@ impl Error {
     /// A failure that the kernel reported while doing `what`.
     pub fn from_errno(what: impl Into<String>, errno: Errno) -> Self {
         Self { kind: errno.into(), what: what.into(), errno: Some(errno) }
+    }
+
+    /// The same failure, once I/O has begun: what the kernel says then is no refusal of the request
+    /// any more, which promises that nothing has changed.
+    pub(crate) fn of_io(self) -> Self {
+        let refusal = matches!(
+            self.kind,
+            ErrorKind::InvalidRequest | ErrorKind::BadDescriptor | ErrorKind::Unsupported
+        );
+        let kind = if refusal && self.errno.is_some() { ErrorKind::Io } else { self.kind };
+        Self { kind, ..self }
     }
 
     /// The same failure, with the extent that it happened in.

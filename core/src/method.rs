@@ -178,8 +178,9 @@ impl Route {
         let align = file.direct_align().unwrap_or(0).max(sysconf::page_size());
         // The kernel honours O_DIRECT of the descriptor in the buffered ioctl too, and its
         // alignment rules with it; a mapping can bounce.
+        // And it does not say how much moved, so it is for files whose size does.
         let copy = match support.no_rw_file {
-            None if !file.is_o_direct() => Method::RwFileBuffered,
+            None if !file.is_o_direct() && file.has_exact_size() => Method::RwFileBuffered,
             _ => Method::MappedBuffered,
         };
         // Who asks for `Buffered` wants the page cache filled, who opens with O_DIRECT never does.
@@ -187,8 +188,7 @@ impl Route {
         let route = Self { direct: None, copy, align, reason: None, uncached };
         let copied = |copy, reason| Self { copy, reason: Some(reason), ..route };
         if file.stalls() {
-            // Reading and writing count their bytes; after the ioctl only the daemon could.
-            return Ok(copied(Method::MappedBuffered, FallbackReason::FileSystemStalls));
+            return Ok(copied(copy, FallbackReason::FileSystemStalls));
         }
         if mode == Mode::Buffered {
             return Ok(copied(copy, FallbackReason::Requested));
@@ -214,6 +214,10 @@ impl Route {
         match (method, errno) {
             (Method::RwFileDirect | Method::RwFileBuffered, Errno::BUSY) => {
                 copied(Method::MappedBuffered, FallbackReason::BufferBusy)
+            }
+            // A swap file in use, which anybody may read in other ways.
+            (Method::RwFileDirect | Method::RwFileBuffered, Errno::TXTBSY) => {
+                copied(Method::MappedBuffered, FallbackReason::FileNotDirect)
             }
             (Method::RwFileDirect, Errno::INVAL | Errno::OPNOTSUPP) => {
                 copied(self.copy, FallbackReason::FileNotDirect)
@@ -283,7 +287,7 @@ pub(crate) fn run(method: Method, job: Job<'_>) -> Result<u64> {
         match result {
             // Nothing is known of what moved, and moving it again does no harm.
             Err(error) if error.errno() == Some(Errno::INTR) => {}
-            result => return result,
+            result => return result.map_err(Error::of_io),
         }
     }
 }

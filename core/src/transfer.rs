@@ -58,8 +58,8 @@ pub struct Request<'a> {
 /// Moves data and says how. Blocks until it has moved.
 ///
 /// # Errors
-/// Every [`ErrorKind`]. What is malformed, and `NotDirect`, is refused before any byte has moved.
-/// After an error that names an errno, the destination within the extents is undefined.
+/// Every [`ErrorKind`]. `InvalidRequest`, `BadDescriptor`, `Unsupported` and `NotDirect` mean that
+/// no byte has moved. After every other error the destination within the extents is undefined.
 pub fn transfer(request: &Request<'_>) -> Result<Receipt> {
     transfer_with_progress(request, &mut || Ok(()))
 }
@@ -95,11 +95,12 @@ pub fn transfer_with_progress(
 /// Waits until what was saved is on stable storage, and returns how long that took.
 fn make_durable(file: &RegularFile<'_>, durability: Durability) -> Result<Duration> {
     let start = Instant::now();
-    match durability {
+    let synced = match durability {
         Durability::None => return Ok(Duration::ZERO),
-        Durability::Data => fdatasync(file.fd()).during(|| "file: fdatasync")?,
-        Durability::Full => fsync(file.fd()).during(|| "file: fsync")?,
-    }
+        Durability::Data => fdatasync(file.fd()).during(|| "file: fdatasync"),
+        Durability::Full => fsync(file.fd()).during(|| "file: fsync"),
+    };
+    synced.map_err(Error::of_io)?;
     Ok(start.elapsed())
 }
 
@@ -134,7 +135,9 @@ fn run(
                         }
                         Err(error) => {
                             let error = error.in_extent(plan.extent_of(run, piece));
-                            route = step_down(route, method, error, mode, &tally)?;
+                            let moved =
+                                || !tally.is_empty() || has_begun(request, route, method, piece);
+                            route = step_down(route, method, error, mode, moved)?;
                         }
                     }
                 };
@@ -180,14 +183,21 @@ fn attempt(request: &Request<'_>, route: Route, method: Method, piece: Piece) ->
     Ok(Moved { method, len, copied: watch.and_then(|watch| watch.was_copied()) })
 }
 
+/// Whether `method` may have moved a part of `piece` before it failed: its first block can be moved
+/// now. The ioctl does not say, and a read or write only once it has moved something.
+fn has_begun(request: &Request<'_>, route: Route, method: Method, piece: Piece) -> bool {
+    let first = Piece { len: piece.len.min(route.align), ..piece };
+    attempt(request, route, method, first).is_ok()
+}
+
 /// The route to go on with after `error`, if the method is merely not possible here and the mode
-/// allows another.
+/// allows another. `moved` says whether bytes may have moved before.
 fn step_down(
     route: Route,
     method: Method,
     error: Error,
     mode: Mode,
-    tally: &Tally,
+    moved: impl FnOnce() -> bool,
 ) -> Result<Route> {
     let Some(next) = error.errno().and_then(|errno| route.step_down(method, errno)) else {
         return Err(error);
@@ -195,7 +205,7 @@ fn step_down(
     if mode == Mode::Direct {
         // Busy keeps its kind: it may be over soon. So does a failure after bytes have moved,
         // because NotDirect promises that none have.
-        if error.kind() == ErrorKind::Busy || !tally.is_empty() {
+        if error.kind() == ErrorKind::Busy || moved() {
             return Err(error);
         }
         return Err(Error::new(ErrorKind::NotDirect, error.to_string()));

@@ -31,7 +31,10 @@ enum Error {
      * larger than a file can be there (EFBIG).
      */
     NO_SPACE = 4,
-    /** The I/O failed. The errno is in the message. */
+    /**
+     * The I/O failed, after bytes may have moved, whatever the errno is (EINVAL too). It is in the
+     * message.
+     */
     IO = 5,
     /**
      * The file system is served by a user-space daemon (FUSE) and made no progress for 10 seconds,

@@ -38,8 +38,8 @@ parcelable TransferRequest {
      */
     ParcelFileDescriptor file;
     /**
-     * The ranges to move, at most Capabilities.maxExtents, in any order. They may not overlap in
-     * the buffer (LOAD) or in the file (SAVE). Ranges that continue each other in file and buffer
+     * The ranges to move, 1 to Capabilities.maxExtents, in any order. They may not overlap in the
+     * buffer (LOAD) or in the file (SAVE). Ranges that continue each other in file and buffer
      * are moved as one, with unaligned edges at its ends only; they need not be merged before.
      */
     Extent[] extents;

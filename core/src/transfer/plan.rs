@@ -147,7 +147,7 @@ impl<'a> Plan<'a> {
         let mut runs = Vec::new();
         for (members, whole) in merge(extents) {
             let len = match direction {
-                Direction::Load => whole.len.min(file.size().saturating_sub(whole.file_offset)),
+                Direction::Load => whole.len.min(file.end().saturating_sub(whole.file_offset)),
                 Direction::Save => whole.len,
             };
             let refused = |member: Option<&usize>, kind, why: String| {
@@ -230,9 +230,10 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// Sorts extents by file offset, and joins those that continue each other in file and buffer.
+/// Sorts extents by file offset, and joins those that continue each other in file and buffer. Those
+/// that are empty are left out.
 fn merge(extents: &[Extent]) -> Vec<(Vec<usize>, Extent)> {
-    let mut order: Vec<usize> = (0..extents.len()).collect();
+    let mut order: Vec<usize> = (0..extents.len()).filter(|&i| !extents[i].is_empty()).collect();
     order.sort_by_key(|&i| extents[i].file_offset);
     let mut runs: Vec<(Vec<usize>, Extent)> = Vec::with_capacity(extents.len());
     for i in order {
