@@ -19,9 +19,8 @@ use dmabufio_core::transfer::plan::ExtentPlan;
 use dmabufio_core::transfer::receipt::Receipt;
 use dmabufio_core::transfer::{transfer, Durability, Request};
 use rustix::fs::{fadvise, Advice, OFlags};
-use rustix::io::{preadv2, Errno, ReadWriteFlags};
 use std::fs;
-use std::io::IoSliceMut;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use support::{
@@ -546,11 +545,10 @@ fn page_cache_is_filled_only_where_a_load_has_to_go_through_it() {
             run(case, buffer.as_fd(), source.as_fd(), &wanted, Direction::Load).expect("load");
         let warm = cached_pages(source.as_fd(), 0, 0).expect("cachestat");
         let o_direct = case.flags.contains(OFlags::DIRECT);
-        let uncached = case.mode == Mode::Auto && can_read_uncached(&source);
         if receipt.direct > 0 {
             assert_eq!(warm, cold, "{case:?}: {receipt:?}");
             assert!(receipt.checked, "{case:?}: {receipt:?}");
-        } else if o_direct || uncached {
+        } else if o_direct || case.mode == Mode::Auto {
             assert_eq!(warm, cold, "{case:?}: {receipt:?}");
         } else {
             assert_eq!(warm - cold, (4 << 20) / PAGE, "{case:?}: {receipt:?}");
@@ -559,14 +557,35 @@ fn page_cache_is_filled_only_where_a_load_has_to_go_through_it() {
     }
 }
 
-/// Whether the kernel and the file system have `RWF_DONTCACHE`.
-fn can_read_uncached(file: &fs::File) -> bool {
-    let dont_cache = ReadWriteFlags::from_bits_retain(0x80);
-    // Beyond the end, so that no page is read.
-    match preadv2(file, &mut [IoSliceMut::new(&mut [0])], 1 << 40, dont_cache) {
-        Ok(0) => true,
-        Err(Errno::OPNOTSUPP) => false,
-        other => panic!("preadv2: {other:?}"),
+#[test]
+fn copy_leaves_the_page_cache_as_it_was() {
+    const LEN: u64 = 4 << 20;
+    let dir = scratch();
+    let content = Random::new(26).bytes(LEN as usize);
+    let path = file(dir.path(), "partly-cached", &content);
+    let held = |range: Range<u64>| {
+        let source = open(&path, OFlags::RDONLY);
+        cached_pages(source.as_fd(), range.start, range.end - range.start).expect("cachestat")
+    };
+    for case in cases().into_iter().filter(|case| case.mode == Mode::Auto) {
+        make_cold(&path);
+        // Half a mebibyte in the middle; without readahead, so that it is just that.
+        let reader = open(&path, OFlags::RDONLY);
+        fadvise(&reader, 0, 0, Advice::Random).expect("fadvise");
+        reader.read_exact_at(&mut vec![0; 512 << 10], 1 << 20).expect("read");
+        let before = held(0..LEN);
+        assert!(before >= (512 << 10) / PAGE, "{before}");
+        let source = open(&path, OFlags::RDONLY | case.flags);
+        let buffer = allocate(case.heap, LEN + PAGE);
+        // Shifted, so that all of it is copied.
+        let wanted = [extent(0, 1, LEN)];
+        let receipt =
+            run(case, buffer.as_fd(), source.as_fd(), &wanted, Direction::Load).expect("load");
+        assert_eq!(receipt.buffered, LEN, "{case:?}: {receipt:?}");
+        assert_eq!(held(0..LEN), before, "{case:?}");
+        assert_eq!(held(1 << 20..(1 << 20) + (512 << 10)), (512 << 10) / PAGE, "{case:?}");
+        let bytes = read_buffer(buffer.as_fd(), case.heap, (LEN + PAGE) as usize);
+        assert!(bytes[1..][..LEN as usize] == content, "{case:?}");
     }
 }
 

@@ -5,7 +5,7 @@
 
 use crate::error::{During, Error, ErrorKind, Result};
 use crate::extent::Direction;
-use crate::heap::Heap;
+use crate::heap::kind::Heap;
 use crate::sys::mmap::Mapping;
 use crate::sys::{ioctl, statx, uapi};
 use rustix::fd::{AsRawFd, BorrowedFd};

@@ -3,10 +3,10 @@
 use crate::dmabuf;
 use crate::error::{During, Error, ErrorKind, Result};
 use crate::extent::Direction;
-use crate::heap::Heap;
+use crate::heap::kind::Heap;
 use crate::sys::{ioctl, pagecache, statx, sysconf, uapi};
 use rustix::fd::BorrowedFd;
-use rustix::fs::{fcntl_get_seals, fcntl_getfl, fstat, fstatfs, FileType, OFlags};
+use rustix::fs::{fadvise, fcntl_get_seals, fcntl_getfl, fstat, fstatfs, Advice, FileType, OFlags};
 use std::ops::Range;
 
 /// `FUSE_SUPER_MAGIC` of `include/uapi/linux/magic.h`.
@@ -180,6 +180,12 @@ impl<'fd> RegularFile<'fd> {
         }
         let len = range.end - range.start;
         Some(pagecache::cachestat(self.fd, range.start, len).ok()?.nr_cache)
+    }
+
+    /// Lets the page cache drop the whole pages of a range, in bytes, that are clean.
+    pub(crate) fn forget(&self, range: Range<u64>) {
+        // What stays does no harm.
+        let _ = fadvise(self.fd, range.start, range.end - range.start, Advice::DontNeed);
     }
 
     /// Whether the page cache is known to hold more than half of a range.

@@ -12,7 +12,7 @@ use dmabufio_core::sys::{ioctl, uapi};
 use rustix::fs::{fcntl_add_seals, ftruncate, memfd_create, MemfdFlags, SealFlags};
 use rustix::io::{pread, Errno};
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
 /// Bytes in the pipe of the splice row: what an ordinary user may ask for.
@@ -220,12 +220,11 @@ pub fn rw_file(
 ) -> Result<()> {
     let request = uapi::dma_buf_rw_file {
         flags: uapi::DMA_BUF_RW_FLAGS_READ | flags,
-        fd: file.as_raw_fd(),
         file_offset,
-        buf_offset: 0,
         buf_len: len,
+        ..Default::default()
     };
-    ioctl::dma_buf_rw_file(dma_buf, request).context("DMA_BUF_IOCTL_RW_FILE")
+    ioctl::dma_buf_rw_file(dma_buf, Some(file), request).context("DMA_BUF_IOCTL_RW_FILE")
 }
 
 /// A memfd of `len` bytes that udmabuf takes.
