@@ -5,7 +5,7 @@ use binder_shim::Lifetime;
 use dmabufio_core::heap::{Allocator, Heap};
 use dmabufio_core::pool::{Class, Pool};
 use dmabufio_core::sys::signal::Termination;
-use dmabufio_service::DmabufIo;
+use dmabufio_service::{DmabufIo, MAX_WAITING};
 use dmabufio_wire::INSTANCE;
 use log::LevelFilter;
 use std::env;
@@ -16,8 +16,11 @@ use std::process;
 use std::thread;
 use std::time::Duration;
 
-/// Binder threads besides the main one. More calls than threads wait in the kernel.
-const MAX_THREADS: u32 = 8;
+/// Binder threads besides the main one. More calls than threads wait in the kernel, so there are
+/// more threads than requests that threads may wait for: dumps and other short calls find one.
+const MAX_THREADS: u32 = 31;
+
+const _: () = assert!(MAX_WAITING + 4 < MAX_THREADS as usize);
 
 /// How long running requests may take to finish once the service is told to end. init kills a
 /// service that takes longer than a few seconds.

@@ -13,7 +13,7 @@ const REMEMBERED: usize = 8;
 pub(crate) struct Statistics(Mutex<Totals>);
 
 /// The numbers of [`Statistics`]. Counts of bytes are named after [`Receipt`].
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Totals {
     pub transfers: u64,
     pub direct: u64,
@@ -41,7 +41,12 @@ impl Statistics {
         totals.last_errors.push_back(format!("{call} uid={uid}: {error}"));
     }
 
-    pub fn lock(&self) -> MutexGuard<'_, Totals> {
+    /// The numbers as they are now.
+    pub fn totals(&self) -> Totals {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Totals> {
         // Counters have no invariant that a panic could break.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

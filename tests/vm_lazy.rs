@@ -95,7 +95,7 @@ fn stays_for_a_thread_that_a_file_system_stalls(machine: &Machine) {
     let mut client = machine.client("load", &stalling.path);
     // It gives up after 10 s and leaves the thread behind.
     assert!(client.wait().expect("wait").success(), "the client");
-    assert!(dumped(&service, "requests running: 0") && dumped(&service, ", threads there: 1"));
+    assert!(dumped(&service, "requests running: 0") && dumped(&service, "that have not ended: 1"));
     drop(service);
     machine.expect_alive(pid, TWO_COUNTS);
     drop(stalling);

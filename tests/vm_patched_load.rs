@@ -112,7 +112,8 @@ fn load_in_this_process_costs_no_more_than_its_halves() {
         let is_busy = move || measuring.load(Ordering::Relaxed);
         thread::spawn(move || pool.keep(&heap, Duration::from_secs(3600), is_busy, || ()));
     }
-    let cold = Source { heap: &heap, pool: None, uid: 0, tag: "test" };
+    let arrival = Instant::now();
+    let cold = Source { heap: &heap, pool: None, uid: 0, tag: "test", arrival };
     let warm = Source { pool: Some(&pool), ..cold };
     let allocate = || (0..COUNT).map(|_| cold.allocate(SIZE).expect("allocate")).collect();
     let read = |buffers: &[Allocation]| {
@@ -128,7 +129,12 @@ fn load_in_this_process_costs_no_more_than_its_halves() {
             assert_eq!(transfer(&request).expect("read").direct, SIZE);
         }
     };
-    let load = |source| load(source, &file, &items, Mode::Auto).expect("load");
+    let load = |source| {
+        let mut results = Vec::new();
+        let mut deliver = |result| results.push(result);
+        load(source, &file, &items, Mode::Auto, &mut || Ok(()), &mut deliver).expect("load");
+        results
+    };
     let check = |results: Vec<Result<Loaded, _>>| {
         for result in results {
             let receipt = result.expect("filled").receipt;

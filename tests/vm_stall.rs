@@ -26,7 +26,7 @@ use vendor_dmabufio::aidl::vendor::dmabufio::{
 /// How long the service waits for a sign of life.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The lane has room for two requests of one user, so tests take turns.
+/// The service has room for two such requests of one user, so tests take turns.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -35,7 +35,7 @@ fn alone() -> MutexGuard<'static, ()> {
 /// What the service holds.
 #[derive(Debug, PartialEq)]
 struct Held {
-    lane_threads: usize,
+    request_threads: usize,
     descriptors: usize,
     /// In the whole system.
     dma_bufs: usize,
@@ -47,7 +47,7 @@ impl Held {
         let names = tasks.flatten().flat_map(|task| fs::read_to_string(task.path().join("comm")));
         let buffers = fs::read_dir("/sys/kernel/dmabuf/buffers").expect("dma-buf statistics");
         Self {
-            lane_threads: names.filter(|name| name == "lane\n").count(),
+            request_threads: names.filter(|name| name == "request\n").count(),
             descriptors: fixture.descriptors().len(),
             dma_bufs: buffers.count(),
         }
@@ -62,7 +62,7 @@ fn expect_nothing_left(fixture: &Fixture, before: &Held) {
         assert!(start.elapsed() < Duration::from_secs(5), "left: {now:?}, before: {before:?}");
         sleep(Duration::from_millis(10));
     }
-    assert_eq!(dumped(fixture, "on file systems that may stall: "), "0, threads there: 0");
+    assert_eq!(dumped(fixture, "requests given up that have not ended: "), "0");
 }
 
 /// The rest of the line of the service's dump that starts with `key`.
@@ -100,7 +100,7 @@ fn stalled_file_system_times_out_holds_up_nobody_else_and_leaves_nothing() {
     let stalled_load = || request(fixture.allocate(65_536).fd, open(), &[(0, 0, 65_536)]);
     let expect_busy = |load: &TransferRequest| {
         let status = fixture.service.transfer(load).expect_err("a third of one user");
-        expect(&status, ex::SERVICE_SPECIFIC, "file: 2 requests of this user");
+        expect(&status, ex::SERVICE_SPECIFIC, "2 requests of this user");
         assert_eq!(status.service_specific_error(), Code::BUSY.0);
     };
     thread::scope(|scope| {
@@ -109,8 +109,8 @@ fn stalled_file_system_times_out_holds_up_nobody_else_and_leaves_nothing() {
         let transfer = scope.spawn(move || service.transfer(&load).map(drop));
         let (file, service) = (pfd(open().into()), fixture.service.clone());
         let probe = scope.spawn(move || service.probe(&file, &list(&[(0, 0, 1)])).map(drop));
-        while Held::by(&fixture).lane_threads < 2 {
-            assert!(start.elapsed() < PATIENCE / 2, "the requests do not wait in the lane");
+        while Held::by(&fixture).request_threads < 2 {
+            assert!(start.elapsed() < PATIENCE / 2, "the requests do not wait");
             sleep(Duration::from_millis(10));
         }
         expect_busy(&stalled_load());
@@ -132,7 +132,7 @@ fn stalled_file_system_times_out_holds_up_nobody_else_and_leaves_nothing() {
             assert!(time >= PATIENCE && time < PATIENCE * 3 / 2, "given up after {time:?}");
         }
     });
-    assert_eq!(dumped(&fixture, "on file systems that may stall: "), "0, threads there: 2");
+    assert_eq!(dumped(&fixture, "requests given up that have not ended: "), "2");
     expect_busy(&stalled_load());
     drop(stalling);
     expect_nothing_left(&fixture, &before);
@@ -169,7 +169,7 @@ fn load_whose_file_stalls_returns_what_is_filled() {
         let fd = duplicate(&item.buffer.expect("a buffer").fd);
         assert!(read_buffer(fd.as_fd(), fixture.heap, LEN) == part, "the buffer differs");
     }
-    assert_eq!(Held::by(&fixture).lane_threads, 1);
+    assert_eq!(Held::by(&fixture).request_threads, 1);
     drop((load, stalling));
     expect_nothing_left(&fixture, &before);
 }

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::page_cache::{plan_resident, receipt_seen, Ranges};
 use binder_shim::{connect_socket, describe, lookup_within, pfd, Strong};
 use dmabufio_core::dmabuf::DmaBuf;
-use dmabufio_core::error::{Error as CoreError, ErrorKind};
+use dmabufio_core::error::{Error as CoreError, ErrorKind, Result as CoreResult};
 use dmabufio_core::extent::{Direction, Extent, MAX_EXTENTS};
 use dmabufio_core::file::RegularFile;
 use dmabufio_core::heap::{Allocation, Allocator, Heap};
@@ -27,7 +27,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aidl::IDmabufIo::IDmabufIo;
 
@@ -264,13 +264,18 @@ impl Client {
             }
             Backend::Local { heap, .. } => {
                 let file = RegularFile::new(file, heap.heap())?;
-                let source = load::Source { heap, pool: None, uid: own_uid(), tag };
-                let results = load::load(source, &file, items, mode)?.into_iter();
+                let arrival = Instant::now();
+                let source = load::Source { heap, pool: None, uid: own_uid(), tag, arrival };
                 let filled = |loaded: Loaded| Filled {
                     buffer: Buffer::new(loaded.fd, loaded.size, heap.heap()),
                     receipt: loaded.receipt,
                 };
-                Ok(results.map(|result| Ok(filled(result?))).collect())
+                let mut results = Vec::with_capacity(items.len());
+                let mut deliver = |result: CoreResult<Loaded>| {
+                    results.push(result.map(filled).map_err(Error::from));
+                };
+                load::load(source, &file, items, mode, &mut || Ok(()), &mut deliver)?;
+                Ok(results)
             }
         }
     }

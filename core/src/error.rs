@@ -10,16 +10,16 @@ pub type Result<T> = std::result::Result<T, Error>;
 ///
 /// | kind | from | binder status | the caller should |
 /// |---|---|---|---|
-/// | `InvalidRequest` | an extent, a size or an enum; `EINVAL`, `EOVERFLOW` before I/O | `EX_ILLEGAL_ARGUMENT` | fix the call |
-/// | `BadDescriptor` | wrong type or access mode of a descriptor; `EBADF` before I/O | `EX_ILLEGAL_ARGUMENT` | fix the call |
+/// | `InvalidRequest` | an extent, a size or an enum | `EX_ILLEGAL_ARGUMENT` | fix the call |
+/// | `BadDescriptor` | wrong type or access mode of a descriptor | `EX_ILLEGAL_ARGUMENT` | fix the call |
 /// | `PermissionDenied` | `EACCES`, `EPERM` | `EX_SECURITY` | stop |
-/// | `Unsupported` | `EOPNOTSUPP`, `ENOTTY`, `ENOSYS` | `EX_UNSUPPORTED_OPERATION` | take another path |
+/// | `Unsupported` | `EOPNOTSUPP`, `ENOTTY`, `ENOSYS` before I/O | `EX_UNSUPPORTED_OPERATION` | take another path |
 /// | `NotDirect` | direct I/O demanded and not possible | service-specific `NOT_DIRECT` | ask for less |
 /// | `Busy` | `EBUSY`, `EAGAIN`, `ETXTBSY` | service-specific `BUSY` | retry later |
 /// | `NoMemory` | `ENOMEM`, `EMFILE`, `ENFILE` | service-specific `NO_MEMORY` | shed load |
 /// | `NoSpace` | `ENOSPC`, `EDQUOT`, `EFBIG` | service-specific `NO_SPACE` | free space |
-/// | `TimedOut` | a file system that a user-space daemon serves made no progress | service-specific `TIMED_OUT` | look at the daemon |
-/// | `Io` | any other errno | service-specific `IO` | report |
+/// | `TimedOut` | the file made no progress | service-specific `TIMED_OUT` | look at who serves or holds the file |
+/// | `Io` | any other errno; `EINVAL` too: the request has been checked before | service-specific `IO` | report |
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
     /// An extent, a size or an enum is malformed.
@@ -38,7 +38,7 @@ pub enum ErrorKind {
     NoMemory,
     /// No space or quota on the file system, or the file would grow too large.
     NoSpace,
-    /// A file system that a user-space daemon serves made no progress.
+    /// The file made no progress: a user-space daemon does not answer for it, or somebody holds it.
     TimedOut,
     /// Anything else that the kernel reports.
     Io,
@@ -47,8 +47,6 @@ pub enum ErrorKind {
 impl From<Errno> for ErrorKind {
     fn from(errno: Errno) -> Self {
         match errno {
-            Errno::INVAL | Errno::OVERFLOW => Self::InvalidRequest,
-            Errno::BADF => Self::BadDescriptor,
             Errno::ACCESS | Errno::PERM => Self::PermissionDenied,
             Errno::OPNOTSUPP | Errno::NOTTY | Errno::NOSYS => Self::Unsupported,
             Errno::BUSY | Errno::AGAIN | Errno::TXTBSY => Self::Busy,
@@ -78,15 +76,11 @@ impl Error {
         Self { kind: errno.into(), what: what.into(), errno: Some(errno) }
     }
 
-    /// The same failure, once I/O has begun: what the kernel says then is no refusal of the request
-    /// any more, which promises that nothing has changed.
+    /// The same failure, once I/O has begun: `EOPNOTSUPP` then is no refusal any more, which promises
+    /// that nothing has changed.
     pub(crate) fn of_io(self) -> Self {
-        let refusal = matches!(
-            self.kind,
-            ErrorKind::InvalidRequest | ErrorKind::BadDescriptor | ErrorKind::Unsupported
-        );
-        let kind = if refusal && self.errno.is_some() { ErrorKind::Io } else { self.kind };
-        Self { kind, ..self }
+        let refusal = self.kind == ErrorKind::Unsupported && self.errno.is_some();
+        Self { kind: if refusal { ErrorKind::Io } else { self.kind }, ..self }
     }
 
     /// The same failure, with the extent that it happened in.

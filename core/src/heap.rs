@@ -95,7 +95,7 @@ impl Allocator {
     }
 
     /// Checks that a buffer can have `size` bytes.
-    pub(crate) fn check_size(&self, size: u64) -> Result<()> {
+    pub fn check_size(&self, size: u64) -> Result<()> {
         if size == 0 || size > self.max_bytes {
             return Err(Error::new(
                 ErrorKind::InvalidRequest,

@@ -12,6 +12,7 @@ use crate::transfer::{transfer_with_progress, Durability, Request};
 use rustix::fd::OwnedFd;
 use std::sync::mpsc::sync_channel;
 use std::thread;
+use std::time::Instant;
 
 /// The most buffers in one load.
 pub const MAX_BATCH: usize = 32;
@@ -51,6 +52,8 @@ pub struct Source<'a> {
     pub uid: u32,
     /// What they are for.
     pub tag: &'a str,
+    /// When the request arrived, for the receipts.
+    pub arrival: Instant,
 }
 
 impl Source<'_> {
@@ -65,20 +68,34 @@ impl Source<'_> {
     }
 }
 
-/// Allocates and fills the buffers of `items`, in order. One result for each: a buffer that could
-/// not be filled is freed, and the others are not affected.
+/// Allocates and fills the buffers of `items`, in order, and hands the outcome of each to
+/// `deliver` as soon as it is known: a buffer that could not be filled is freed, and the others are
+/// not affected. Calls `progress` as [`transfer_with_progress`] does, and before each buffer.
 ///
 /// # Errors
-/// `InvalidRequest` or `BadDescriptor` if anything is malformed, before anything is allocated.
+/// `InvalidRequest` or `BadDescriptor` if anything is malformed, before anything is allocated; and
+/// what `progress` returns, after which no more is delivered.
 pub fn load(
     source: Source<'_>,
     file: &RegularFile<'_>,
     items: &[Item],
     mode: Mode,
-) -> Result<Vec<Result<Loaded>>> {
+    progress: &mut dyn FnMut() -> Result<()>,
+    deliver: &mut dyn FnMut(Result<Loaded>),
+) -> Result<()> {
     check(source.heap, items)?;
     file.check_access(Direction::Load)?;
-    let unasked = &mut || Ok(());
+    if file.stalls() {
+        // One buffer at a time: a daemon that does not answer holds no more than that.
+        for item in items {
+            progress()?;
+            let buffer = source.allocate(item.size);
+            deliver(
+                buffer.and_then(|buffer| fill(buffer, source.arrival, file, item, mode, progress)),
+            );
+        }
+        return Ok(());
+    }
     let ready: Vec<_> = items.iter().map(|item| source.take(item.size)).collect();
     let missing = items.iter().zip(&ready).filter(|(_, ready)| ready.is_none());
     let missing: Vec<u64> = missing.map(|(item, _)| item.size).collect();
@@ -102,20 +119,14 @@ pub fn load(
         }
         let mut allocated = allocated.into_iter();
         let buffers = ready.into_iter().map_while(|ready| ready.or_else(|| allocated.next()));
-        let results = items.iter().zip(buffers);
-        Ok(results.map(|(item, buffer)| fill(buffer?, file, item, mode, unasked)).collect())
+        for (item, buffer) in items.iter().zip(buffers) {
+            progress()?;
+            deliver(
+                buffer.and_then(|buffer| fill(buffer, source.arrival, file, item, mode, progress)),
+            );
+        }
+        Ok(())
     })
-}
-
-/// Allocates and fills one buffer, calling `progress` as [`transfer_with_progress`] does.
-pub fn load_one(
-    source: Source<'_>,
-    file: &RegularFile<'_>,
-    item: &Item,
-    mode: Mode,
-    progress: &mut dyn FnMut() -> Result<()>,
-) -> Result<Loaded> {
-    fill(source.allocate(item.size)?, file, item, mode, progress)
 }
 
 /// Checks what can be checked of `items` by itself.
@@ -141,6 +152,7 @@ pub fn check(heap: &Allocator, items: &[Item]) -> Result<()> {
 
 fn fill(
     allocation: Allocation,
+    arrival: Instant,
     file: &RegularFile<'_>,
     item: &Item,
     mode: Mode,
@@ -154,7 +166,8 @@ fn fill(
         mode,
         durability: Durability::None,
     };
-    let receipt = transfer_with_progress(&request, progress)?;
+    let queue = arrival.elapsed();
+    let receipt = Receipt { queue, ..transfer_with_progress(&request, progress)? };
     let Allocation { fd, size, .. } = allocation;
     Ok(Loaded { fd, size, receipt })
 }

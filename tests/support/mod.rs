@@ -9,6 +9,7 @@ pub mod fixture;
 #[path = "../../vts/fuse.rs"]
 pub mod fuse;
 pub mod hungry;
+pub mod slow_disk;
 
 use dmabufio_core::dmabuf::DmaBuf;
 use dmabufio_core::extent::Direction;

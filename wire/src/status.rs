@@ -3,26 +3,39 @@
 use crate::aidl::Error::Error as Code;
 use crate::aidl::LoadedItem::LoadedItem;
 use binder_shim::{
-    describe, ex, exception, service_error, BinderResult, ParcelFileDescriptor, Status,
+    describe, ex, exception, service_error, BinderResult, ExceptionCode, ParcelFileDescriptor,
+    Status,
 };
 use dmabufio_core::error::{Error, ErrorKind};
+
+/// How the interface reports a kind of failure.
+enum Report {
+    Exception(ExceptionCode),
+    Service(Code),
+}
+
+fn report(kind: ErrorKind) -> Report {
+    match kind {
+        ErrorKind::InvalidRequest | ErrorKind::BadDescriptor => {
+            Report::Exception(ex::ILLEGAL_ARGUMENT)
+        }
+        ErrorKind::PermissionDenied => Report::Exception(ex::SECURITY),
+        ErrorKind::Unsupported => Report::Exception(ex::UNSUPPORTED_OPERATION),
+        ErrorKind::NotDirect => Report::Service(Code::NOT_DIRECT),
+        ErrorKind::Busy => Report::Service(Code::BUSY),
+        ErrorKind::NoMemory => Report::Service(Code::NO_MEMORY),
+        ErrorKind::NoSpace => Report::Service(Code::NO_SPACE),
+        ErrorKind::TimedOut => Report::Service(Code::TIMED_OUT),
+        ErrorKind::Io => Report::Service(Code::IO),
+    }
+}
 
 /// The status for `error`, with its message.
 pub fn to_status(error: &Error) -> Status {
     let message = error.to_string();
-    let service = |code: Code| service_error(code.0, &message);
-    match error.kind() {
-        ErrorKind::InvalidRequest | ErrorKind::BadDescriptor => {
-            exception(ex::ILLEGAL_ARGUMENT, &message)
-        }
-        ErrorKind::PermissionDenied => exception(ex::SECURITY, &message),
-        ErrorKind::Unsupported => exception(ex::UNSUPPORTED_OPERATION, &message),
-        ErrorKind::NotDirect => service(Code::NOT_DIRECT),
-        ErrorKind::Busy => service(Code::BUSY),
-        ErrorKind::NoMemory => service(Code::NO_MEMORY),
-        ErrorKind::NoSpace => service(Code::NO_SPACE),
-        ErrorKind::TimedOut => service(Code::TIMED_OUT),
-        ErrorKind::Io => service(Code::IO),
+    match report(error.kind()) {
+        Report::Exception(code) => exception(code, &message),
+        Report::Service(code) => service_error(code.0, &message),
     }
 }
 
@@ -39,27 +52,25 @@ pub fn from_status(status: &Status) -> Option<Error> {
     Some(Error::new(kind, describe(status)))
 }
 
-/// The outcome of an item of a load that could not be filled. What the caller did wrong has been
-/// refused before, so a kind without a code of its own is the kernel's word about the I/O.
+/// The outcome of an item of a load that could not be filled: the same code as [`to_status`]. Those
+/// of exceptions are negative.
 pub fn failed_item(error: &Error) -> LoadedItem {
-    let code = match error.kind() {
-        ErrorKind::NotDirect => Code::NOT_DIRECT,
-        ErrorKind::Busy => Code::BUSY,
-        ErrorKind::NoMemory => Code::NO_MEMORY,
-        ErrorKind::NoSpace => Code::NO_SPACE,
-        ErrorKind::TimedOut => Code::TIMED_OUT,
-        ErrorKind::InvalidRequest
-        | ErrorKind::BadDescriptor
-        | ErrorKind::PermissionDenied
-        | ErrorKind::Unsupported
-        | ErrorKind::Io => Code::IO,
+    let code = match report(error.kind()) {
+        Report::Exception(code) => code as i32,
+        Report::Service(code) => code.0,
     };
-    LoadedItem { error: code.0, message: error.to_string(), ..Default::default() }
+    LoadedItem { error: code, message: error.to_string(), ..Default::default() }
 }
 
 /// The failure of an item of a load.
 pub fn item_error(item: LoadedItem) -> Error {
-    Error::new(kind(item.error), item.message)
+    let exceptions = [
+        (ex::ILLEGAL_ARGUMENT, ErrorKind::InvalidRequest),
+        (ex::SECURITY, ErrorKind::PermissionDenied),
+        (ex::UNSUPPORTED_OPERATION, ErrorKind::Unsupported),
+    ];
+    let found = exceptions.into_iter().find(|(code, _)| *code as i32 == item.error);
+    Error::new(found.map_or_else(|| kind(item.error), |(_, kind)| kind), item.message)
 }
 
 /// The kind of failure that a service-specific code stands for.

@@ -26,7 +26,10 @@ parcelable LoadedItem {
     @nullable Buffer buffer;
     /** How it was filled; null if it could not be. */
     @nullable Receipt receipt;
-    /** 0 if it was filled, otherwise a value of Error. */
+    /**
+     * 0 if it was filled. Otherwise what transfer() would report: a value of Error, or the negative
+     * code of an exception (EX_SECURITY, EX_UNSUPPORTED_OPERATION, ...).
+     */
     int error;
     /** Why it could not be filled; empty if it was. */
     @utf8InCpp String message;

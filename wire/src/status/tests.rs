@@ -1,5 +1,4 @@
 use super::*;
-use binder_shim::ExceptionCode;
 use rustix::io::Errno;
 
 /// Every kind, with the exception and the service-specific code that the interface documents.
@@ -58,5 +57,16 @@ fn every_kind_survives_the_round_trip_but_a_bad_descriptor() {
         // The interface has one exception for everything that the caller has to mend.
         let merged = kind == ErrorKind::BadDescriptor && back == ErrorKind::InvalidRequest;
         assert!(back == kind || merged, "{kind:?} came back as {back:?}");
+    }
+}
+
+#[test]
+fn item_of_a_load_has_the_code_of_the_status() {
+    for (kind, exception, code) in EXPECTED {
+        let item = failed_item(&Error::new(kind, "x"));
+        let expected = if exception == ex::SERVICE_SPECIFIC { code } else { exception as i32 };
+        assert_eq!(item.error, expected, "{kind:?}");
+        let back = item_error(item).kind();
+        assert!(back == kind || kind == ErrorKind::BadDescriptor, "{kind:?} came back as {back:?}");
     }
 }

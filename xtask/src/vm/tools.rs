@@ -18,6 +18,7 @@ const RSBINDER_TOOLS: &str = "0.12.0";
 /// `xfsprogs`, tests take the command that encrypts a folder.
 const PACKAGES: &[&str] = &[
     "e2fsprogs",
+    "dmsetup",
     "erofs-utils",
     "f2fs-tools",
     "fsverity",

@@ -17,7 +17,7 @@ const MAX_TAG: usize = 31;
 
 /// A transfer request whose numbers, enums and text have been checked, and whose descriptors have
 /// not.
-pub(crate) struct CheckedRequest<Fd> {
+pub(super) struct CheckedRequest<Fd> {
     pub buffer: Fd,
     pub file: Fd,
     pub extents: Vec<Extent>,
@@ -60,7 +60,7 @@ impl<'a> CheckedRequest<BorrowedFd<'a>> {
 }
 
 /// A load request whose numbers, enums and text have been checked, and whose descriptor has not.
-pub(crate) struct CheckedLoad<'a> {
+pub(super) struct CheckedLoad<'a> {
     pub file: BorrowedFd<'a>,
     pub items: Vec<Item>,
     pub mode: Mode,
@@ -89,12 +89,12 @@ fn descriptor<'a>(name: &str, fd: &'a Option<ParcelFileDescriptor>) -> Result<Bo
 }
 
 /// A second descriptor of the same open file, for a thread that may outlive the request.
-pub(crate) fn duplicate(name: &str, fd: BorrowedFd<'_>) -> Result<OwnedFd> {
+pub(super) fn duplicate(name: &str, fd: BorrowedFd<'_>) -> Result<OwnedFd> {
     fcntl_dupfd_cloexec(fd, 0).during(|| format!("{name}: duplicate the descriptor"))
 }
 
 /// Checks that a tag can stand in a log line.
-pub(crate) fn check_tag(tag: &str) -> Result<()> {
+pub(super) fn check_tag(tag: &str) -> Result<()> {
     if tag.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) {
         Ok(())
     } else {
@@ -113,7 +113,7 @@ fn check_digest(value: aidl::Digest::Digest) -> Result<()> {
     }
 }
 
-pub(crate) fn loaded_item(loaded: Loaded, from: Heap) -> aidl::LoadedItem::LoadedItem {
+pub(super) fn loaded_item(loaded: Loaded, from: Heap) -> aidl::LoadedItem::LoadedItem {
     aidl::LoadedItem::LoadedItem {
         buffer: Some(buffer(loaded.fd, loaded.size, from)),
         receipt: Some(receipt_to_aidl(loaded.receipt)),
@@ -122,12 +122,12 @@ pub(crate) fn loaded_item(loaded: Loaded, from: Heap) -> aidl::LoadedItem::Loade
 }
 
 /// A buffer for the client. From here the reply owns the descriptor.
-pub(crate) fn buffer(fd: OwnedFd, size: u64, heap: Heap) -> aidl::Buffer::Buffer {
+pub(super) fn buffer(fd: OwnedFd, size: u64, heap: Heap) -> aidl::Buffer::Buffer {
     aidl::Buffer::Buffer { fd: Some(pfd(fd)), size: size_of_memory(size), heap: heap.to_aidl() }
 }
 
 /// A size that the size of the memory bounds.
-pub(crate) fn size_of_memory(value: u64) -> i64 {
+pub(super) fn size_of_memory(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 

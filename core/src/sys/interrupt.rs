@@ -1,0 +1,52 @@
+//! Ending system calls of another thread that wait.
+
+use crate::sys::last_errno;
+use rustix::io;
+use std::mem::MaybeUninit;
+use std::ptr;
+
+/// The signal. Its default is that nothing happens, and nothing else here uses it.
+const SIGNAL: libc::c_int = libc::SIGURG;
+
+/// A thread whose waiting system calls other threads can end, with `EINTR`.
+#[derive(Debug, Clone, Copy)]
+pub struct Interruptible {
+    tid: libc::pid_t,
+}
+
+impl Interruptible {
+    /// `sigaction(SIGURG)`, `gettid()`—The calling thread. From here on `SIGURG` does nothing in
+    /// this process but to end calls.
+    #[doc(alias = "sigaction")]
+    pub fn this_thread() -> io::Result<Self> {
+        extern "C" fn nothing(_: libc::c_int) {}
+        let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+        // SAFETY: zero is a valid value of every field of a sigaction: no flags, so that calls are
+        // not restarted, and an empty mask. The handler does nothing, which is safe at any point. The
+        // structure lives across the call, and the kernel keeps no pointer to it.
+        let result = unsafe {
+            let action = action.assume_init_mut();
+            action.sa_sigaction = nothing as extern "C" fn(libc::c_int) as libc::sighandler_t;
+            libc::sigaction(SIGNAL, action, ptr::null_mut())
+        };
+        if result != 0 {
+            return Err(last_errno());
+        }
+        // SAFETY: takes nothing and returns an integer.
+        let tid = unsafe { libc::syscall(libc::SYS_gettid) };
+        Ok(Self { tid: tid as libc::pid_t })
+    }
+
+    /// `tgkill(SIGURG)`—Ends the call in which the thread waits, if it does. A thread that is just
+    /// about to wait is not reached: repeat it until the thread says that it has noticed.
+    #[doc(alias = "tgkill")]
+    pub fn interrupt(&self) -> io::Result<()> {
+        // SAFETY: takes and returns integers only.
+        let result = unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), self.tid, SIGNAL) };
+        if result == 0 {
+            Ok(())
+        } else {
+            Err(last_errno())
+        }
+    }
+}

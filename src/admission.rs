@@ -1,0 +1,276 @@
+//! The one way in for requests that may wait: for a disk, for memory, for a daemon.
+//!
+//! A binder thread never does such work itself. [`Admission::run`] lets a request in if
+//! [`policy`] has room for it, does its work on a thread of its own, and gives up on it when the
+//! work makes no progress. Nothing interrupts a thread that waits for a FUSE daemon which has read
+//! the request, or for the lock of an inode. Such a thread keeps its place, and the descriptors that
+//! it holds, until it comes back; then it does nothing more and ends.
+
+mod policy;
+
+use binder_shim::{Hold, Lifetime};
+use dmabufio_core::error::{Error, ErrorKind, Result};
+use policy::{Places, Refusal};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{channel, RecvTimeoutError, Sender};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+pub use policy::MAX_WAITING;
+pub(crate) use policy::{Class, Counts};
+
+/// How long a request on a file system that may stall may make no progress. Progress is a piece of
+/// 64 KiB.
+const STALLING_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The same for all others, whose pieces have 64 MiB: as long as [`MAX_WAITING`] such pieces take
+/// together at 25 MB/s.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Lets requests in until it is closed, and runs them.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    lifetime: Lifetime,
+    patience: Duration,
+    stalling_patience: Duration,
+    ids: AtomicU64,
+    room: Arc<Room>,
+}
+
+/// Who is in.
+#[derive(Debug, Default)]
+struct Room {
+    state: Mutex<State>,
+    left: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    places: Places,
+    closed: bool,
+}
+
+/// A request that is in, as its work sees it.
+pub(crate) struct Admitted<'a> {
+    /// Names the request in the log. Unique for as long as the process lives.
+    pub id: u64,
+    signal: &'a dyn Fn(Signal) -> Result<()>,
+}
+
+/// A sign of life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Signal {
+    Progress,
+    /// The file lies on an ordinary file system.
+    Settled,
+}
+
+/// What a request's thread sends to the one that waits for it.
+enum Message<T> {
+    Signal(Signal),
+    Done(Result<T>),
+}
+
+impl Admitted<'_> {
+    /// Counts as progress.
+    ///
+    /// # Errors
+    /// `TimedOut` if nobody waits for the request any more: it must do nothing more, and end.
+    pub fn progress(&self) -> Result<()> {
+        (self.signal)(Signal::Progress)
+    }
+
+    /// Counts the request as ordinary from now on if its file does not stall after all.
+    ///
+    /// # Errors
+    /// As [`Admitted::progress`].
+    pub fn settle(&self, stalls: bool) -> Result<()> {
+        (self.signal)(if stalls { Signal::Progress } else { Signal::Settled })
+    }
+}
+
+/// A request's place, until dropped.
+struct Place {
+    room: Arc<Room>,
+    uid: u32,
+    standing: Arc<Mutex<Standing>>,
+    // The thread may outlive the request, and a lazy service's last client.
+    _hold: Hold,
+}
+
+/// How a request stands in [`Places`].
+#[derive(Debug, Clone, Copy)]
+struct Standing {
+    class: Class,
+    abandoned: bool,
+}
+
+impl Admission {
+    /// An open one, in a process with this lifetime, which every request holds on to.
+    pub fn new(lifetime: Lifetime) -> Self {
+        Self {
+            lifetime,
+            patience: PATIENCE,
+            stalling_patience: STALLING_PATIENCE,
+            ids: AtomicU64::new(1),
+            room: Arc::default(),
+        }
+    }
+
+    /// Does `work` for a request of `uid` on a thread of its own, and returns its result.
+    ///
+    /// # Errors
+    /// `Busy` if a limit is reached or the service is stopping; `TimedOut` if `work` makes no
+    /// progress, and then it may go on until [`Admitted::progress`] fails; else what `work` returns.
+    pub fn run<T: Send + 'static>(
+        &self,
+        uid: u32,
+        class: Class,
+        work: impl FnOnce(&Admitted<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let standing = Arc::new(Mutex::new(Standing { class, abandoned: false }));
+        let place = self.enter(uid, class, &standing)?;
+        let id = self.ids.fetch_add(1, Ordering::Relaxed);
+        let (sender, messages) = channel();
+        let run = move || {
+            let signal = |signal| {
+                if signal == Signal::Settled {
+                    place.settle();
+                }
+                send(&sender, signal)
+            };
+            let result = work(&Admitted { id, signal: &signal });
+            // Before the answer, so that the next request of this user finds it free.
+            drop(place);
+            // Nobody may wait for it any more.
+            let _ = sender.send(Message::Done(result));
+        };
+        thread::Builder::new().name("request".to_owned()).spawn(run).map_err(|error| {
+            Error::new(ErrorKind::NoMemory, format!("start a thread for the request: {error}"))
+        })?;
+        let mut class = class;
+        loop {
+            let patience = match class {
+                Class::Ordinary => self.patience,
+                Class::Stalling => self.stalling_patience,
+            };
+            match messages.recv_timeout(patience) {
+                Ok(Message::Signal(Signal::Progress)) => {}
+                Ok(Message::Signal(Signal::Settled)) => class = Class::Ordinary,
+                Ok(Message::Done(result)) => return result,
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Error::new(ErrorKind::Io, "the thread of the request has panicked"))
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    if self.abandon(uid, &standing) {
+                        return Err(timed_out(class, patience));
+                    }
+                    // It has just ended; its answer is on the way.
+                }
+            }
+        }
+    }
+
+    /// Lets no more requests in, and waits until nobody waits for one, but no longer than
+    /// `patience`. Says whether that is so.
+    pub fn close(&self, patience: Duration) -> bool {
+        let mut state = self.room.lock();
+        state.closed = true;
+        let busy = |state: &mut State| state.places.all().waiting > 0;
+        let wait = self.room.left.wait_timeout_while(state, patience, busy);
+        !wait.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+
+    /// The requests that are in.
+    pub fn counts(&self) -> Counts {
+        self.room.lock().places.all()
+    }
+
+    fn enter(&self, uid: u32, class: Class, standing: &Arc<Mutex<Standing>>) -> Result<Place> {
+        let mut state = self.room.lock();
+        if state.closed {
+            return Err(Error::new(ErrorKind::Busy, "the service is stopping; look it up again"));
+        }
+        let busy = |refusal: Refusal| Error::new(ErrorKind::Busy, refusal.to_string());
+        state.places.enter(uid, class).map_err(busy)?;
+        drop(state);
+        let _hold = self.lifetime.hold();
+        Ok(Place { room: Arc::clone(&self.room), uid, standing: Arc::clone(standing), _hold })
+    }
+
+    /// Stops waiting for a request, unless it has just left.
+    fn abandon(&self, uid: u32, standing: &Arc<Mutex<Standing>>) -> bool {
+        let mut state = self.room.lock();
+        // The place holds the other one, and is dropped under the same lock.
+        if Arc::strong_count(standing) == 1 {
+            return false;
+        }
+        let mut standing = lock(standing);
+        standing.abandoned = true;
+        state.places.abandon(uid, standing.class);
+        drop(state);
+        self.room.left.notify_all();
+        true
+    }
+}
+
+impl Place {
+    fn settle(&self) {
+        let mut state = self.room.lock();
+        let mut standing = lock(&self.standing);
+        // An abandoned request stays what it was: it ends at its next sign of progress.
+        if standing.class == Class::Stalling && !standing.abandoned {
+            standing.class = Class::Ordinary;
+            state.places.settle(self.uid);
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut state = self.room.lock();
+        let standing = *lock(&self.standing);
+        state.places.leave(self.uid, standing.class, standing.abandoned);
+        // Under the lock, so that `abandon` knows that the place is gone.
+        self.standing = Arc::new(Mutex::new(standing));
+        drop(state);
+        self.room.left.notify_all();
+    }
+}
+
+impl Room {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+}
+
+fn timed_out(class: Class, patience: Duration) -> Error {
+    let seconds = patience.as_secs();
+    let what = match class {
+        Class::Stalling => format!(
+            "file: its file system made no progress for {seconds} s; see that the daemon that \
+             serves it answers, or copy the file elsewhere"
+        ),
+        Class::Ordinary => format!(
+            "file: no progress for {seconds} s; see whether the disk answers, and whether somebody \
+             else works on this file"
+        ),
+    };
+    Error::new(ErrorKind::TimedOut, what)
+}
+
+/// Sends a sign of life; fails if nobody waits for it.
+fn send<T>(sender: &Sender<Message<T>>, signal: Signal) -> Result<()> {
+    sender
+        .send(Message::Signal(signal))
+        .map_err(|_| Error::new(ErrorKind::TimedOut, "nobody waits for this request"))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic ends the process, and the counts are consistent at every point anyway.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,260 @@
+//! Who may come in: a pure function of who is in already.
+
+use std::collections::HashMap;
+use std::fmt::{self, Display, Formatter};
+
+/// Requests at a time that a binder thread waits for. The service has more threads than that, so
+/// that calls which wait for nothing always find one.
+pub const MAX_WAITING: usize = 24;
+
+/// The same, of one user.
+const MAX_WAITING_OF_USER: usize = 16;
+
+/// Requests on file systems that may stall that a binder thread waits for.
+const MAX_STALLING_WAITING: usize = 4;
+
+/// Requests on file systems that may stall, with those that nobody waits for any more.
+const MAX_STALLING: usize = 16;
+
+/// The same, of one user.
+const MAX_STALLING_OF_USER: usize = 2;
+
+/// Requests of one user that nobody waits for any more, because they made no progress.
+const MAX_ABANDONED_OF_USER: usize = 2;
+
+/// Requests of all users that nobody waits for any more.
+const MAX_ABANDONED: usize = 32;
+
+/// What the file of a request may do to the thread that serves it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// It lies on a block device or in memory, or there is no file.
+    Ordinary,
+    /// A user-space daemon may serve it, and may not answer.
+    Stalling,
+}
+
+/// The requests of one user, or of all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Those that a binder thread waits for.
+    pub waiting: usize,
+    /// Those that made no progress, so that nobody waits for them any more.
+    pub abandoned: usize,
+    /// Those of class [`Class::Stalling`] among the waiting.
+    pub stalling_waiting: usize,
+    /// Those of class [`Class::Stalling`] among the abandoned.
+    pub stalling_abandoned: usize,
+}
+
+impl Counts {
+    fn stalling(&self) -> usize {
+        self.stalling_waiting + self.stalling_abandoned
+    }
+
+    fn is_empty(&self) -> bool {
+        self.waiting + self.abandoned == 0
+    }
+}
+
+/// Why a request may not come in: a limit is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusal {
+    what: &'static str,
+    used: usize,
+    limit: usize,
+}
+
+impl Display for Refusal {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { what, used, limit } = self;
+        write!(f, "{used} requests {what}, {limit} allowed; retry when one is done")
+    }
+}
+
+/// The requests that are in.
+#[derive(Debug, Default)]
+pub struct Places {
+    all: Counts,
+    users: HashMap<u32, Counts>,
+}
+
+impl Places {
+    /// The requests of all users.
+    pub fn all(&self) -> Counts {
+        self.all
+    }
+
+    /// Lets a request in, or says which limit stops it.
+    pub fn enter(&mut self, uid: u32, class: Class) -> Result<(), Refusal> {
+        let all = self.all;
+        let user = self.users.get(&uid).copied().unwrap_or_default();
+        let mut limits = vec![
+            ("of this user run", user.waiting, MAX_WAITING_OF_USER),
+            ("run", all.waiting, MAX_WAITING),
+            ("of this user made no progress", user.abandoned, MAX_ABANDONED_OF_USER),
+            ("made no progress", all.abandoned, MAX_ABANDONED),
+        ];
+        if class == Class::Stalling {
+            limits.extend([
+                (
+                    "of this user are on file systems that may stall",
+                    user.stalling(),
+                    MAX_STALLING_OF_USER,
+                ),
+                ("are on file systems that may stall", all.stalling(), MAX_STALLING),
+                (
+                    "wait for file systems that may stall",
+                    all.stalling_waiting,
+                    MAX_STALLING_WAITING,
+                ),
+            ]);
+        }
+        // The narrowest limit comes last, and is the one to name.
+        let reached = limits.into_iter().rev().find(|(_, used, limit)| used >= limit);
+        if let Some((what, used, limit)) = reached {
+            return Err(Refusal { what, used, limit });
+        }
+        self.change(uid, |counts| {
+            counts.waiting += 1;
+            counts.stalling_waiting += usize::from(class == Class::Stalling);
+        });
+        Ok(())
+    }
+
+    /// The file of a waiting request turned out to lie on an ordinary file system.
+    pub fn settle(&mut self, uid: u32) {
+        self.change(uid, |counts| counts.stalling_waiting -= 1);
+    }
+
+    /// Nobody waits any more for a request that was waited for.
+    pub fn abandon(&mut self, uid: u32, class: Class) {
+        self.change(uid, |counts| {
+            counts.waiting -= 1;
+            counts.abandoned += 1;
+            if class == Class::Stalling {
+                counts.stalling_waiting -= 1;
+                counts.stalling_abandoned += 1;
+            }
+        });
+    }
+
+    /// A request has ended.
+    pub fn leave(&mut self, uid: u32, class: Class, abandoned: bool) {
+        let stalling = usize::from(class == Class::Stalling);
+        self.change(uid, |counts| {
+            if abandoned {
+                counts.abandoned -= 1;
+                counts.stalling_abandoned -= stalling;
+            } else {
+                counts.waiting -= 1;
+                counts.stalling_waiting -= stalling;
+            }
+        });
+    }
+
+    fn change(&mut self, uid: u32, change: impl Fn(&mut Counts)) {
+        change(&mut self.all);
+        let user = self.users.entry(uid).or_default();
+        change(user);
+        if user.is_empty() {
+            self.users.remove(&uid);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As many requests as come in, and the refusal of the next.
+    fn fill(places: &mut Places, uid: u32, class: Class) -> (usize, Refusal) {
+        let mut entered = 0;
+        loop {
+            match places.enter(uid, class) {
+                Ok(()) => entered += 1,
+                Err(refusal) => return (entered, refusal),
+            }
+        }
+    }
+
+    #[test]
+    fn one_user_leaves_places_to_others_and_all_users_leave_threads_to_control_calls() {
+        let mut places = Places::default();
+        let (entered, refusal) = fill(&mut places, 1, Class::Ordinary);
+        assert_eq!(entered, MAX_WAITING_OF_USER);
+        assert_eq!(
+            refusal.to_string(),
+            "16 requests of this user run, 16 allowed; retry when one is done"
+        );
+        let (entered, refusal) = fill(&mut places, 2, Class::Ordinary);
+        assert_eq!(entered, MAX_WAITING - MAX_WAITING_OF_USER);
+        assert_eq!(refusal.to_string(), "24 requests run, 24 allowed; retry when one is done");
+    }
+
+    #[test]
+    fn stalling_requests_have_narrower_limits() {
+        let mut places = Places::default();
+        let (entered, refusal) = fill(&mut places, 1, Class::Stalling);
+        assert_eq!(entered, 2);
+        assert!(refusal.to_string().starts_with("2 requests of this user are on file systems"));
+        assert_eq!(fill(&mut places, 2, Class::Stalling).0, 2);
+        let (entered, refusal) = fill(&mut places, 3, Class::Stalling);
+        assert_eq!(entered, 0);
+        assert!(refusal.to_string().starts_with("4 requests wait for file systems"));
+        places.enter(1, Class::Ordinary).expect("an ordinary request of the same user");
+    }
+
+    #[test]
+    fn abandoned_requests_free_the_waiting_thread_and_bound_their_user() {
+        let mut places = Places::default();
+        for _ in 0..2 {
+            places.enter(1, Class::Ordinary).expect("room");
+            places.abandon(1, Class::Ordinary);
+        }
+        assert_eq!(places.all().waiting, 0);
+        let refusal = places.enter(1, Class::Ordinary).expect_err("two are stuck");
+        assert!(refusal.to_string().starts_with("2 requests of this user made no progress"));
+        places.enter(2, Class::Ordinary).expect("another user");
+        places.leave(1, Class::Ordinary, true);
+        places.enter(1, Class::Ordinary).expect("one is done");
+    }
+
+    #[test]
+    fn abandoned_stalling_requests_of_many_users_stop_such_requests_only() {
+        let mut places = Places::default();
+        for uid in 0..8 {
+            for _ in 0..2 {
+                places.enter(uid, Class::Stalling).expect("room");
+                places.abandon(uid, Class::Stalling);
+            }
+        }
+        let refusal = places.enter(99, Class::Stalling).expect_err("16 are stuck");
+        assert!(refusal.to_string().starts_with("16 requests are on file systems"));
+        places.enter(99, Class::Ordinary).expect("an ordinary request");
+    }
+
+    #[test]
+    fn settled_request_counts_as_ordinary() {
+        let mut places = Places::default();
+        for _ in 0..5 {
+            places.enter(1, Class::Stalling).expect("room");
+            places.settle(1);
+        }
+        assert_eq!(places.all(), Counts { waiting: 5, ..Counts::default() });
+    }
+
+    #[test]
+    fn nothing_is_remembered_of_users_that_left() {
+        let mut places = Places::default();
+        for class in [Class::Ordinary, Class::Stalling] {
+            places.enter(7, class).expect("room");
+            places.leave(7, class, false);
+            places.enter(7, class).expect("room");
+            places.abandon(7, class);
+            places.leave(7, class, true);
+        }
+        assert!(places.users.is_empty());
+        assert_eq!(places.all(), Counts::default());
+    }
+}

@@ -1,0 +1,121 @@
+use super::*;
+use std::sync::mpsc::Receiver;
+use std::thread::{scope, sleep};
+use std::time::Instant;
+
+/// One that waits 200 ms.
+fn impatient() -> Admission {
+    let patience = Duration::from_millis(200);
+    let stalling_patience = patience;
+    Admission { patience, stalling_patience, ..Admission::new(Lifetime::Resident) }
+}
+
+/// A daemon that does not answer until the sender is dropped, and what waits for it.
+fn stall(admission: &Admission, uid: u32, class: Class) -> (Sender<()>, Error) {
+    let (daemon, answer): (_, Receiver<()>) = channel();
+    let work = move |admitted: &Admitted<'_>| -> Result<()> {
+        let _ = answer.recv();
+        admitted.progress()?;
+        unreachable!("nobody waits for it any more");
+    };
+    (daemon, admission.run(uid, class, work).expect_err("no answer"))
+}
+
+fn wait_until_empty(admission: &Admission) {
+    let start = Instant::now();
+    while admission.counts() != Counts::default() {
+        assert!(start.elapsed() < Duration::from_secs(10), "{:?}", admission.counts());
+        sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn stalled_work_times_out_and_keeps_its_place_until_it_ends() {
+    for class in [Class::Stalling, Class::Ordinary] {
+        let admission = impatient();
+        let (daemon, error) = stall(&admission, 1, class);
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        let counts = admission.counts();
+        assert_eq!((counts.waiting, counts.abandoned), (0, 1));
+        drop(daemon);
+        wait_until_empty(&admission);
+    }
+}
+
+#[test]
+fn slow_work_that_makes_progress_is_waited_for() {
+    let admission = impatient();
+    let result = admission.run(1, Class::Ordinary, |admitted| {
+        for _ in 0..30 {
+            sleep(Duration::from_millis(10));
+            admitted.progress()?;
+        }
+        Ok(7)
+    });
+    assert_eq!(result, Ok(7));
+    assert_eq!(admission.counts(), Counts::default());
+}
+
+#[test]
+fn settled_work_is_ordinary_while_it_runs_and_when_it_stalls() {
+    let admission = impatient();
+    let settled = |admitted: &Admitted<'_>| admitted.settle(false);
+    admission.run(1, Class::Stalling, settled).expect("done");
+    wait_until_empty(&admission);
+    let (daemon, answer): (_, Receiver<()>) = channel();
+    let work = move |admitted: &Admitted<'_>| {
+        admitted.settle(false)?;
+        let _ = answer.recv();
+        admitted.progress()
+    };
+    let error = admission.run(1, Class::Stalling, work).expect_err("no answer");
+    assert!(error.to_string().starts_with("file: no progress for"), "{error}");
+    let counts = admission.counts();
+    assert_eq!((counts.abandoned, counts.stalling_abandoned), (1, 0));
+    drop(daemon);
+    wait_until_empty(&admission);
+}
+
+#[test]
+fn two_stuck_requests_stop_their_user_and_nobody_else() {
+    for class in [Class::Stalling, Class::Ordinary] {
+        let admission = impatient();
+        let daemons = [stall(&admission, 1, class).0, stall(&admission, 1, class).0];
+        let error = admission.run(1, class, |_| Ok(())).expect_err("third");
+        assert_eq!(error.kind(), ErrorKind::Busy);
+        admission.run(2, class, |_| Ok(())).expect("another user");
+        drop(daemons);
+        wait_until_empty(&admission);
+        admission.run(1, class, |_| Ok(())).expect("room again");
+    }
+}
+
+#[test]
+fn closed_admission_refuses_and_waits_for_the_last_request() {
+    let admission = Admission::new(Lifetime::Resident);
+    let (daemon, answer): (_, Receiver<()>) = channel();
+    scope(|scope| {
+        let request = scope.spawn(|| {
+            admission.run(1, Class::Ordinary, move |_| {
+                let _ = answer.recv();
+                Ok(())
+            })
+        });
+        while admission.counts().waiting == 0 {
+            sleep(Duration::from_millis(1));
+        }
+        assert!(!admission.close(Duration::from_millis(20)), "one still runs");
+        let error = admission.run(2, Class::Ordinary, |_| Ok(())).expect_err("closed");
+        assert_eq!(error.to_string(), "the service is stopping; look it up again");
+        drop(daemon);
+        request.join().expect("no panic").expect("done");
+        assert!(admission.close(Duration::from_secs(10)));
+    });
+}
+
+#[test]
+fn ids_of_requests_differ() {
+    let admission = Admission::new(Lifetime::Resident);
+    let id = || admission.run(1, Class::Ordinary, |admitted| Ok(admitted.id)).expect("an id");
+    assert_ne!(id(), id());
+}

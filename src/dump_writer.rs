@@ -1,0 +1,132 @@
+//! Writes a dump to a descriptor of a client's, which may take it late or never.
+//!
+//! The binder stacks write to the descriptor on the binder thread and show it as a [`Write`] only,
+//! so that another thread has to end a write that takes too long.
+
+use dmabufio_core::sys::interrupt::Interruptible;
+use std::io::{self, ErrorKind, Write};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{channel, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How many dumps may be written at a time.
+const MAX_DUMPS: usize = 4;
+
+/// How long writing one may take.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Between two tries to end a write.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// What one write takes at most: as much as a pipe takes at once.
+const CHUNK: usize = 4096;
+
+/// Writes dumps, a few at a time.
+#[derive(Debug, Default)]
+pub(crate) struct DumpWriter {
+    running: AtomicUsize,
+}
+
+impl DumpWriter {
+    /// Writes `text`.
+    ///
+    /// # Errors
+    /// `WouldBlock` if too many dumps are being written, `TimedOut` if the reader is too slow and
+    /// got a part only; what writing fails with.
+    pub fn write(&self, writer: &mut dyn Write, text: &str) -> io::Result<()> {
+        let result = if self.running.fetch_add(1, Ordering::Relaxed) < MAX_DUMPS {
+            write_within(writer, text.as_bytes(), PATIENCE)
+        } else {
+            Err(io::Error::new(ErrorKind::WouldBlock, "other dumps are being written"))
+        };
+        self.running.fetch_sub(1, Ordering::Relaxed);
+        result
+    }
+}
+
+fn write_within(writer: &mut dyn Write, text: &[u8], patience: Duration) -> io::Result<()> {
+    let this = Interruptible::this_thread()?;
+    let deadline = Instant::now() + patience;
+    thread::scope(|scope| {
+        let (done, end) = channel::<()>();
+        let watch = move || {
+            let mut pause = patience;
+            while end.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+                // It fails for a thread that has ended, and this one waits for us.
+                let _ = this.interrupt();
+                pause = PAUSE;
+            }
+        };
+        thread::Builder::new().name("dump".to_owned()).spawn_scoped(scope, watch)?;
+        let result = write_until(writer, text, deadline);
+        drop(done);
+        result
+    })
+}
+
+fn write_until(writer: &mut dyn Write, mut text: &[u8], deadline: Instant) -> io::Result<()> {
+    while !text.is_empty() {
+        if Instant::now() >= deadline {
+            return Err(io::Error::new(ErrorKind::TimedOut, "the reader is too slow"));
+        }
+        match writer.write(&text[..text.len().min(CHUNK)]) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(n) => text = &text[n..],
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::pipe::{fcntl_setpipe_size, pipe};
+    use std::fs::File;
+    use std::io::Read;
+
+    #[test]
+    fn dump_into_a_pipe_that_nobody_reads_ends_at_the_deadline_with_a_part() {
+        let (reader, writer) = pipe().expect("pipe");
+        fcntl_setpipe_size(&writer, 4096).expect("a small pipe");
+        let start = Instant::now();
+        let text = vec![b'x'; 10_000];
+        let mut writer = File::from(writer);
+        let error = write_within(&mut writer, &text, Duration::from_millis(100));
+        assert_eq!(error.expect_err("full").kind(), ErrorKind::TimedOut);
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+        drop(writer);
+        let mut part = Vec::new();
+        File::from(reader).read_to_end(&mut part).expect("read");
+        assert_eq!(part.len(), 4096);
+    }
+
+    #[test]
+    fn dump_to_a_slow_reader_is_complete() {
+        let (reader, writer) = pipe().expect("pipe");
+        fcntl_setpipe_size(&writer, 4096).expect("a small pipe");
+        let text = vec![b'x'; 10_000];
+        let read = thread::spawn(move || {
+            let (mut all, mut part) = (Vec::<u8>::new(), [0; 1000]);
+            let mut reader = File::from(reader);
+            while let Ok(n @ 1..) = reader.read(&mut part) {
+                all.extend(&part[..n]);
+                thread::sleep(Duration::from_millis(5));
+            }
+            all
+        });
+        write_within(&mut File::from(writer), &text, Duration::from_secs(10)).expect("written");
+        assert!(read.join().expect("no panic") == text);
+    }
+
+    #[test]
+    fn dumps_beyond_the_limit_are_refused_at_once() {
+        let dumps = DumpWriter::default();
+        dumps.running.store(MAX_DUMPS, Ordering::Relaxed);
+        let error = dumps.write(&mut Vec::new(), "x").expect_err("too many");
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+        assert_eq!(dumps.running.load(Ordering::Relaxed), MAX_DUMPS);
+    }
+}

@@ -1,0 +1,204 @@
+//! What of the memory may become buffers.
+//!
+//! The memory of a dma-buf belongs to nobody's resident set. When there is no more, the kernel kills
+//! processes that have nothing to do with it. So the service asks before it allocates:
+//!
+//! * What the kernel has available, less a reserve for the rest of the system and less what other
+//!   requests are just about to allocate, must hold the request.
+//! * The live buffers of one user must stay below half of the memory. A buffer lives for as long as
+//!   anybody holds its descriptor, which only the kernel's statistics of dma-bufs tell
+//!   (`CONFIG_DMABUF_SYSFS_STATS`). Without them there is no limit for a user.
+
+use dmabufio_core::error::{Error, ErrorKind, Result};
+use rustix::fd::AsFd;
+use rustix::fs::fstat;
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+const MEMINFO: &str = "/proc/meminfo";
+
+/// Has a folder for each live dma-buf, named by its inode.
+const STATISTICS: &str = "/sys/kernel/dmabuf/buffers";
+
+/// Of all memory, the part that no buffer is made of.
+const RESERVE: u64 = 16;
+
+/// How many buffers are remembered before the service looks for the first time which of them live.
+const FEW: usize = 64;
+
+/// Decides whether there is memory for buffers.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    total: u64,
+    ledger: Mutex<Ledger>,
+}
+
+#[derive(Debug)]
+struct Ledger {
+    /// Bytes that requests are about to allocate.
+    reserved: u64,
+    /// The buffers that may live, by inode.
+    buffers: HashMap<u64, Entry>,
+    /// How many `buffers` may become before a look at which of them live.
+    many: usize,
+    /// `None` where the kernel has no statistics.
+    statistics: Option<PathBuf>,
+}
+
+/// A buffer that was handed out.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    uid: u32,
+    size: u64,
+}
+
+/// Memory that a request may allocate. What is left of it is free for others when dropped.
+#[derive(Debug)]
+pub(crate) struct Reservation<'a> {
+    memory: &'a Memory,
+    uid: u32,
+    left: u64,
+}
+
+impl Memory {
+    /// For this machine.
+    pub fn new() -> Self {
+        let statistics = PathBuf::from(STATISTICS);
+        let statistics = statistics.is_dir().then_some(statistics);
+        if statistics.is_none() {
+            log::info!("no {STATISTICS}: the buffers of one user have no limit of their own");
+        }
+        let total = field("MemTotal").unwrap_or(u64::MAX);
+        Self::with(total, statistics)
+    }
+
+    fn with(total: u64, statistics: Option<PathBuf>) -> Self {
+        let ledger = Ledger { reserved: 0, buffers: HashMap::new(), many: FEW, statistics };
+        Self { total, ledger: Mutex::new(ledger) }
+    }
+
+    /// Reserves `bytes` for buffers of `uid`. Calls `shrink`, which may free memory, before it gives
+    /// up.
+    ///
+    /// # Errors
+    /// `NoMemory`, with the numbers.
+    pub fn reserve(&self, uid: u32, bytes: u64, shrink: impl FnOnce()) -> Result<Reservation<'_>> {
+        self.reserve_of(uid, bytes, || field("MemAvailable"), shrink)
+    }
+
+    fn reserve_of(
+        &self,
+        uid: u32,
+        bytes: u64,
+        available: impl Fn() -> Option<u64>,
+        shrink: impl FnOnce(),
+    ) -> Result<Reservation<'_>> {
+        match self.try_reserve(uid, bytes, available()) {
+            Err(_) => {
+                shrink();
+                self.try_reserve(uid, bytes, available())
+            }
+            reservation => reservation,
+        }
+    }
+
+    fn try_reserve(&self, uid: u32, bytes: u64, available: Option<u64>) -> Result<Reservation<'_>> {
+        let refused = |what: String| Err(Error::new(ErrorKind::NoMemory, what));
+        let mut ledger = self.lock();
+        let half = self.total / 2;
+        if ledger.of(uid).saturating_add(bytes) > half {
+            ledger.forget_dead();
+            let live = ledger.of(uid);
+            if live.saturating_add(bytes) > half {
+                return refused(format!(
+                    "{bytes} bytes: this user holds buffers of {live} bytes, {half} allowed; free \
+                     some"
+                ));
+            }
+        }
+        // Where the kernel does not say, it has to refuse itself.
+        let reserve = self.total / RESERVE;
+        let Ledger { reserved, .. } = *ledger;
+        let room = available
+            .map_or(u64::MAX, |bytes| bytes.saturating_sub(reserve).saturating_sub(reserved));
+        if bytes > room {
+            return refused(format!(
+                "{bytes} bytes: {} bytes of memory are available, of which {reserve} are kept free \
+                 and {reserved} are promised to other requests; free memory, or load in parts",
+                available.unwrap_or(0)
+            ));
+        }
+        ledger.reserved += bytes;
+        Ok(Reservation { memory: self, uid, left: bytes })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Ledger> {
+        // A panic ends the process, and the ledger is consistent at every point anyway.
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ledger {
+    /// The bytes of the buffers of `uid`.
+    fn of(&self, uid: u32) -> u64 {
+        let own = self.buffers.values().filter(|entry| entry.uid == uid);
+        own.map(|entry| entry.size).sum()
+    }
+
+    fn forget_dead(&mut self) {
+        let Some(statistics) = &self.statistics else {
+            return;
+        };
+        self.buffers.retain(|inode, _| is_alive(statistics, *inode));
+        self.many = FEW.max(self.buffers.len() * 2);
+    }
+}
+
+impl Reservation<'_> {
+    /// A buffer of `size` bytes has been allocated: its memory is available no more, and counts for
+    /// the user until the buffer is gone.
+    pub fn spend(&mut self, buffer: impl AsFd, size: u64) {
+        let mut ledger = self.memory.lock();
+        let spent = size.min(self.left);
+        self.left -= spent;
+        ledger.reserved -= spent;
+        let Some(statistics) = &ledger.statistics else {
+            return;
+        };
+        // Only dma-bufs are there, and not the memfds of the embedded heap.
+        let inode = fstat(buffer).ok().map(|stat| stat.st_ino);
+        let Some(inode) = inode.filter(|inode| is_alive(statistics, *inode)) else {
+            return;
+        };
+        ledger.buffers.insert(inode, Entry { uid: self.uid, size });
+        if ledger.buffers.len() > ledger.many {
+            ledger.forget_dead();
+        }
+    }
+}
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        self.memory.lock().reserved -= self.left;
+    }
+}
+
+fn is_alive(statistics: &Path, inode: u64) -> bool {
+    statistics.join(inode.to_string()).is_dir()
+}
+
+/// A field of `/proc/meminfo`, in bytes.
+fn field(name: &str) -> Option<u64> {
+    parse(&fs::read_to_string(MEMINFO).ok()?, name)
+}
+
+fn parse(meminfo: &str, name: &str) -> Option<u64> {
+    let value = meminfo.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    let kibibytes: u64 = value.trim().strip_suffix(" kB")?.parse().ok()?;
+    kibibytes.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests;

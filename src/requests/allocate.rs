@@ -1,0 +1,30 @@
+//! `allocate`: a buffer for the client.
+
+use super::convert::{buffer, check_tag};
+use crate::admission::Class;
+use crate::state::State;
+use dmabufio_core::error::Result;
+use dmabufio_core::heap::Allocation;
+use dmabufio_wire::{aidl, unsigned};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Allocates a zeroed buffer.
+pub(crate) fn run(
+    state: &Arc<State>,
+    uid: u32,
+    desc: &aidl::BufferDesc::BufferDesc,
+) -> Result<aidl::Buffer::Buffer> {
+    let arrival = Instant::now();
+    let size = unsigned("size", desc.size)?;
+    state.heap.check_size(size)?;
+    check_tag(&desc.tag)?;
+    let (shared, tag) = (Arc::clone(state), desc.tag.clone());
+    let Allocation { fd, size, .. } = state.admission.run(uid, Class::Ordinary, move |_| {
+        let mut reservation = shared.reserve(uid, size)?;
+        let allocation = shared.source(uid, &tag, arrival).allocate(size)?;
+        reservation.spend(&allocation.fd, allocation.size);
+        Ok(allocation)
+    })?;
+    Ok(buffer(fd, size, state.heap.heap()))
+}

@@ -1,0 +1,46 @@
+//! What `dumpsys` shows. Waits for nothing but short locks, and names no file.
+
+use crate::state::State;
+use crate::statistics::Totals;
+use dmabufio_core::pool::{Class, Pool, ShelfStock};
+use dmabufio_wire::INSTANCE;
+use std::fmt::{self, Write};
+
+/// The state of the service for people.
+pub(crate) fn text(state: &State) -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = write(&mut text, state);
+    text
+}
+
+fn write(out: &mut String, state: &State) -> fmt::Result {
+    let State { heap, pool, support, admission, statistics, .. } = state;
+    writeln!(out, "{INSTANCE} {}", env!("CARGO_PKG_VERSION"))?;
+    writeln!(out, "heap: {}", heap.heap())?;
+    for (i, method) in support.methods().enumerate() {
+        writeln!(out, "method {}: {method}", i + 1)?;
+    }
+    if let Some(reason) = support.no_rw_file {
+        writeln!(out, "no rw_file: {reason}")?;
+    }
+    let counts = admission.counts();
+    writeln!(out, "requests running: {}", counts.waiting)?;
+    writeln!(out, "  on file systems that may stall: {}", counts.stalling_waiting)?;
+    writeln!(out, "requests given up that have not ended: {}", counts.abandoned)?;
+    writeln!(out, "  on file systems that may stall: {}", counts.stalling_abandoned)?;
+    if let Some(stock) = pool.as_ref().map(Pool::stock) {
+        for ShelfStock { class: Class { size, count }, ready, hits, misses } in stock.shelves {
+            writeln!(out, "pool of {size} bytes: {ready} of {count} ready")?;
+            writeln!(out, "  hits: {hits}, misses: {misses}")?;
+        }
+        writeln!(out, "pool emptied because memory was short: {}", stock.trims)?;
+    }
+    let Totals { transfers, direct, bounced, buffered, errors, last_errors } = statistics.totals();
+    writeln!(out, "transfers: {transfers}")?;
+    writeln!(out, "bytes direct: {direct}")?;
+    writeln!(out, "bytes bounced: {bounced}")?;
+    writeln!(out, "bytes buffered: {buffered}")?;
+    writeln!(out, "errors: {errors}")?;
+    last_errors.iter().try_for_each(|error| writeln!(out, "  {error}"))
+}

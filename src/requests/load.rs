@@ -1,0 +1,69 @@
+//! `load`: new buffers, filled from the client's file.
+
+use super::class;
+use super::convert::{duplicate, loaded_item, CheckedLoad};
+use crate::state::State;
+use dmabufio_core::error::{Error, ErrorKind, Result};
+use dmabufio_core::file::RegularFile;
+use dmabufio_core::load::{check, load, Loaded};
+use dmabufio_core::priority::PriorityGuard;
+use dmabufio_wire::{aidl, status};
+use rustix::fd::AsFd;
+use std::sync::mpsc::channel;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Allocates buffers and fills them.
+pub(crate) fn run(
+    state: &Arc<State>,
+    uid: u32,
+    request: &aidl::LoadRequest::LoadRequest,
+) -> Result<aidl::LoadResult::LoadResult> {
+    let arrival = Instant::now();
+    let CheckedLoad { file, items, mode, priority } = CheckedLoad::new(request)?;
+    check(&state.heap, &items)?;
+    let class = class(file)?;
+    let file = duplicate("file", file)?;
+    let count = items.len();
+    let (shared, tag) = (Arc::clone(state), request.tag.clone());
+    // The buffers arrive one by one, so that those before a time-out are the client's.
+    let (sender, receiver) = channel();
+    let end = state.admission.run(uid, class, move |admitted| {
+        let file = RegularFile::new(file.as_fd(), shared.heap.heap())?;
+        admitted.settle(file.stalls())?;
+        let all = items.iter().map(|item| item.size).fold(0, u64::saturating_add);
+        let mut reservation = shared.reserve(uid, all)?;
+        let _priority = PriorityGuard::new(priority);
+        let mut deliver = |result: Result<Loaded>| {
+            if let Ok(Loaded { fd, size, .. }) = &result {
+                reservation.spend(fd, *size);
+            }
+            // Nobody receives any more once the request has timed out.
+            let _ = sender.send(result);
+        };
+        let source = shared.source(uid, &tag, arrival);
+        log::debug!("load {} uid={uid} tag={tag}: {} items", admitted.id, items.len());
+        load(source, &file, &items, mode, &mut || admitted.progress(), &mut deliver)
+    });
+    let mut results: Vec<Result<Loaded>> = receiver.try_iter().collect();
+    match end {
+        Err(error) if error.kind() == ErrorKind::TimedOut => {
+            results.resize_with(count, || Err(error.clone()));
+        }
+        end => end?,
+    }
+    let heap = state.heap.heap();
+    let mut item = |result: Result<Loaded>| match result {
+        Ok(loaded) => {
+            state.statistics.count_transfer(&loaded.receipt);
+            loaded_item(loaded, heap)
+        }
+        Err(error) => failed(state, uid, &error),
+    };
+    Ok(aidl::LoadResult::LoadResult { items: results.into_iter().map(&mut item).collect() })
+}
+
+fn failed(state: &State, uid: u32, error: &Error) -> aidl::LoadedItem::LoadedItem {
+    state.count_failure("load", uid, error);
+    status::failed_item(error)
+}

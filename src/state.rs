@@ -1,0 +1,131 @@
+//! What the requests share.
+
+use crate::admission::Admission;
+use crate::dump_writer::DumpWriter;
+use crate::failure_log::FailureLog;
+use crate::memory::{Memory, Reservation};
+use crate::statistics::Statistics;
+use binder_shim::Lifetime;
+use dmabufio_core::error::{Error, ErrorKind, Result};
+use dmabufio_core::heap::Allocator;
+use dmabufio_core::load::Source;
+use dmabufio_core::method::Support;
+use dmabufio_core::pool::{pressure, Pool, IDLE};
+use dmabufio_core::probe;
+use rustix::fd::AsFd;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The service. Clones share its state.
+#[derive(Debug, Clone)]
+pub struct DmabufIo {
+    pub(crate) state: Arc<State>,
+}
+
+#[derive(Debug)]
+pub(crate) struct State {
+    pub heap: Allocator,
+    pub pool: Option<Pool>,
+    pub lifetime: Lifetime,
+    pub support: Support,
+    pub support_in_load: Support,
+    pub admission: Admission,
+    pub memory: Memory,
+    pub statistics: Statistics,
+    pub failure_log: FailureLog,
+    pub dump_writer: DumpWriter,
+}
+
+impl State {
+    /// Whether requests run, other than those that wait for file systems that may stall.
+    fn is_busy(&self) -> bool {
+        let counts = self.admission.counts();
+        counts.waiting > counts.stalling_waiting
+    }
+
+    /// Where the buffers of a request come from.
+    pub fn source<'a>(&'a self, uid: u32, tag: &'a str, arrival: Instant) -> Source<'a> {
+        Source { heap: &self.heap, pool: self.pool.as_ref(), uid, tag, arrival }
+    }
+
+    /// Reserves memory for buffers of `uid`; the pool gives up its own before that fails.
+    ///
+    /// # Errors
+    /// `NoMemory`.
+    pub fn reserve(&self, uid: u32, bytes: u64) -> Result<Reservation<'_>> {
+        self.memory.reserve(uid, bytes, || {
+            if let Some(pool) = &self.pool {
+                pool.trim();
+            }
+        })
+    }
+
+    /// Logs and counts a failure.
+    pub fn count_failure(&self, call: &str, uid: u32, error: &Error) {
+        self.failure_log.add(call, uid, error);
+        self.statistics.count_error(call, uid, error);
+    }
+}
+
+impl DmabufIo {
+    /// Makes the service for `heap`, and finds out what its buffers can do. Buffers come from
+    /// `pool` where it has them; [`DmabufIo::keep_pool`] fills it. What outlives a request, and
+    /// buffers in the pool, hold on to the process as `lifetime` says.
+    pub fn new(heap: Allocator, pool: Option<Pool>, lifetime: Lifetime) -> Result<Self> {
+        let support = probe::heap(&heap)?;
+        let support_in_load = probe::heap_in_load(&heap)?;
+        let state = State {
+            heap,
+            pool,
+            lifetime,
+            support,
+            support_in_load,
+            admission: Admission::new(lifetime),
+            memory: Memory::new(),
+            statistics: Statistics::default(),
+            failure_log: FailureLog::default(),
+            dump_writer: DumpWriter::default(),
+        };
+        Ok(Self { state: Arc::new(state) })
+    }
+
+    /// Starts the threads that keep the pool, if there is one, for as long as the process lives.
+    pub fn keep_pool(&self) -> Result<()> {
+        let start = |name: &str, work: fn(&State, &Pool)| {
+            let state = Arc::clone(&self.state);
+            let run = move || {
+                if let Some(pool) = &state.pool {
+                    work(&state, pool);
+                }
+            };
+            let thread = thread::Builder::new().name(name.to_owned()).spawn(run);
+            thread.map(drop).map_err(|error| {
+                Error::new(ErrorKind::NoMemory, format!("pool: start a thread: {error}"))
+            })
+        };
+        if self.state.pool.is_some() {
+            start("pool", |state, pool| {
+                pool.keep(&state.heap, IDLE, || state.is_busy(), || state.lifetime.hold())
+            })?;
+            start("pressure", |_, pool| {
+                let end = pressure::system().and_then(|trigger| pool.empty_on(trigger.as_fd()));
+                if let Err(error) = end {
+                    log::warn!("pool: emptied by idleness only: {error}");
+                }
+            })?;
+        }
+        Ok(())
+    }
+
+    /// What the buffers of the service's heap can do.
+    pub fn support(&self) -> Support {
+        self.state.support
+    }
+
+    /// Refuses new requests and waits until the running ones are done, but no longer than
+    /// `patience`. Says whether they are.
+    pub fn drain(&self, patience: Duration) -> bool {
+        self.state.admission.close(patience)
+    }
+}

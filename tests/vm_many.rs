@@ -1,0 +1,179 @@
+//! Clients that want more than there is: threads, memory, the writer of a dump.
+
+#![allow(missing_docs, reason = "test code")]
+
+mod support;
+
+use binder_shim::{describe, dump_remote, ex, pfd, Status};
+use rustix::fs::{fadvise, Advice};
+use rustix::pipe::{fcntl_setpipe_size, pipe};
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::{self, sleep};
+use std::time::{Duration, Instant};
+use support::fixture::{duplicate, expect, request, Fixture};
+use support::slow_disk::SlowDisk;
+use support::{file, Random};
+use vendor_dmabufio::aidl::vendor::dmabufio::{
+    Buffer::Buffer, BufferDesc::BufferDesc, Error::Error as Code,
+};
+
+/// One test at a time: each takes all that there is of something.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn is(status: &Status, code: Code) -> bool {
+    status.exception_code() == ex::SERVICE_SPECIFIC && status.service_specific_error() == code.0
+}
+
+#[test]
+fn control_calls_answer_at_once_while_64_clients_load_from_a_slow_disk() {
+    const LEN: i64 = 1 << 20;
+    let _alone = alone();
+    let fixture = Fixture::new();
+    let disk = SlowDisk::mount(fixture.dir.path(), 200);
+    let path = file(&disk.path, "slow", &Random::new(5).bytes(LEN as usize));
+    let (end, loads, busy) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
+    let times = thread::scope(|scope| {
+        for _ in 0..64 {
+            scope.spawn(|| {
+                let file = File::open(&path).expect("open");
+                let buffer = loop {
+                    let desc = BufferDesc { size: LEN, tag: "many".to_owned() };
+                    match fixture.service.allocate(&desc) {
+                        Ok(buffer) => break buffer,
+                        Err(status) => assert!(is(&status, Code::BUSY), "{}", describe(&status)),
+                    }
+                    sleep(Duration::from_millis(20));
+                };
+                while !end.load(Ordering::Relaxed) {
+                    fadvise(&file, 0, 0, Advice::DontNeed).expect("fadvise");
+                    let file = file.try_clone().expect("dup");
+                    let load = request(Some(pfd(duplicate(&buffer.fd))), file, &[(0, 0, LEN)]);
+                    match fixture.service.transfer(&load) {
+                        Ok(receipt) => {
+                            assert_eq!(receipt.bytes, LEN);
+                            loads.fetch_add(1, Ordering::Relaxed);
+                        }
+                        Err(status) => {
+                            expect(&status, ex::SERVICE_SPECIFIC, "16 requests of this user run");
+                            assert_eq!(status.service_specific_error(), Code::BUSY.0);
+                            busy.fetch_add(1, Ordering::Relaxed);
+                            sleep(Duration::from_millis(100));
+                        }
+                    }
+                }
+            });
+        }
+        sleep(Duration::from_secs(2));
+        let call = |_| {
+            let start = Instant::now();
+            fixture.service.getCapabilities().expect("capabilities");
+            let time = start.elapsed();
+            sleep(Duration::from_millis(5));
+            time
+        };
+        let times: Vec<Duration> = (0..500).map(call).collect();
+        end.store(true, Ordering::Relaxed);
+        times
+    });
+    let (loads, busy) = (loads.into_inner(), busy.into_inner());
+    let mut sorted = times;
+    sorted.sort_unstable();
+    let (p50, p99, worst) = (sorted[250], sorted[495], sorted[499]);
+    println!("getCapabilities p50 {p50:?}, p99 {p99:?}, max {worst:?}; {loads} loads, {busy} BUSY");
+    assert!(loads >= 64 && busy > 0, "{loads} loads, {busy} refused");
+    assert!(p99 < Duration::from_millis(5), "p99 {p99:?}");
+}
+
+/// Allocates until the service refuses, and returns the buffers and the refusal.
+fn allocate_all(fixture: &Fixture) -> (Vec<Buffer>, Status) {
+    let desc = BufferDesc { size: 64 << 20, tag: "greedy".to_owned() };
+    let mut buffers = Vec::new();
+    loop {
+        match fixture.service.allocate(&desc) {
+            Ok(buffer) => buffers.push(buffer),
+            Err(status) => return (buffers, status),
+        }
+        assert!(buffers.len() < 1000, "the memory has no end");
+    }
+}
+
+fn out_of_memory_kills() -> usize {
+    let log = Command::new("dmesg").output().expect("dmesg").stdout;
+    String::from_utf8_lossy(&log).matches("Out of memory").count()
+}
+
+#[test]
+fn client_that_allocates_for_ever_gets_no_memory_and_harms_nobody() {
+    let _alone = alone();
+    let fixture = Fixture::new();
+    let kills = out_of_memory_kills();
+    let (own, status) = allocate_all(&fixture);
+    assert!(is(&status, Code::NO_MEMORY), "{}", describe(&status));
+    assert!(describe(&status).contains("this user holds buffers of"), "{}", describe(&status));
+    assert!(own.len() > 8, "{} buffers", own.len());
+    // A second service counts for itself, and so meets the end of the memory.
+    let second = Fixture::start_unprivileged(&[]);
+    let (others, status) = allocate_all(&second);
+    assert!(is(&status, Code::NO_MEMORY), "{}", describe(&status));
+    assert!(describe(&status).contains("are available, of which"), "{}", describe(&status));
+    // Other users go on.
+    let (path, _) = fixture.file("model", 1 << 20);
+    let wrapper = std::env::var("DMABUFIO_UNPRIVILEGED").expect("xtask vm says how");
+    let mut words = wrapper.split(' ').chain(["dmabufio", "load", "--verify"]);
+    let load = Command::new(words.next().expect("a program")).args(words).arg(&path).output();
+    let load = load.expect("run dmabufio");
+    assert!(load.status.success(), "{}", String::from_utf8_lossy(&load.stderr));
+    println!("{} and {} buffers of 64 MiB", own.len(), others.len());
+    drop((own, others));
+    let start = Instant::now();
+    while let Err(status) =
+        fixture.service.allocate(&BufferDesc { size: 64 << 20, ..Default::default() })
+    {
+        assert!(start.elapsed() < Duration::from_secs(5), "{}", describe(&status));
+        sleep(Duration::from_millis(20));
+    }
+    assert_eq!(out_of_memory_kills(), kills, "the kernel has killed somebody");
+}
+
+#[test]
+fn dump_that_nobody_reads_stops_no_transfer() {
+    let _alone = alone();
+    let fixture = Fixture::new();
+    let load = fixture.valid();
+    let dumps: Vec<_> = (0..16)
+        .map(|_| {
+            let (reader, writer) = pipe().expect("pipe");
+            fcntl_setpipe_size(&writer, 4096).expect("a small pipe");
+            // Room for less than a dump.
+            let room = 230;
+            rustix::io::write(&writer, &vec![0; 4096 - room]).expect("fill");
+            let mut binder = fixture.service.as_binder();
+            (reader, thread::spawn(move || dump_remote(&mut binder, writer, &[]).is_ok()))
+        })
+        .collect();
+    let start = Instant::now();
+    for _ in 0..10 {
+        assert_eq!(fixture.service.transfer(&load).expect("load").bytes, 65_536);
+    }
+    let time = start.elapsed();
+    assert!(time < Duration::from_secs(1), "ten loads took {time:?}");
+    for (reader, dump) in dumps {
+        // Nobody has read anything: the service gave up by itself.
+        dump.join().expect("no panic");
+        drop(reader);
+    }
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    let (reader, writer) = pipe().expect("pipe");
+    dump_remote(&mut fixture.service.as_binder(), writer, &[]).expect("a dump afterwards");
+    let mut text = String::new();
+    File::from(reader).read_to_string(&mut text).expect("read");
+    assert!(text.contains("transfers: "), "{text}");
+}
