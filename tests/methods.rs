@@ -139,11 +139,11 @@ fn probe_finds_what_this_kernel_can_do() {
         let support = probe::heap(&allocator).expect("probe");
         if vm_kernel().is_some() || heap == Heap::Memfd {
             let auto = Case { heap, mode: Mode::Auto, flags: OFlags::DIRECT };
-            assert_eq!(support.no_rw_file, expected(auto).1, "{heap}");
+            assert_eq!(support.rw_file.err(), expected(auto).1, "{heap}");
         }
         assert_eq!(support.methods().last(), Some(Method::MappedBuffered), "{heap}");
         let in_load = probe::heap_in_load(&allocator).expect("probe");
-        assert_eq!(in_load.no_rw_file, support.no_rw_file, "{heap}");
+        assert_eq!(in_load.rw_file, support.rw_file, "{heap}");
         let of_pages = |support: Support| support.methods().any(|m| m == Method::MappedDirect);
         assert_eq!(of_pages(support), heap == Heap::Memfd, "{heap}");
         assert_eq!(of_pages(in_load), heap != Heap::System, "{heap}");

@@ -111,8 +111,8 @@ pub enum Mode {
 /// What can be done with a buffer. Made by [`crate::probe`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Support {
-    /// Why `DMA_BUF_IOCTL_RW_FILE` does not work on it, if it does not.
-    pub no_rw_file: Option<FallbackReason>,
+    /// Whether `DMA_BUF_IOCTL_RW_FILE` works on it, or the reason why it does not.
+    pub rw_file: Result<(), FallbackReason>,
     /// Whether a mapping of it consists of ordinary pages, which direct I/O can pin. Not probed
     /// where `DMA_BUF_IOCTL_RW_FILE` works, which is better.
     pub page_backed: bool,
@@ -122,7 +122,7 @@ impl Support {
     /// The methods that work, best first.
     pub fn methods(&self) -> impl Iterator<Item = Method> + '_ {
         Method::ALL.into_iter().filter(|method| match method {
-            Method::RwFileDirect | Method::RwFileBuffered => self.no_rw_file.is_none(),
+            Method::RwFileDirect | Method::RwFileBuffered => self.rw_file.is_ok(),
             Method::MappedDirect => self.page_backed,
             Method::MappedBuffered => true,
         })

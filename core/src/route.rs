@@ -34,9 +34,9 @@ impl Route {
         let align = file.direct_align().unwrap_or(0).max(sysconf::page_size());
         // The kernel honours O_DIRECT of the descriptor in the buffered ioctl too, and its
         // alignment rules with it; a mapping can bounce.
-        // And it does not say how much moved, so it is for files whose size does.
-        let copy = match support.no_rw_file {
-            None if !file.is_o_direct() && file.has_exact_size() => Method::RwFileBuffered,
+        // The ioctl does not say how much moved either, so it is for files whose size does.
+        let copy = match support.rw_file {
+            Ok(()) if !file.is_o_direct() && file.has_exact_size() => Method::RwFileBuffered,
             _ => Method::MappedBuffered,
         };
         // Who asks for `Buffered` wants the page cache filled, who opens with O_DIRECT never does.
@@ -50,14 +50,14 @@ impl Route {
             return Ok(copied(copy, FallbackReason::Requested));
         }
         let can_direct = file.direct_align().is_some();
-        Ok(match support.no_rw_file {
-            None if can_direct => Self { direct: Some(Method::RwFileDirect), ..route },
-            None => copied(copy, not_direct(file)),
-            Some(reason) if !support.page_backed => copied(copy, reason),
+        Ok(match support.rw_file {
+            Ok(()) if can_direct => Self { direct: Some(Method::RwFileDirect), ..route },
+            Ok(()) => copied(copy, not_direct(file)),
+            Err(reason) if !support.page_backed => copied(copy, reason),
             // The reasons that the caller can do something about.
-            Some(_) if !can_direct => copied(copy, not_direct(file)),
-            Some(_) if !file.is_o_direct() => copied(copy, FallbackReason::DescriptorNotDirect),
-            Some(reason) => {
+            Err(_) if !can_direct => copied(copy, not_direct(file)),
+            Err(_) if !file.is_o_direct() => copied(copy, FallbackReason::DescriptorNotDirect),
+            Err(reason) => {
                 Self { direct: Some(Method::MappedDirect), reason: Some(reason), ..route }
             }
         })

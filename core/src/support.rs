@@ -10,16 +10,19 @@ use rustix::io::Errno;
 
 /// What `buffer` can do as long as no device is attached to it.
 pub(crate) fn of(buffer: &DmaBuf<'_>, direction: Direction) -> Result<Support> {
-    let no_rw_file = rw_file(buffer, direction)?;
-    let page_backed = no_rw_file.is_some() && is_page_backed(buffer);
-    Ok(Support { no_rw_file, page_backed })
+    let rw_file = rw_file(buffer, direction)?;
+    let page_backed = rw_file.is_err() && is_page_backed(buffer);
+    Ok(Support { rw_file, page_backed })
 }
 
-/// Why `DMA_BUF_IOCTL_RW_FILE` does not work on `buffer`, if it does not. The request is valid but
+/// Whether `DMA_BUF_IOCTL_RW_FILE` works on `buffer`, or the reason why it does not. The request is valid but
 /// for its file, -1, which the kernel looks at last: `EBADF` means that everything else is there.
-fn rw_file(buffer: &DmaBuf<'_>, direction: Direction) -> Result<Option<FallbackReason>> {
+fn rw_file(
+    buffer: &DmaBuf<'_>,
+    direction: Direction,
+) -> Result<std::result::Result<(), FallbackReason>> {
     if !buffer.is_dma_buf() {
-        return Ok(Some(FallbackReason::Exporter));
+        return Ok(Err(FallbackReason::Exporter));
     }
     let operation = match direction {
         Direction::Load => uapi::DMA_BUF_RW_FLAGS_READ,
@@ -31,10 +34,10 @@ fn rw_file(buffer: &DmaBuf<'_>, direction: Direction) -> Result<Option<FallbackR
         ..Default::default()
     };
     match ioctl::dma_buf_rw_file(buffer.fd(), None, request) {
-        Err(Errno::BADF) => Ok(None),
-        Err(Errno::NOTTY) => Ok(Some(FallbackReason::NoIoctl)),
+        Err(Errno::BADF) => Ok(Ok(())),
+        Err(Errno::NOTTY) => Ok(Err(FallbackReason::NoIoctl)),
         // Success is impossible; whatever said it does not have the ioctl's semantics.
-        Err(Errno::INVAL) | Ok(()) => Ok(Some(FallbackReason::Exporter)),
+        Err(Errno::INVAL) | Ok(()) => Ok(Err(FallbackReason::Exporter)),
         Err(errno) => Err(Error::from_errno("buffer: probe of DMA_BUF_IOCTL_RW_FILE", errno)),
     }
 }
