@@ -32,8 +32,9 @@ parcelable TransferRequest {
      */
     ParcelFileDescriptor buffer;
     /**
-     * A regular file. Readable for LOAD, writable and without O_APPEND for SAVE. Stays the
-     * caller's: its position and flags are never changed. Open it with no more access than the
+     * A regular file. Readable for LOAD, writable and without O_APPEND for SAVE. A file whose
+     * content the kernel makes when it is read, and whose size is 0 until then (procfs), cannot be
+     * loaded. Stays the caller's: its position and flags are never changed. Open it with no more access than the
      * transfer needs: on Android the service must be allowed every access that the descriptor has.
      */
     ParcelFileDescriptor file;
