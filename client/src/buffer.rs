@@ -48,7 +48,7 @@ impl Buffer {
         offset: u64,
         len: usize,
         direction: Direction,
-        action: impl FnOnce(&Mapping, usize) -> rustix::io::Result<()>,
+        action: impl FnOnce(&mut Mapping, usize) -> rustix::io::Result<()>,
     ) -> Result<()> {
         let what = || format!("buffer of {} bytes: offset={offset} length={len}", self.size);
         let failed = |errno| Error::from_errno(what(), errno);
@@ -58,10 +58,11 @@ impl Buffer {
             Direction::Load => Access::ReadWrite,
             Direction::Save => Access::Read,
         };
-        let mapping = Mapping::new(self.fd.as_fd(), start, skip + len, access).map_err(failed)?;
+        let mut mapping =
+            Mapping::new(self.fd.as_fd(), start, skip + len, access).map_err(failed)?;
         let dma_buf = DmaBuf::new(self.fd.as_fd(), self.heap)?;
         let cpu_access = dma_buf.begin_cpu_access(direction)?;
-        action(&mapping, skip).map_err(failed)?;
+        action(&mut mapping, skip).map_err(failed)?;
         cpu_access.end()
     }
 }

@@ -79,6 +79,50 @@ fn load_of_a_range_keeps_its_place_in_the_page() {
 }
 
 #[test]
+fn range_of_no_bytes_is_loaded_and_predicted_as_nothing() {
+    let dir = scratch();
+    let path = file(&dir, "tensors", 300_000);
+    for offset in ["0", "4096", "100", "300000"] {
+        let range = ["--offset", offset, "--length", "0"];
+        let report = json(&[&["load", "--verify"], &range[..]].concat(), &[&path]);
+        assert_eq!(report["receipt"]["bytes"], 0, "{offset}: {report}");
+        let plan = json(&[&["probe"], &range[..]].concat(), &[&path]);
+        for count in ["bytes_direct", "bytes_bounced", "bytes_buffered"] {
+            assert_eq!(plan[count], 0, "{offset}: {plan}");
+        }
+    }
+    let report = json(&["load", "--length", "0", "--split", "4K"], &[&path]);
+    assert_eq!(report["receipt"]["bytes"], 0, "{report}");
+}
+
+#[test]
+fn empty_file_is_saved_as_nothing_and_made_durable() {
+    let dir = scratch();
+    let (empty, copy) = (file(&dir, "empty", 0), dir.path().join("copy"));
+    let report = json(&["save", "--verify"], &[Path::new("--from"), &empty, &copy]);
+    assert_eq!(fs::read(copy).expect("read"), b"");
+    assert_eq!(report["save"]["bytes"], 0, "{report}");
+    assert!(report["save"]["sync_nanos"].as_u64() > Some(0), "{report}");
+}
+
+#[test]
+fn file_that_says_it_has_nothing_and_has_content_is_refused_by_name() {
+    let dir = scratch();
+    let copy = dir.path().join("copy");
+    let version = Path::new("/proc/version");
+    for (args, paths) in [
+        (&["load"][..], &[version][..]),
+        (&["probe"], &[version]),
+        (&["save", "--from"], &[version, &copy]),
+    ] {
+        let error = failure(args, paths);
+        assert!(error.contains("/proc/version"), "{error}");
+        assert!(error.contains("says that it has no bytes"), "{error}");
+    }
+    assert!(!copy.exists());
+}
+
+#[test]
 fn split_load_fills_many_buffers_and_equals_the_file() {
     let dir = scratch();
     // More buffers than one request can carry.

@@ -31,12 +31,16 @@ enum Error {
      * exceed the largest file size of that file system (EFBIG).
      */
     NO_SPACE = 4,
-    /** The I/O failed. The message contains the errno. */
+    /**
+     * The I/O failed, whatever the errno is (EINVAL too). Bytes may have moved before. The message
+     * contains the errno.
+     */
     IO = 5,
     /**
-     * A user-space daemon serves the file system (FUSE), and the transfer made no progress for 10
-     * seconds. 64 KiB count as progress. At most 64 KiB within the extents were in flight and may
-     * still arrive later. Check the daemon, or copy the file to another file system.
+     * The transfer made no progress: for 10 seconds and 64 KiB if a user-space daemon serves the
+     * file system (FUSE), for 60 seconds and 64 MiB otherwise. At most that many bytes within the
+     * extents were in flight and may still arrive later. Check the daemon or the disk, and who else
+     * uses the file.
      */
     TIMED_OUT = 6,
 }

@@ -31,6 +31,9 @@ parcelable Extent {
     long fileOffset;
     /** Offset in the buffer, in bytes. Not negative. */
     long bufferOffset;
-    /** Length in bytes. Greater than zero; bufferOffset + length is at most the buffer's size. */
+    /**
+     * Length in bytes. Not negative; 0 is legal and moves nothing, as a tensor of no bytes needs it.
+     * bufferOffset + length is at most the buffer's size.
+     */
     long length;
 }

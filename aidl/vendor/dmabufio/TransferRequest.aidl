@@ -32,13 +32,14 @@ parcelable TransferRequest {
      */
     ParcelFileDescriptor buffer;
     /**
-     * A regular file: readable for LOAD, writable and without O_APPEND for SAVE. The caller keeps
-     * it; the service never changes its position or flags. Open it with only the access that the
+     * A regular file: readable for LOAD, writable and without O_APPEND for SAVE. The service cannot
+     * load a file whose content the kernel makes when somebody reads it, and whose size is 0 until
+     * then (procfs). The caller keeps the file; the service never changes its position or flags. Open it with only the access that the
      * transfer needs: on Android the policy must allow the service every access of the descriptor.
      */
     ParcelFileDescriptor file;
     /**
-     * The ranges to move, at most Capabilities.maxExtents, in any order. They must not overlap in
+     * The ranges to move, 1 to Capabilities.maxExtents, in any order. They must not overlap in
      * the buffer (LOAD) or in the file (SAVE). The service merges ranges that continue each other
      * in file and buffer, so that only the merged range has unaligned edges. The caller need not
      * merge them.

@@ -87,9 +87,8 @@ pub fn load(
     let page_size = client.capabilities()?.page_size;
     let at = offset % page_size;
     let start = Instant::now();
-    // Nothing to load is no reason to fail, but there is no buffer without a page.
-    let len = len.max(1);
-    let buffer = client.allocate(at + len, "load").context("allocate a buffer")?;
+    // There is no buffer of no bytes.
+    let buffer = client.allocate((at + len).max(1), "load").context("allocate a buffer")?;
     let alloc = start.elapsed();
     let extent = Extent { file_offset: offset, buffer_offset: at, len };
     let transfer = Transfer {

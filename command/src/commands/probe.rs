@@ -49,7 +49,7 @@ pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCo
     let extent = Extent {
         file_offset: args.offset,
         buffer_offset: args.offset % capabilities.page_size,
-        len: len.max(1),
+        len,
     };
     let plan = client
         .probe(file.as_fd(), &[extent])

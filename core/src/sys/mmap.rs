@@ -31,8 +31,8 @@ pub struct Mapping {
 
 // SAFETY: a Mapping is an address range that it alone unmaps; nothing in it belongs to a thread.
 unsafe impl Send for Mapping {}
-// SAFETY: `&Mapping` gives access through system calls only, and concurrent system calls on the
-// same memory are memory-safe; their outcome is for the caller to order.
+// SAFETY: `&Mapping` gives system calls, which are memory-safe on the same memory at the same time,
+// and `read`. `write` takes `&mut Mapping`, so this process does not write what it reads.
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
@@ -156,7 +156,17 @@ impl Mapping {
 
     /// Copies `data` into the mapping, which must be [`Access::ReadWrite`], from `at`. Raises
     /// `SIGBUS` if a page is gone, which the owner of a buffer can rule out.
-    pub fn write(&self, at: usize, data: &[u8]) -> io::Result<()> {
+    ///
+    /// ```compile_fail
+    /// # use dmabufio_core::sys::mmap::Mapping;
+    /// fn write_from_two_threads(mapping: &Mapping) {
+    ///     std::thread::scope(|scope| {
+    ///         scope.spawn(|| mapping.write(0, b"one"));
+    ///         scope.spawn(|| mapping.write(0, b"two"));
+    ///     });
+    /// }
+    /// ```
+    pub fn write(&mut self, at: usize, data: &[u8]) -> io::Result<()> {
         if self.access != Access::ReadWrite {
             return Err(Errno::ACCESS);
         }

@@ -11,7 +11,7 @@ use rustix::fs::{fcntl_add_seals, ftruncate, memfd_create, sendfile, MemfdFlags,
 use rustix::io::{pread, Errno};
 use rustix::pipe::{fcntl_setpipe_size, pipe_with, splice, PipeFlags, SpliceFlags};
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
 /// Bytes in the pipe of the splice row: what an ordinary user may ask for.
@@ -221,12 +221,11 @@ pub fn rw_file(
 ) -> Result<()> {
     let request = uapi::dma_buf_rw_file {
         flags: uapi::DMA_BUF_RW_FLAGS_READ | flags,
-        fd: file.as_raw_fd(),
         file_offset,
-        buf_offset: 0,
         buf_len: len,
+        ..Default::default()
     };
-    ioctl::dma_buf_rw_file(dma_buf, request).context("DMA_BUF_IOCTL_RW_FILE")
+    ioctl::dma_buf_rw_file(dma_buf, Some(file), request).context("DMA_BUF_IOCTL_RW_FILE")
 }
 
 /// A memfd of `len` bytes that udmabuf takes.
