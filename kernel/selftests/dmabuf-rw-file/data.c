@@ -161,6 +161,63 @@ RW_FILE_TEST(end_of_file)
 	EXPECT_TRUE(all_bytes(map, size, GUARD));
 }
 
+/* With an O_DIRECT file, the range may start anywhere in a page. */
+static void check_o_direct_end(struct __test_metadata *const _metadata, int buf,
+			       __u8 *map, size_t size, size_t eof, size_t start,
+			       int want)
+{
+	size_t end = (start + eof + page - 1) / page * page;
+	int fd, ret;
+
+	close(file_make("eof", eof, 6));
+	fd = file_open("eof", O_RDONLY | O_DIRECT);
+	buf_fill(buf, map, size, GUARD);
+	ret = rw(buf, READ, fd, 0, start, 5 * page);
+	close(fd);
+
+	/* What read() refuses may succeed where all is copied. */
+	if (ret) {
+		EXPECT_EQ(want, ret)
+			TH_LOG("size %zu buf_offset %zu", eof, start);
+		return;
+	}
+	EXPECT_TRUE(has_pattern(map + start, eof, 0, 6) &&
+		    all_bytes(map, start, GUARD) &&
+		    all_bytes(map + end, size - end, GUARD))
+		TH_LOG("size %zu buf_offset %zu", eof, start);
+}
+
+/*
+ * Direct reads clear the rest of the last block, which may end in the page
+ * behind the one that contains the end of the file.
+ */
+RW_FILE_TEST(o_direct_end_of_file_leaves_later_pages_alone)
+{
+	const size_t eofs[] = { 100, 4000, 4095, 4096, 5000, 3 * 4096 - 100 };
+	const size_t offs[] = { 0, 4, 512, 1024, 4096 - 512 };
+	/* One allocation: the filesystem checks the length of each. */
+	const size_t size = MIB;
+	int buf = buf_alloc(size);
+	__u8 *map = buf_map(buf, size);
+	size_t i, j;
+	void *mem;
+
+	ASSERT_EQ(0, posix_memalign(&mem, page, 8 * page));
+	for (i = 0; i < ARRAY_SIZE(eofs); i++) {
+		for (j = 0; j < ARRAY_SIZE(offs); j++) {
+			int fd, want;
+
+			close(file_make("eof", eofs[i], 6));
+			fd = file_open("eof", O_RDONLY | O_DIRECT);
+			want = pread(fd, mem + offs[j], 5 * page, 0) < 0 ?
+				-errno : 0;
+			close(fd);
+			check_o_direct_end(_metadata, buf, map, size, eofs[i],
+					   page + offs[j], want);
+		}
+	}
+}
+
 /* More than a file system may be asked for at once, most of it past the end. */
 RW_FILE_TEST(huge_range_past_end_no_warning)
 {
@@ -320,6 +377,7 @@ RW_FILE_TEST(trace_events)
 		 " ino=%lu flags=READ|DIRECT file_offset=0 buf_offset=%zu len=%zu",
 		 (unsigned long)st.st_ino, page, 8 * page);
 	snprintf(end, sizeof(end), "%s done=%zu ret=0\n", begin, eof);
+	strcat(begin, "\n");
 	trace = fopen(TRACING "trace", "r");
 	REQUIRE(trace);
 	while (fgets(line, sizeof(line), trace)) {
