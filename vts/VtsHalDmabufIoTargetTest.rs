@@ -1,7 +1,7 @@
 //! What every implementation of `vendor.dmabufio.IDmabufIo` has to do, on every instance that the device declares.
 //!
 //! Nothing here asks how bytes move: an implementation without direct I/O conforms. Soong builds this file, with the
-//! modules beside it, as VtsHalDmabufIoTargetTest; Cargo builds it into `tests/vm_vts.rs`, for the VM.
+//! modules beside it, as VtsHalDmabufIoTargetTest; Cargo builds it as `vm_vts`, for the VM.
 //!
 //! | documented error | test, or why there is none |
 //! |---|---|

@@ -11,12 +11,11 @@ use std::thread;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{bail, ensure, Context, Result};
+use xtask::failure::Unavailable;
+use xtask::{cargo, exec, packages, tree};
 
-use crate::exec;
-use crate::failure::Unavailable;
 use crate::kernel::{self, Flavour};
 use crate::vm::{self, Bus, Fs, Heap, Options};
-use crate::{cargo, packages, tree};
 
 mod markdown;
 mod plot;
@@ -50,8 +49,8 @@ pub struct Args {
 /// Runs the benchmark; 1 if a target was missed.
 pub fn run(args: &Args) -> Result<u8> {
     let start = Instant::now();
-    packages::ensure(&["fio"]).context(Unavailable("the yardstick fio could not be had"))?;
-    let programs = cargo::release()?;
+    packages::ensure().context(Unavailable("the yardstick fio could not be had"))?;
+    let programs = [cargo::release()?];
     let out = args.out.clone().unwrap_or_else(|| tree::root().join(OUT));
     let size = if args.quick { "quick" } else { "full" };
 
@@ -60,7 +59,7 @@ pub fn run(args: &Args) -> Result<u8> {
     let limited = out.join("limited");
     let limited = session(args, &programs, &limited, Some(limit), &format!("{size} limited"))?;
 
-    let program = programs.join("dmabufio-service");
+    let program = programs[0].join("dmabufio-service");
     let service_bytes =
         fs::metadata(&program).with_context(|| format!("looking at {}", program.display()))?.len();
     let bench = Bench {
@@ -89,7 +88,7 @@ pub fn run(args: &Args) -> Result<u8> {
 /// One boot.
 fn session(
     args: &Args,
-    programs: &Path,
+    programs: &[PathBuf],
     out: &Path,
     disk_rate: Option<u64>,
     what: &str,
@@ -110,7 +109,7 @@ fn session(
         disk_rate,
         out: Some(out.to_owned()),
     };
-    let outcome = vm::boot(&options, Some(programs), &format!("sh {JOB} {what}"))?;
+    let outcome = vm::boot(&options, programs, &format!("sh {JOB} {what}"))?;
     let sound = vm::report(&outcome);
     ensure!(outcome.status == 0 && sound, "the job of the benchmark failed; see above");
     let mut reports = BTreeMap::new();

@@ -58,13 +58,10 @@ pub fn lock(name: &str) -> Result<Lock> {
     eprintln!("    another run is busy with {name}; waiting for it");
     let file =
         File::create(&path).with_context(|| format!("opening the lock {}", path.display()))?;
-    loop {
-        match flock(&file, FlockOperation::LockExclusive) {
-            Ok(()) => return Ok(Lock { _file: file }),
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno).with_context(|| format!("locking {}", path.display())),
-        }
-    }
+    // The kernel restarts the call after a signal.
+    flock(&file, FlockOperation::LockExclusive)
+        .with_context(|| format!("locking {}", path.display()))?;
+    Ok(Lock { _file: file })
 }
 
 /// The lock on the file `path`, or `None` when another process holds it.

@@ -5,10 +5,11 @@
 //! No child outlives this process: each is in a process group of its own, which an interrupt ends, and asks the kernel
 //! for a signal should we be killed outright.
 
-use std::ffi::OsStr;
+use std::env;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, IsTerminal, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{self, Command, ExitStatus, Stdio};
@@ -24,7 +25,8 @@ use crate::cache;
 
 mod guard;
 
-pub use guard::{handle_interrupts, interrupted, Guarded};
+use guard::show;
+pub use guard::{handle_interrupts, interrupted, quote, Guarded};
 
 /// How many lines of a failed step's log the error repeats.
 const TAIL_LINES: usize = 25;
@@ -51,17 +53,6 @@ pub fn contained(program: impl AsRef<OsStr>) -> Command {
 
 /// Reads a step's progress from one line of its output: what to show, if the line says anything about it.
 pub type Progress = Box<dyn FnMut(&str) -> Option<String>>;
-
-/// How a step's program ended.
-#[derive(Debug)]
-pub struct Ended {
-    /// Its exit status.
-    pub status: ExitStatus,
-    /// What it wrote.
-    pub output: String,
-    /// The log of a failed one.
-    pub log: Option<PathBuf>,
-}
 
 /// One named step.
 pub struct Step {
@@ -100,25 +91,7 @@ impl Step {
     }
 
     /// As [`Step::run`], and returns what it wrote, standard output and error in one.
-    pub fn capture(self, command: &mut Command) -> Result<String> {
-        let what = (self.what.clone(), self.hint.clone());
-        let ended = self.attempt(command)?;
-        let Some(log) = ended.log else {
-            return Ok(ended.output);
-        };
-        let hint = what.1.map_or(String::new(), |hint| format!("\nnext: {hint}"));
-        bail!(
-            "{} failed: `{}` {}{hint}\nfull log: {}\nits last lines:\n{}",
-            what.0,
-            show(command),
-            describe(&ended.status),
-            log.display(),
-            tail(&ended.output)
-        )
-    }
-
-    /// As [`Step::capture`], for a program whose failure is an answer: an error only if it could not run.
-    pub fn attempt(mut self, command: &mut Command) -> Result<Ended> {
+    pub fn capture(mut self, command: &mut Command) -> Result<String> {
         let log = self.log_path()?;
         let mut sink =
             File::create(&log).with_context(|| format!("creating the log {}", log.display()))?;
@@ -126,7 +99,12 @@ impl Step {
         let (reader, writer) = io::pipe().context("making a pipe")?;
         command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
         let start = Instant::now();
-        let view = View::new(&self.what);
+        let bar = ProgressBar::new_spinner().with_message(self.what.clone());
+        bar.set_style(ProgressStyle::with_template("{spinner} {msg} [{elapsed}]")?);
+        bar.enable_steady_tick(Duration::from_millis(120));
+        if bar.is_hidden() {
+            say(&self.what);
+        }
         let mut child = Guarded::spawn(command).with_context(|| format!("while {}", self.what))?;
         // The command still holds the writing ends; the reader sees no end of file until they are closed.
         command.stdout(Stdio::null()).stderr(Stdio::null());
@@ -146,12 +124,11 @@ impl Step {
             match incoming.recv_timeout(Duration::from_millis(250)) {
                 Ok(line) => {
                     writeln!(sink, "{line}")?;
-                    output.push_str(&line);
-                    output.push('\n');
+                    output += &format!("{line}\n");
                     if let Some(text) = self.progress.as_mut().and_then(|progress| progress(&line))
                     {
-                        state = text;
-                        view.update(&self.what, &state);
+                        state = format!(": {text}");
+                        bar.set_message(format!("{}{state}", self.what));
                     }
                 }
                 // A grandchild may hold the pipe for ever; the child's own end is what counts.
@@ -163,30 +140,46 @@ impl Step {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            if said.elapsed() >= PLAIN_EVERY {
+            if bar.is_hidden() && said.elapsed() >= PLAIN_EVERY {
                 said = Instant::now();
-                view.still(&state, start.elapsed());
+                eprintln!("    still at it after {}{state}", elapsed(start.elapsed()));
             }
         }
         let status = child.wait(None)?.context("a child that never ends")?;
+        bar.finish_and_clear();
+        let Step { what, hint, .. } = self;
         if let Some(signal) = interrupted() {
-            view.end(&format!("{}: interrupted", self.what));
             let _ = fs::remove_file(&log);
-            bail!("interrupted by signal {signal} while {}", self.what);
+            bail!("interrupted by signal {signal} while {what}");
         }
         let took = elapsed(start.elapsed());
-        if !status.success() {
-            view.end(&format!("{}: failed ({took})", self.what));
-            return Ok(Ended { status, output, log: Some(log) });
+        if status.success() {
+            say(&format!("{what} ({took})"));
+            let _ = fs::remove_file(&log);
+            return Ok(output);
         }
-        view.end(&format!("{} ({took})", self.what));
-        let _ = fs::remove_file(&log);
-        Ok(Ended { status, output, log: None })
+        let hint = hint.map_or(String::new(), |hint| format!("\nnext: {hint}"));
+        bail!(
+            "{what} failed: `{}` {} after {took}{hint}\nfull log: {}\nits last lines:\n{}",
+            show(command),
+            describe(&status),
+            log.display(),
+            tail(&output)
+        )
     }
 
     fn log_path(&self) -> Result<PathBuf> {
         Ok(cache::subdir("logs")?.join(format!("{}-{}.log", slug(&self.what), process::id())))
     }
+}
+
+/// Our search path with `first` in front and the system's folders at the end.
+pub fn path_with(first: &[PathBuf]) -> OsString {
+    let own = env::var_os("PATH").unwrap_or_default();
+    let system = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"].map(PathBuf::from);
+    let all = first.iter().cloned().chain(env::split_paths(&own)).chain(system);
+    // A folder whose name cannot stand in a search path cannot have come from one.
+    env::join_paths(all).unwrap_or(own)
 }
 
 /// The last lines of `text`, indented.
@@ -220,28 +213,6 @@ pub fn describe(status: &ExitStatus) -> String {
     }
 }
 
-/// The program and its arguments as a shell would take them, without the wrappers of [`command`] and [`contained`].
-fn show(command: &Command) -> String {
-    let mut words: Vec<_> = [command.get_program()].into_iter().chain(command.get_args()).collect();
-    for wrapper in ["setpriv", "unshare"] {
-        let end = words.iter().position(|word| *word == "--");
-        if let Some(end) = end.filter(|_| words[0] == wrapper) {
-            words.drain(..=end);
-        }
-    }
-    words.iter().map(|word| quote(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
-}
-
-/// `word` quoted for a shell where it needs to be.
-pub fn quote(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=/.,:+@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.into()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
-}
-
 fn slug(what: &str) -> String {
     let words: Vec<String> = what
         .split(|c: char| !c.is_ascii_alphanumeric() && c != '.')
@@ -249,51 +220,6 @@ fn slug(what: &str) -> String {
         .map(str::to_lowercase)
         .collect();
     words.join("-").chars().take(60).collect()
-}
-
-/// What a running step shows.
-enum View {
-    Terminal(ProgressBar),
-    Plain,
-}
-
-impl View {
-    fn new(what: &str) -> Self {
-        if !io::stderr().is_terminal() {
-            say(what);
-            return View::Plain;
-        }
-        let bar = ProgressBar::new_spinner();
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} [{elapsed}]") {
-            bar.set_style(style);
-        }
-        bar.set_message(what.to_owned());
-        bar.enable_steady_tick(Duration::from_millis(120));
-        View::Terminal(bar)
-    }
-
-    fn update(&self, what: &str, state: &str) {
-        if let View::Terminal(bar) = self {
-            bar.set_message(format!("{what}: {state}"));
-        }
-    }
-
-    fn still(&self, state: &str, time: Duration) {
-        if let View::Plain = self {
-            let separator = if state.is_empty() { "" } else { ": " };
-            eprintln!("    still at it after {}{separator}{state}", elapsed(time));
-        }
-    }
-
-    fn end(&self, text: &str) {
-        match self {
-            View::Terminal(bar) => {
-                bar.finish_and_clear();
-                say(text);
-            }
-            View::Plain => eprintln!("    {text}"),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -12,27 +12,14 @@ use std::thread;
 use anyhow::{bail, Context, Result};
 use clap::ValueEnum;
 
-use crate::exec::{self, Step};
-use crate::{cache, packages, tree};
+use xtask::exec::{self, Step};
+use xtask::{cache, packages, tree};
 
 mod config;
 mod source;
 
 /// The series that is built: the base of the kernel that Android 16 ships.
 const SERIES: &str = "6.12";
-const BUILD_PACKAGES: &[&str] = &[
-    "bc",
-    "bison",
-    "flex",
-    "gcc",
-    "kmod",
-    "libc6-dev",
-    "libelf-dev",
-    "make",
-    "patch",
-    "tar",
-    "xz-utils",
-];
 /// Raised when the recipe below changes what comes out of the same inputs.
 const RECIPE: &str = "1";
 
@@ -91,16 +78,14 @@ pub fn run(args: &Args) -> Result<()> {
 /// The package of the source, and its version, installed.
 fn package() -> Result<(String, String)> {
     let package = format!("linux-source-{SERIES}");
-    packages::ensure(&[&package]).context("getting the kernel's source")?;
-    let version = packages::installed(&package)?
-        .with_context(|| format!("{package} is not installed after all"))?;
+    packages::ensure().context("getting the kernel's source")?;
+    let version = packages::version(&package)?;
     Ok((package, version))
 }
 
 /// `tools/testing/selftests` of the source, with what the kernel's own tests are built from.
 pub fn selftests() -> Result<PathBuf> {
     let (package, version) = package()?;
-    packages::ensure(BUILD_PACKAGES).context("getting what builds the kernel's tests")?;
     let base = cache::subdir("kernel/trees")?.join(&version);
     Ok(source::unpacked(&base, &package, &version)?.join("tools/testing/selftests"))
 }
@@ -116,13 +101,10 @@ pub fn ensure(flavour: Flavour) -> Result<Kernel> {
 
     let inputs = [RECIPE, &version, &patches.key, &fragments[0], &fragments[1]];
     let dest = cache::subdir("kernel/images")?.join(format!("{flavour}-{}", tree::key(inputs)));
-    if !dest.exists() {
-        packages::ensure(BUILD_PACKAGES).context("getting what builds a kernel")?;
-    }
     let dir = cache::publish(&dest, |stage| {
         // One at a time: flavours share their trees.
         let _lock = cache::lock("kernel")?;
-        let base = cache::subdir("kernel/trees")?.join(&version);
+        let base = cache::subdir("kernel/source")?.join(&version);
         let linux = source::ensure(&base, &package, &version, &patches)?;
         build(flavour, &version, &linux, &base, &fragments, stage)
     })?;
@@ -158,8 +140,7 @@ fn build(
 
     let config = objects.join(".config");
     Step::new(format!("configuring {name}")).hint(&hint).run(&mut make(&["tinyconfig"]))?;
-    let mut text =
-        fs::read_to_string(&config).with_context(|| format!("reading {}", config.display()))?;
+    let mut text = read(&config)?;
     for fragment in fragments {
         // Where an option is set twice, the last one counts.
         text.push('\n');
@@ -169,8 +150,7 @@ fn build(
     Step::new(format!("completing the configuration of {name}"))
         .hint(&hint)
         .run(&mut make(&["olddefconfig"]))?;
-    let text =
-        fs::read_to_string(&config).with_context(|| format!("reading {}", config.display()))?;
+    let text = read(&config)?;
     let lost = config::lost(fragments, &text);
     if !lost.is_empty() {
         bail!(
@@ -183,50 +163,32 @@ fn build(
     }
 
     let mut compiled = 0_usize;
-    let expected = fs::read_to_string(objects.join(".compiled"))
-        .ok()
-        .and_then(|text| text.trim().parse::<usize>().ok());
-    let count = objects.join(".compiled-now");
-    let sink = count.clone();
     let modular = text.lines().any(|line| line == "CONFIG_MODULES=y");
     Step::new(format!("building {name}"))
         .hint(&hint)
         .progress(move |line| {
             let tool = line.split_whitespace().next()?;
-            if !matches!(tool, "CC" | "AS" | "LD" | "AR" | "HOSTCC") {
-                return None;
-            }
-            compiled += 1;
-            if compiled.is_multiple_of(50) {
-                let _ = fs::write(&sink, compiled.to_string());
-            }
-            Some(match expected {
-                Some(all) if all > compiled => format!("{compiled} of about {all} files"),
-                _ => format!("{compiled} files"),
-            })
+            compiled += usize::from(matches!(tool, "CC" | "AS" | "LD" | "AR" | "HOSTCC"));
+            Some(format!("{compiled} files"))
         })
         .run(&mut make(if modular { &["bzImage", "modules"] } else { &["bzImage"] }))?;
-    if expected.is_none() {
-        let _ = fs::rename(&count, objects.join(".compiled"));
-    }
 
     fs::create_dir_all(stage.join("modules"))
         .with_context(|| format!("creating {}", stage.display()))?;
     copy(&objects.join("arch/x86/boot/bzImage"), &stage.join("bzImage"))?;
     copy(&config, &stage.join("config"))?;
     if modular {
-        let order = objects.join("modules.order");
-        let modules =
-            fs::read_to_string(&order).with_context(|| format!("reading {}", order.display()))?;
-        for object in modules.lines() {
+        for object in read(&objects.join("modules.order"))?.lines() {
             let module = objects.join(object).with_extension("ko");
-            let name = module
-                .file_name()
-                .with_context(|| format!("a module without a name in {}", order.display()))?;
+            let name = module.file_name().context("a module without a name in modules.order")?;
             copy(&module, &stage.join("modules").join(name))?;
         }
     }
     Ok(())
+}
+
+fn read(path: &Path) -> Result<String> {
+    fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {

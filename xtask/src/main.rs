@@ -4,22 +4,16 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-
-use crate::failure::Reported;
+use xtask::exec;
+use xtask::failure::{self, Reported};
 
 mod aosp;
 mod bench;
-mod cache;
-mod cargo;
 mod demo;
-mod exec;
-mod failure;
 mod kernel;
-mod packages;
 mod presubmit;
 mod setup;
 mod test;
-mod tree;
 mod vm;
 
 #[derive(Parser)]
@@ -46,6 +40,7 @@ enum Cmd {
     /// What must hold before a change is sent: format, lints, documentation, architecture, links
     Presubmit(presubmit::Args),
     /// Check what only Android's own tools can judge: AIDL, API freeze, Blueprint, policy, VINTF
+    #[command(disable_help_flag = true)]
     Aosp(aosp::Args),
 }
 
@@ -70,9 +65,9 @@ fn dispatch(command: Cmd) -> Result<u8> {
         Cmd::Test(args) => return test::run(&args),
         Cmd::Bench(args) => return bench::run(&args),
         Cmd::Presubmit(args) => return presubmit::run(&args),
+        Cmd::Aosp(args) => return aosp::run(&args),
         Cmd::Vm(args) => return vm::run(&args),
         Cmd::Kernel(args) => kernel::run(&args)?,
-        Cmd::Aosp(args) => aosp::run(args)?,
     }
     Ok(0)
 }

@@ -1,15 +1,13 @@
 //! `cargo xtask presubmit`: what must hold before a change is sent. CI runs the same table.
 
-use std::path::PathBuf;
+use anyhow::{bail, Result};
+use xtask::cargo;
+use xtask::exec::{self, Step};
+use xtask::failure::Reported;
 
-use anyhow::{bail, Context, Result};
-
-use crate::exec::{self, Step};
-use crate::failure::Reported;
-use crate::{cargo, tree};
-
-mod layers;
 mod links;
+mod modules;
+mod names;
 mod words;
 
 /// Arguments of `cargo xtask presubmit`.
@@ -43,7 +41,12 @@ pub const CHECKS: &[Check] = &[
     Check { name: "format", run: format },
     Check {
         name: "architecture",
-        run: |_| found("the dependency direction is broken", layers::check()?),
+        run: |_| {
+            found(
+                "a rule of ARCHITECTURE.md is broken",
+                [modules::check()?, names::check()?].concat(),
+            )
+        },
     },
     Check { name: "links", run: |_| found("documents name what does not exist", links::check()?) },
     Check { name: "words", run: |_| found("files name what must not be named", words::check()?) },
@@ -113,31 +116,4 @@ fn documentation(_: Repair) -> Result<()> {
     // The reader of these pages works on the tree, so what is private may be linked to.
     command.env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private-intra-doc-links");
     Step::new("building the documentation").run(&mut command)
-}
-
-/// The files of the tree, named from its root: those of git and those not yet added, without what it ignores.
-fn files() -> Result<Vec<String>> {
-    let output = exec::command("git")
-        .args(["ls-files", "--cached", "--others", "--exclude-standard", "-z"])
-        .current_dir(tree::root())
-        .output()
-        .context("listing the files of the tree with git")?;
-    if !output.status.success() {
-        bail!(
-            "`git ls-files` {}: {}",
-            exec::describe(&output.status),
-            String::from_utf8_lossy(&output.stderr)
-        );
-    }
-    let names = String::from_utf8_lossy(&output.stdout).into_owned();
-    // A file that is removed but not yet committed is listed too.
-    Ok(names
-        .split('\0')
-        .filter(|name| !name.is_empty() && full(name).is_file())
-        .map(str::to_owned)
-        .collect())
-}
-
-fn full(name: &str) -> PathBuf {
-    tree::root().join(name)
 }

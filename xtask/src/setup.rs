@@ -3,19 +3,19 @@
 use std::time::Instant;
 
 use anyhow::Result;
+use xtask::{cargo, exec, packages};
 
-use crate::exec;
 use crate::kernel::{self, Flavour};
-use crate::{cargo, vm};
+use crate::vm::tools;
 
 /// One step, with the name it is announced by.
 type Step = (&'static str, fn() -> Result<()>);
 
 const STEPS: &[Step] = &[
-    ("Debian packages", vm::tools::packages),
-    ("QEMU with an emulated UFS device", || vm::tools::qemu(true)),
-    ("virtme-ng", || vm::tools::virtme().map(drop)),
-    ("the service manager rsb_hub", || vm::tools::hub().map(drop)),
+    ("Debian packages", packages::ensure),
+    ("virtme-ng", || tools::virtme().map(drop)),
+    ("the service manager rsb_hub", || tools::hub().map(drop)),
+    ("the test runner nextest", || tools::nextest().map(drop)),
     ("the patched kernel", || kernel::ensure(Flavour::Patched).map(drop)),
     ("the stock kernel", || kernel::ensure(Flavour::Stock).map(drop)),
     ("the service and the command", || cargo::release().map(drop)),

@@ -2,22 +2,22 @@
 //!
 //! A layer that cannot run is a failure, never a skip: nobody reads the skips of a green run.
 
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
-use anyhow::{bail, Context, Error, Result};
-use clap::{Arg, CommandFactory, Parser};
+use anyhow::{bail, Context, Result};
+use xtask::exec;
+use xtask::failure::UNAVAILABLE;
 
-use crate::failure::{Unavailable, UNAVAILABLE};
-use crate::{aosp, exec};
+use crate::aosp;
 
-pub mod count;
 mod guest;
 mod host;
-mod junit;
+mod ktap;
+pub mod table;
 
-use count::{Case, Tally};
+use table::Table;
 
 /// Arguments of `cargo xtask test`; all layers unless some are named.
 #[derive(Debug, clap::Args)]
@@ -36,122 +36,6 @@ pub struct Args {
     junit: Option<PathBuf>,
 }
 
-/// One line of the table.
-#[derive(Debug)]
-pub struct Row {
-    layer: &'static str,
-    what: String,
-    cases: Vec<Case>,
-    time: Duration,
-    /// What it ran on: name and value.
-    properties: Vec<(&'static str, String)>,
-}
-
-impl Row {
-    fn tally(&self) -> Tally {
-        Tally::of(&self.cases)
-    }
-}
-
-/// Collects the lines of the table.
-#[derive(Debug, Default)]
-pub struct Table {
-    rows: Vec<Row>,
-    /// How many of the failures are of the kind that nothing was found wrong, but something could not be had.
-    unavailable: usize,
-}
-
-impl Table {
-    /// Runs a check and adds its line. An error is printed and counts as a failed test.
-    pub fn check(
-        &mut self,
-        layer: &'static str,
-        what: impl Into<String>,
-        work: impl FnOnce() -> Result<()>,
-    ) {
-        let what = what.into();
-        self.row(layer, what.clone(), || work().map(|()| vec![Case::passed(what)]));
-    }
-
-    /// As [`Table::check`], for what consists of many tests.
-    pub fn row(
-        &mut self,
-        layer: &'static str,
-        what: impl Into<String>,
-        work: impl FnOnce() -> Result<Vec<Case>>,
-    ) {
-        let what = what.into();
-        if exec::interrupted().is_some() {
-            return;
-        }
-        let start = Instant::now();
-        let cases = work().unwrap_or_else(|error| {
-            self.note(layer, &what, &error);
-            vec![Case::failed(&what, format!("{error:#}"))]
-        });
-        self.add(layer, what, cases, start.elapsed());
-    }
-
-    /// Adds a line for what a shared piece of work found.
-    pub fn add(
-        &mut self,
-        layer: &'static str,
-        what: impl Into<String>,
-        cases: Vec<Case>,
-        time: Duration,
-    ) {
-        self.rows.push(Row { layer, what: what.into(), cases, time, properties: Vec::new() });
-    }
-
-    /// Prints an error and remembers what it means for the exit status.
-    fn note(&mut self, layer: &str, what: &str, error: &Error) {
-        eprintln!("error: {layer}: {what}: {error:#}");
-        self.unavailable += usize::from(error.downcast_ref::<Unavailable>().is_some());
-    }
-
-    fn total(&self) -> Tally {
-        self.rows.iter().map(Row::tally).sum()
-    }
-
-    fn print(&self, out: &mut impl Write) -> io::Result<()> {
-        let width = self.rows.iter().map(|row| row.what.chars().count()).max().unwrap_or(0);
-        writeln!(
-            out,
-            "\n{:<6} {:<width$} {:>7} {:>7} {:>8} {:>14}",
-            "layer", "what", "passed", "failed", "skipped", "time"
-        )?;
-        for row in &self.rows {
-            let Row { layer, what, time, .. } = row;
-            let Tally { passed, failed, skipped } = row.tally();
-            writeln!(
-                out,
-                "{layer:<6} {what:<width$} {passed:>7} {failed:>7} {skipped:>8} {:>14}",
-                exec::elapsed(*time)
-            )?;
-        }
-        let total = self.total();
-        if total.skipped > 0 {
-            writeln!(out, "\n{} tests were skipped: see their output above", total.skipped)?;
-        }
-        // CI reads this line, alone and last.
-        writeln!(out, "\n{} passed, {} failed", total.passed, total.failed)
-    }
-}
-
-/// The arguments of `cargo xtask aosp`, to be made from words.
-#[derive(Parser)]
-struct Android {
-    #[command(flatten)]
-    args: aosp::Args,
-}
-
-/// The checks that `cargo xtask aosp` takes as arguments.
-fn android_checks() -> Vec<String> {
-    let command = Android::command();
-    let values = command.get_positionals().flat_map(Arg::get_possible_values);
-    values.map(|value| value.get_name().to_owned()).collect()
-}
-
 /// Runs the layers and returns the exit status.
 pub fn run(args: &Args) -> Result<u8> {
     let all = !(args.host || args.vm || args.aosp);
@@ -163,11 +47,7 @@ pub fn run(args: &Args) -> Result<u8> {
             guest::run(table);
         }
         if all || args.aosp {
-            for check in android_checks() {
-                table.check("aosp", check.clone(), || {
-                    aosp::run(Android::try_parse_from(["aosp", &check])?.args).map(drop)
-                });
-            }
+            table.run("aosp", "Android's own tools", aosp::test);
         }
     })
 }
@@ -178,21 +58,23 @@ fn conclude(
     out: &mut impl Write,
     layers: impl FnOnce(&mut Table),
 ) -> Result<u8> {
-    // First, as the tests take long and their results would have nowhere to go.
-    let report = junit.map(junit::Target::create).transpose()?;
+    let created =
+        |path: &Path| File::create(path).with_context(|| format!("creating {}", path.display()));
+    // First, and empty: the tests take long, and the report of an earlier run must not pass for that of this one.
+    let file = junit.map(created).transpose()?;
     let mut table = Table::default();
     layers(&mut table);
     if let Some(signal) = exec::interrupted() {
         bail!("interrupted by signal {signal}");
     }
     table.print(out).context("writing the table")?;
-    if let Some(report) = report {
-        report.write(&table.rows)?;
+    let ([passed, failed, _], unavailable) = (table.total(), table.unavailable);
+    if let (Some(file), Some(path)) = (file, junit) {
+        table.write(file).with_context(|| format!("writing {}", path.display()))?;
     }
-    let total = table.total();
-    Ok(match total.failed {
-        0 if total.passed > 0 => 0,
-        failed if failed > 0 && failed == table.unavailable => UNAVAILABLE,
+    Ok(match failed {
+        0 if passed > 0 => 0,
+        failed if failed > 0 && failed == unavailable => UNAVAILABLE,
         _ => 1,
     })
 }
@@ -200,6 +82,10 @@ fn conclude(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use anyhow::{anyhow, Error};
+    use std::fs;
+    use table::report;
+    use xtask::failure::Unavailable;
 
     #[test]
     fn report_that_cannot_be_created_fails_before_the_tests() -> Result<()> {
@@ -221,6 +107,69 @@ mod tests {
         .unwrap_err();
         assert_eq!(error.to_string(), "writing /dev/full");
         assert!(String::from_utf8(out)?.ends_with("\n1 passed, 0 failed\n"));
+        Ok(())
+    }
+
+    #[test]
+    fn exit_status_tells_failures_from_what_could_not_be_had() -> Result<()> {
+        let status = |errors: Vec<Option<Error>>| {
+            conclude(None, &mut Vec::new(), |table| {
+                for error in errors {
+                    table.check("host", "a", || error.map_or(Ok(()), Err));
+                }
+            })
+        };
+        let absent = || Some(anyhow!("no network").context(Unavailable("the VM")));
+        assert_eq!(status(vec![None])?, 0);
+        assert_eq!(status(vec![None, absent()])?, UNAVAILABLE);
+        assert_eq!(status(vec![Some(anyhow!("wrong")), absent()])?, 1);
+        assert_eq!(status(vec![])?, 1);
+        Ok(())
+    }
+
+    /// A report as cargo-nextest writes it, cut to what matters here.
+    const REPORT: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
+<testsuites name="nextest-run" tests="2" failures="1" errors="0" time="1.500">
+    <testsuite name="dmabufio::methods" tests="2" disabled="0" errors="0" failures="1">
+        <testcase name="a" classname="dmabufio::methods" time="1.000"/>
+        <testcase name="b" classname="dmabufio::methods" time="0.500">
+            <failure message="1 &lt; 2" type="test failure">1 &lt; 2</failure>
+        </testcase>
+    </testsuite>
+</testsuites>
+"#;
+
+    #[test]
+    fn results_of_nextest_keep_their_names_times_and_failures() -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        let (path, junit) = (dir.path().join("nextest.xml"), dir.path().join("junit.xml"));
+        fs::write(&path, REPORT)?;
+        let mut out = Vec::new();
+        let status = conclude(Some(&junit), &mut out, |table| {
+            table.run("vm", "all", || report(&path, false));
+        })?;
+        assert_eq!(status, 1);
+        assert!(String::from_utf8(out)?.ends_with("\n1 passed, 1 failed\n"));
+        let text = fs::read_to_string(junit)?;
+        for wanted in [
+            r#"<testsuite name="vm: dmabufio::methods" tests="2" skipped="0" errors="0" failures="1" disabled="0" time="1.500">"#,
+            r#"<testcase name="a" classname="dmabufio::methods" time="1.000"/>"#,
+            r#"<failure message="1 &lt; 2" type="test failure">1 &lt; 2</failure>"#,
+        ] {
+            assert!(text.contains(wanted), "{wanted}\n{text}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn run_that_failed_without_a_failed_test_is_an_error() -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("nextest.xml");
+        assert!(report(&path, true).is_err(), "there is no report");
+        let passed = REPORT.replace("failures=\"1\"", "failures=\"0\"");
+        fs::write(&path, &passed)?;
+        assert!(report(&path, false).is_err());
+        assert!(report(&path, true).is_ok());
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{ensure, Context, Result};
+use anyhow::{bail, ensure, Context, Result};
 use sha2::{Digest, Sha256};
 
 use crate::exec;
@@ -12,15 +12,43 @@ use crate::exec;
 /// The root of the tree.
 pub fn root() -> PathBuf {
     // Cargo says it at run time; what was compiled in is for those who start the binary by hand.
-    let xtask = env::var_os("CARGO_MANIFEST_DIR")
+    let package = env::var_os("CARGO_MANIFEST_DIR")
         .map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
-    xtask.parent().map_or(xtask.clone(), Path::to_owned)
+    let root = package.ancestors().find(|dir| dir.join("Cargo.lock").exists());
+    root.map_or(package.clone(), Path::to_owned)
+}
+
+/// A file or folder of the tree, named from its root.
+pub fn path(name: &str) -> PathBuf {
+    root().join(name)
 }
 
 /// The text of a file of the tree, named from its root.
 pub fn read(path: &str) -> Result<String> {
-    let full = root().join(path);
-    fs::read_to_string(&full).with_context(|| format!("reading {}", full.display()))
+    fs::read_to_string(self::path(path)).with_context(|| format!("reading {path}"))
+}
+
+/// The files of the tree, named from its root: those of git and those not yet added, without what it ignores.
+pub fn files() -> Result<Vec<String>> {
+    let output = exec::command("git")
+        .args(["ls-files", "--cached", "--others", "--exclude-standard", "-z"])
+        .current_dir(root())
+        .output()
+        .context("listing the files of the tree with git")?;
+    if !output.status.success() {
+        bail!(
+            "`git ls-files` {}: {}",
+            exec::describe(&output.status),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    let names = String::from_utf8_lossy(&output.stdout).into_owned();
+    // A file that is removed but not yet committed is listed too.
+    Ok(names
+        .split('\0')
+        .filter(|name| !name.is_empty() && path(name).is_file())
+        .map(str::to_owned)
+        .collect())
 }
 
 /// The commit of the tree, in `digits` hexadecimal digits, with `-dirty` behind it if the tree differs.

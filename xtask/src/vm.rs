@@ -3,20 +3,19 @@
 //! What happens inside is in `vm/guest.sh`; this side gets the parts (kernel, QEMU, tools, programs), makes a fresh
 //! disk, boots, and sees to it that nothing is left behind.
 
-use std::env;
-use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::slice;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
+use xtask::cache::RunDir;
+use xtask::exec::{self, quote};
+use xtask::failure::Unavailable;
+use xtask::{cargo, policy, tree};
 
-use crate::cache::RunDir;
-use crate::exec::{self, quote};
-use crate::failure::Unavailable;
 use crate::kernel::{self, Flavour};
-use crate::{aosp::policy, cargo, tree};
 
 mod boot;
 mod disk;
@@ -24,6 +23,8 @@ pub mod tools;
 
 pub use boot::Outcome;
 pub use disk::{Bus, Fs};
+use kernel::Kernel;
+use tools::Tools;
 
 /// Where the disk is mounted in the guest; also in `vm/mounts`.
 pub const TEST_DIR: &str = "/run/dmabufio/disk";
@@ -88,11 +89,15 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<u8> {
     let words: Vec<String> = args.command.iter().map(|word| quote(word)).collect();
     let programs = programs(&args.options)?;
-    let outcome = boot(&args.options, programs.as_deref(), &words.join(" "))?;
-    let sound = report(&outcome);
+    Ok(status(&boot(&args.options, &programs, &words.join(" "))?))
+}
+
+/// The exit status of a command in the VM, or 1 where the command alone succeeded.
+pub fn status(outcome: &Outcome) -> u8 {
+    let sound = report(outcome);
     match u8::try_from(outcome.status).unwrap_or(u8::MAX) {
-        0 if !sound => Ok(1),
-        status => Ok(status),
+        0 if !sound => 1,
+        status => status,
     }
 }
 
@@ -107,42 +112,28 @@ pub fn report(outcome: &Outcome) -> bool {
     outcome.service.unwrap_or(0) == 0 && outcome.complaints.is_empty()
 }
 
-/// Gets everything ready that a boot with these options needs, except the disk.
-pub fn prepare(options: &Options) -> Result<Parts> {
-    let ready = || -> Result<Parts> {
-        let tools = tools::ensure(options.disk == Bus::Ufs)?;
-        let kernel = kernel::ensure(options.kernel)?;
-        Ok(Parts { tools, kernel })
-    };
-    ready().context(Unavailable("the VM could not be made ready"))
-}
-
-/// What [`prepare`] got.
-#[derive(Debug)]
-pub struct Parts {
-    tools: tools::Tools,
-    kernel: kernel::Kernel,
-}
-
 /// The folder of the product's programs, built unless they are fresh; none with `--no-service`, where the product need
 /// not even compile.
-pub fn programs(options: &Options) -> Result<Option<PathBuf>> {
+pub fn programs(options: &Options) -> Result<Vec<PathBuf>> {
     if options.no_service {
-        return Ok(None);
+        return Ok(Vec::new());
     }
-    cargo::release().map(Some)
+    Ok(vec![cargo::release()?])
 }
 
-/// Boots, runs the shell script `script` there, and says how it went.
-pub fn boot(options: &Options, programs: Option<&Path>, script: &str) -> Result<Outcome> {
-    let parts = prepare(options)?;
-    start(options, &parts, programs, script).context(Unavailable("the VM could not do its job"))
+/// Boots, runs the shell script `script` there with `programs` in its search path, and says how it went.
+pub fn boot(options: &Options, programs: &[PathBuf], script: &str) -> Result<Outcome> {
+    let ready = || anyhow::Ok((tools::ensure()?, kernel::ensure(options.kernel)?));
+    let (tools, kernel) = ready().context(Unavailable("the VM could not be made ready"))?;
+    start(options, &tools, &kernel, programs, script)
+        .context(Unavailable("the VM could not do its job"))
 }
 
 fn start(
     options: &Options,
-    parts: &Parts,
-    programs: Option<&Path>,
+    tools: &Tools,
+    kernel: &Kernel,
+    programs: &[PathBuf],
     script: &str,
 ) -> Result<Outcome> {
     let run = RunDir::new()?;
@@ -156,34 +147,25 @@ fn start(
     };
     fs::create_dir_all(&out).with_context(|| format!("creating {}", out.display()))?;
 
-    let mut bins: Vec<&Path> = vec![&parts.tools.hub];
-    bins.extend(programs);
-    let path = path_with(&bins);
+    let path = exec::path_with(&[slice::from_ref(&tools.hub), programs].concat());
     let heap =
         options.heap.to_possible_value().map_or(String::new(), |value| value.get_name().to_owned());
-    let kernel = match options.kernel {
-        Flavour::Stock => "stock",
-        Flavour::Patched | Flavour::Debug => "patched",
-    };
-    let text = [out.to_string_lossy(), path.to_string_lossy(), parts.kernel.dir.to_string_lossy()];
-    let (disk_name, fs_name) = (options.disk.to_string(), options.fs.to_string());
-    let modules = format!("{}/modules", text[2]);
+    let patched = if options.kernel == Flavour::Stock { "stock" } else { "patched" };
     let plan = [
-        ("PATH", &*text[1]),
+        ("PATH", path.to_string_lossy().as_ref()),
         ("DMABUFIO_TEST_DIR", TEST_DIR),
-        ("DMABUFIO_OUT", &*text[0]),
-        ("DMABUFIO_KERNEL", kernel),
-        ("DMABUFIO_MODULES", &modules),
-        ("DMABUFIO_FS", &fs_name),
-        ("DMABUFIO_DISK", &disk_name),
+        ("DMABUFIO_OUT", &out.to_string_lossy()),
+        ("DMABUFIO_KERNEL", patched),
+        ("DMABUFIO_MODULES", &kernel.dir.join("modules").to_string_lossy()),
+        ("DMABUFIO_FS", &options.fs.to_string()),
+        ("DMABUFIO_DISK", &options.disk.to_string()),
         ("DMABUFIO_DEVICE", disk.device()),
         ("DMABUFIO_HEAP", &heap),
         ("DMABUFIO_SELINUX", if options.selinux { "1" } else { "0" }),
         ("DMABUFIO_SERVICE", if options.no_service { "0" } else { "1" }),
-    ];
-    let exports: String =
-        plan.iter().map(|(name, value)| format!("export {name}={}\n", quote(value))).collect();
-    fs::write(run.path().join("plan"), exports).context("writing the plan of the run")?;
+    ]
+    .map(|(name, value)| format!("export {name}={}\n", quote(value)));
+    fs::write(run.path().join("plan"), plan.concat()).context("writing the plan of the run")?;
     fs::write(run.path().join("command"), format!("{script}\n"))
         .context("writing the command of the run")?;
 
@@ -192,9 +174,9 @@ fn start(
     }
 
     let guest = tree::root().join("vm/guest.sh");
-    let image = parts.kernel.image();
+    let image = kernel.image();
     let mut machine = boot::Machine {
-        virtme_run: &parts.tools.virtme_run,
+        virtme_run: &tools.virtme_run,
         image: &image,
         memory: &options.memory,
         kvm: false,
@@ -208,7 +190,7 @@ fn start(
             quote(&run.path().to_string_lossy())
         ),
         run: run.path(),
-        path: path_with(&[]),
+        path: exec::path_with(&[]),
     };
     machine.kvm = boot::kvm_works(&machine);
     exec::say(&format!(
@@ -220,13 +202,4 @@ fn start(
         if machine.kvm { "" } else { " (software emulation)" }
     ));
     machine.run(Duration::from_secs(options.timeout * 60))
-}
-
-/// Our search path with `first` in front and the system's folders at the end.
-pub fn path_with(first: &[&Path]) -> OsString {
-    let own = env::var_os("PATH").unwrap_or_default();
-    let system = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"].map(PathBuf::from);
-    let all = first.iter().map(|dir| (*dir).to_owned()).chain(env::split_paths(&own)).chain(system);
-    // A folder whose name cannot stand in a search path cannot have come from one.
-    env::join_paths(all).unwrap_or(own)
 }

@@ -14,8 +14,6 @@ use rustix::process::{kill_process_group, Pid, Signal};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::show;
-
 /// What a child gets to clean up after an interrupt before it is killed.
 const GRACE: Duration = Duration::from_secs(3);
 
@@ -107,14 +105,6 @@ impl Guarded {
         }
     }
 
-    /// Asks it to end with SIGTERM; `None` when it is still there after `limit`.
-    pub fn terminate(&mut self, limit: Duration) -> Result<Option<ExitStatus>> {
-        if let Some(pid) = Pid::from_raw(self.group) {
-            let _ = kill_process_group(pid, Signal::TERM);
-        }
-        self.wait(Some(limit))
-    }
-
     /// Ends the whole group: asks first, then kills.
     pub fn end(&mut self) {
         for (signal, wait) in [(Signal::TERM, GRACE), (Signal::KILL, GRACE)] {
@@ -134,6 +124,28 @@ impl Drop for Guarded {
             self.end();
         }
         GROUPS.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.group);
+    }
+}
+
+/// The program and its arguments as a shell would take them, without the wrappers of `exec::command` and `exec::contained`.
+pub fn show(command: &Command) -> String {
+    let mut words: Vec<_> = [command.get_program()].into_iter().chain(command.get_args()).collect();
+    for wrapper in ["setpriv", "unshare"] {
+        let end = words.iter().position(|word| *word == "--");
+        if let Some(end) = end.filter(|_| words[0] == wrapper) {
+            words.drain(..=end);
+        }
+    }
+    words.iter().map(|word| quote(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
+}
+
+/// `word` quoted for a shell where it needs to be.
+pub fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=/.,:+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.into()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
     }
 }
 

@@ -4,12 +4,11 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::Result;
 
-use super::{files, full};
-use crate::tree;
+use xtask::tree;
 
 /// What leads nowhere, as `file:line: what`.
 pub fn check() -> Result<Vec<String>> {
-    let files = files()?;
+    let files = tree::files()?;
     let top = |path: &str| {
         path.split_once('/').is_some_and(|(first, _)| {
             files.iter().any(|file| file.starts_with(&format!("{first}/")))
@@ -33,7 +32,11 @@ pub fn check() -> Result<Vec<String>> {
                 .filter(|path| top(path))
                 .map(|path| (path, vec![PathBuf::from(path), dir.join(path)]));
             for (said, paths) in linked.chain(quoted) {
-                if !paths.iter().filter_map(|path| normal(path)).any(|path| full(&path).exists()) {
+                if !paths
+                    .iter()
+                    .filter_map(|path| normal(path))
+                    .any(|path| tree::path(&path).exists())
+                {
                     problems.push(format!("{name}:{}: there is no {said}", number + 1));
                 }
             }

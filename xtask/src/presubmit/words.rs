@@ -3,9 +3,7 @@
 use std::fs;
 
 use anyhow::{Context, Result};
-
-use super::{files, full};
-
+use xtask::tree;
 /// A file of more lines than this is hard to keep in mind.
 const LONG: usize = 400;
 
@@ -25,12 +23,12 @@ const HOSTS: &[(&str, &str)] = &[
 /// Where a forbidden word stands, as `file:line: what`.
 pub fn check() -> Result<Vec<String>> {
     let mut problems = Vec::new();
-    for name in files()? {
+    for name in tree::files()? {
         // Cargo writes its registry's address there, whatever the machine is set up to use.
         if name.ends_with("Cargo.lock") {
             continue;
         }
-        let bytes = fs::read(full(&name)).with_context(|| format!("reading {name}"))?;
+        let bytes = fs::read(tree::path(&name)).with_context(|| format!("reading {name}"))?;
         let Ok(text) = String::from_utf8(bytes) else {
             continue;
         };
@@ -53,9 +51,11 @@ fn host_in(line: &str) -> Option<String> {
 /// Rust files that are longer than they should be; tests in the same file do not count.
 pub fn long_files() -> Result<Vec<String>> {
     let mut long = Vec::new();
-    for name in files()?.into_iter().filter(|name| name.ends_with(".rs") && !name.contains("tests"))
+    for name in
+        tree::files()?.into_iter().filter(|name| name.ends_with(".rs") && !name.contains("tests"))
     {
-        let text = fs::read_to_string(full(&name)).with_context(|| format!("reading {name}"))?;
+        let text =
+            fs::read_to_string(tree::path(&name)).with_context(|| format!("reading {name}"))?;
         let lines = text.lines().take_while(|line| !line.starts_with("#[cfg(test)]")).count();
         if lines > LONG {
             long.push(format!("{name} has {lines} lines; above {LONG}, split it by noun"));

@@ -1,217 +1,155 @@
 //! The VM layer: the same test programs on both kernels, both buses and both file systems, and once more with SELinux
 //! enforcing. All programs of one combination share one boot.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::process::Stdio;
+use std::slice;
+use std::time::Instant;
 
-use anyhow::{bail, ensure, Context, Result};
+use anyhow::{ensure, Context, Result};
+use quick_junit::TestSuite;
+use xtask::cache::RunDir;
+use xtask::exec::{self, Step};
+use xtask::failure::Unavailable;
+use xtask::{cargo, packages, tree};
 
-use super::count::{cases, Case, Outcome};
-use super::Table;
-use crate::cache::RunDir;
-use crate::cargo::Artifact;
-use crate::exec::{self, Step};
-use crate::failure::Unavailable;
+use super::ktap;
+use super::table::{report, suite, Table};
 use crate::kernel::{self, Flavour};
-use crate::vm::{self, Bus, Fs, Heap, Options};
-use crate::{cargo, tree};
+use crate::vm::{self, tools, Bus, Fs, Heap, Options};
 
-/// The suite that runs everywhere: every method, both directions, against what the file system really does.
-const EVERYWHERE: &str = "methods";
-/// Tests that need the VM; cargo leaves them out of a plain `cargo test`.
-const PREFIX: &str = "vm_";
-/// Of those, the ones that make no sense without the ioctl.
-const PATCHED: &str = "vm_patched";
-/// Of those, the ones that make no sense without SELinux.
-const SELINUX: &str = "vm_selinux";
-/// Where the kernel patches' own tests are.
+/// What is built for the guest: cargo leaves the programs `vm_*` out of a plain `cargo test`.
+const BUILT: &[&str] = &["--workspace", "--test=methods", "--test=vm_*"];
+
+/// The kernel patches' own tests.
 const SELFTESTS: &str = "kernel/selftests/dmabuf-rw-file";
-/// How they are named here.
-const SELFTEST: &str = "kernel_selftest_";
-/// Of those, the one for a kernel without the ioctl.
-const ABSENT: &str = "kernel_selftest_absent";
 
-/// One program to run in the guest.
-#[derive(Debug)]
-struct Program {
-    name: String,
-    path: PathBuf,
-    args: String,
+/// What runs in each combination.
+fn combinations() -> impl Iterator<Item = (Flavour, Bus, Fs, bool, &'static str)> {
+    const METHODS: &str = "binary(methods)";
+    let usual = [
+        (Flavour::Patched, "not binary(/^vm_selinux/)"),
+        (Flavour::Stock, "not binary(/^vm_(selinux|patched)/)"),
+    ];
+    let all = usual.into_iter().flat_map(|(kernel, tests)| {
+        [
+            // The phone's own combination gets everything; on the others the methods are what differs.
+            (kernel, Bus::Ufs, Fs::F2fs, false, tests),
+            (kernel, Bus::Ufs, Fs::Ext4, false, METHODS),
+            (kernel, Bus::Virtio, Fs::F2fs, false, METHODS),
+            (kernel, Bus::Virtio, Fs::Ext4, false, METHODS),
+        ]
+    });
+    all.chain([(Flavour::Patched, Bus::Ufs, Fs::F2fs, true, "all()")])
+}
+
+/// What the guest is given.
+struct Programs {
+    dir: RunDir,
+    /// Of the product, and of nextest.
+    folders: Vec<PathBuf>,
 }
 
 /// Runs it.
 pub fn run(table: &mut Table) {
-    let start = Instant::now();
-    let made = RunDir::new().and_then(|dir| {
-        let selftests = selftests(dir.path())?;
-        Ok((dir, tests()?, selftests, cargo::release()?))
-    });
-    let (dir, tests, selftests, product) = match made {
-        Ok(made) => made,
-        Err(error) => {
-            table.row("vm", "building the programs", || Err(error));
-            return;
-        }
-    };
-    let what = "building the programs";
-    table.add("vm", what, vec![Case::passed(what)], start.elapsed());
-
-    let mut combinations = Vec::new();
-    for kernel in [Flavour::Patched, Flavour::Stock] {
-        for (disk, fs) in [
-            (Bus::Ufs, Fs::F2fs),
-            (Bus::Ufs, Fs::Ext4),
-            (Bus::Virtio, Fs::F2fs),
-            (Bus::Virtio, Fs::Ext4),
-        ] {
-            combinations.push((kernel, disk, fs, false));
-        }
-    }
-    combinations.push((Flavour::Patched, Bus::Ufs, Fs::F2fs, true));
-
-    for (kernel, disk, fs, selinux) in combinations {
-        // The phone's own combination gets everything; on the others the methods are what differs.
-        let whole = disk == Bus::Ufs && fs == Fs::F2fs;
-        let programs: Vec<&Program> = tests
-            .iter()
-            .filter(|program| whole || program.name == EVERYWHERE)
-            .filter(|program| kernel != Flavour::Stock || !program.name.starts_with(PATCHED))
-            .filter(|program| selinux || !program.name.starts_with(SELINUX))
-            .chain(
-                selftests.iter().filter(|test| (test.name == ABSENT) == (kernel == Flavour::Stock)),
-            )
-            .collect();
-        let label = if selinux { "-selinux" } else { "" };
-        let options = Options {
-            kernel,
-            disk,
-            fs,
-            memory: "4G".into(),
-            heap: Heap::System,
-            selinux,
-            no_service: false,
-            timeout: 30,
-            disk_rate: None,
-            out: Some(dir.path().join(format!("{kernel}-{disk}-{fs}{label}"))),
-        };
-        combination(table, &options, &product, &programs);
-    }
-}
-
-/// One boot and its lines of the table.
-fn combination(table: &mut Table, options: &Options, product: &Path, programs: &[&Program]) {
-    let Some(out) = options.out.as_deref() else {
-        return;
-    };
-    if exec::interrupted().is_some() {
-        return;
-    }
-    let Options { kernel, disk, fs, .. } = options;
-    let selinux = if options.selinux { " selinux" } else { "" };
-    let name = format!("{kernel} {disk}/{fs}{selinux}");
-    let start = Instant::now();
-    let outcome =
-        list(out, programs).and_then(|()| vm::boot(options, Some(product), "sh vm/jobs/tests.sh"));
-    let first = table.rows.len();
-    let mut spent = Duration::ZERO;
-    for program in programs {
-        let (cases, time) = result(out, &program.name);
-        if outcome.is_ok() || cases.iter().any(|case| case.outcome == Outcome::Passed) {
-            table.add("vm", format!("{name}: {}", program.name), cases, time);
-        }
-        spent += time;
-    }
-    let left = start.elapsed().saturating_sub(spent);
-    table.check("vm", format!("{name}: boot, service, kernel log"), || {
-        let outcome = outcome?;
-        ensure!(
-            vm::report(&outcome),
-            "the service ended with status {:?}, and the kernel complained: {}",
-            outcome.service,
-            outcome.complaints.join("\n")
-        );
+    let mut programs = None;
+    table.check("vm", "building the programs", || {
+        programs = Some(build()?);
         Ok(())
     });
-    if let Some(row) = table.rows.last_mut() {
-        row.time = left;
-    }
-    for row in table.rows.iter_mut().skip(first) {
-        row.properties = vec![
-            ("kernel", kernel.to_string()),
-            ("disk", disk.to_string()),
-            ("fs", fs.to_string()),
-            ("selinux", if options.selinux { "enforcing" } else { "off" }.to_owned()),
-        ];
-    }
-}
-
-/// Writes what the guest's job is to run.
-fn list(out: &Path, programs: &[&Program]) -> Result<()> {
-    fs::create_dir_all(out).with_context(|| format!("creating {}", out.display()))?;
-    let lines: String = programs
-        .iter()
-        .map(|Program { name, path, args }| format!("{name} {} {args}\n", path.display()))
-        .collect();
-    fs::write(out.join("programs"), lines)
-        .with_context(|| format!("writing {}", out.join("programs").display()))
-}
-
-/// What the guest's job left about one program.
-fn result(out: &Path, name: &str) -> (Vec<Case>, Duration) {
-    let read = |suffix: &str| {
-        fs::read(out.join(format!("{name}.{suffix}")))
-            .map(|text| String::from_utf8_lossy(&text).into_owned())
-    };
-    let output = read("log").unwrap_or_default();
-    let number = |suffix: &str| read(suffix).ok().and_then(|text| text.trim().parse::<u64>().ok());
-    let cases = cases(&output, number("status") == Some(0));
-    (cases, Duration::from_secs(number("seconds").unwrap_or(0)))
-}
-
-/// Builds the tests that run in the guest.
-fn tests() -> Result<Vec<Program>> {
-    let mut programs = Vec::new();
-    for (package, dir) in [("dmabufio", "tests"), ("dmabufio_command", "command/tests")] {
-        let names = names(&tree::root().join(dir));
-        if names.is_empty() {
-            continue;
-        }
-        let mut args = vec!["test", "--no-run", "--package", package];
-        for name in &names {
-            args.extend(["--test", name]);
-        }
-        let built = cargo::build(&format!("building the tests of {package} for the VM"), &args)?;
-        for name in &names {
-            let Some(Artifact { path, .. }) =
-                built.iter().find(|made| made.test && made.name == *name)
-            else {
-                bail!("cargo built no test program {name} of {package}; is it declared in its Cargo.toml?");
+    let Some(programs) = programs else { return };
+    for (kernel, disk, fs, selinux, tests) in combinations() {
+        let name = format!("{kernel} {disk}/{fs}{}", if selinux { " selinux" } else { "" });
+        table.run("vm", &name, || {
+            let options = Options {
+                kernel,
+                disk,
+                fs,
+                memory: "4G".into(),
+                heap: Heap::System,
+                selinux,
+                no_service: false,
+                timeout: 30,
+                disk_rate: None,
+                out: Some(programs.dir.path().join("out")),
             };
-            programs.push(Program { name: name.clone(), path: path.clone(), args: String::new() });
-        }
+            boot(&programs, options, &name, tests)
+        });
     }
-    if programs.is_empty() {
-        bail!("there is neither tests/{EVERYWHERE}.rs nor a tests/{PREFIX}*.rs to run in the VM");
-    }
-    Ok(programs)
 }
 
-/// The names of the tests in `dir` that run in the guest.
-fn names(dir: &Path) -> BTreeSet<String> {
-    let Ok(entries) = fs::read_dir(dir) else {
-        return BTreeSet::new();
+/// One boot: a suite for each program, and one for the machine.
+fn boot(programs: &Programs, options: Options, name: &str, tests: &str) -> Result<Vec<TestSuite>> {
+    let dir = programs.dir.path();
+    let out = dir.join("out");
+    let _ = fs::remove_dir_all(&out);
+    // `absent` is the one that looks that there is no ioctl.
+    let selftests: &[&str] = match options.kernel {
+        Flavour::Stock => &["absent"],
+        _ => &["arguments", "data", "files", "sharing"],
     };
-    entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".rs").map(str::to_owned))
-        .filter(|name| name == EVERYWHERE || name.starts_with(PREFIX))
-        .collect()
+    let words = [dir.to_string_lossy().as_ref(), tests].map(exec::quote).join(" ");
+    let words = format!("{words} {}", selftests.join(" "));
+    let start = Instant::now();
+    let outcome = vm::boot(&options, &programs.folders, &format!("sh vm/jobs/tests.sh {words}"))?;
+    let took = start.elapsed();
+    let read = |file: &str| fs::read_to_string(out.join(file)).unwrap_or_default();
+    let succeeded = |file: &str| read(file).trim() == "0";
+
+    let mut suites = report(&out.join("junit.xml"), succeeded("nextest.status"))
+        .unwrap_or_else(|error| vec![suite("cargo-nextest", Some(format!("{error:#}")))]);
+    suites.extend(selftests.iter().map(|name| {
+        let (log, status) = (format!("{name}.log"), format!("{name}.status"));
+        ktap::suite(&format!("kernel selftest {name}"), &read(&log), succeeded(&status))
+    }));
+    let wrong = (!vm::report(&outcome)).then(|| {
+        let (service, complaints) = (outcome.service, outcome.complaints.join("\n"));
+        format!(
+            "the service ended with status {service:?}, and the kernel complained: {complaints}"
+        )
+    });
+    let mut machine = suite("boot, service, kernel log", wrong);
+    let tested = suites.iter().flat_map(|suite| &suite.test_cases).filter_map(|case| case.time);
+    machine.test_cases[0].set_time(took.saturating_sub(tested.sum()));
+    suites.push(machine);
+    for suite in &mut suites {
+        suite.name = format!("{name}: {}", suite.name.as_str()).into();
+        suite.add_properties([
+            ("kernel", options.kernel.to_string().as_str()),
+            ("disk", options.disk.to_string().as_str()),
+            ("fs", options.fs.to_string().as_str()),
+            ("selinux", if options.selinux { "enforcing" } else { "off" }),
+        ]);
+    }
+    Ok(suites)
 }
 
-/// Builds the kernel patches' own tests as the kernel's tree would. They use the folder that they are started in.
-fn selftests(dir: &Path) -> Result<Vec<Program>> {
+/// Builds the tests, the kernel's selftest and the product. The guest has no cargo: what cargo and nextest say about the
+/// tests goes into files.
+fn build() -> Result<Programs> {
+    packages::ensure().context(Unavailable("the kernel's selftest could not be built"))?;
+    let (dir, nextest) = (RunDir::new()?, tools::nextest()?);
+    let mut list =
+        cargo::command(&["nextest", "list", "--list-type=binaries-only", "--message-format=json"]);
+    list.args(BUILT).env("PATH", exec::path_with(slice::from_ref(&nextest))).stdout(Stdio::piped());
+    cargo::step("building the tests for the VM")
+        .run(&mut cargo::command(&[&["test", "--no-run"], BUILT].concat()))?;
+    let listed = list.output().context("starting cargo-nextest")?;
+    let said = String::from_utf8_lossy(&listed.stderr);
+    ensure!(
+        listed.status.success(),
+        "`cargo nextest list` {}: {said}",
+        exec::describe(&listed.status)
+    );
+    fs::write(dir.path().join("binaries.json"), listed.stdout)?;
+    fs::write(dir.path().join("metadata.json"), cargo::metadata(&[])?.to_string())?;
+    selftests(dir.path())?;
+    Ok(Programs { dir, folders: vec![cargo::release()?, nextest] })
+}
+
+/// Builds the kernel patches' own tests as the kernel's tree would.
+fn selftests(dir: &Path) -> Result<()> {
     let unavailable = Unavailable("the kernel's selftests could not be built");
     let harness = kernel::selftests().context(unavailable)?;
     let out = dir.join("selftests");
@@ -226,42 +164,5 @@ fn selftests(dir: &Path) -> Result<Vec<Program>> {
         .arg("USERCFLAGS=-Werror");
     // Options of an outer make are not for this one.
     make.env_remove("MAKEFLAGS").env_remove("MFLAGS").env_remove("MAKELEVEL");
-    Step::new("building the kernel's selftests").run(&mut make)?;
-
-    let mut programs = Vec::new();
-    for entry in fs::read_dir(&out).with_context(|| format!("reading {}", out.display()))? {
-        let path = entry?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        programs.push(Program {
-            name: format!("{SELFTEST}{name}"),
-            path: "env".into(),
-            args: format!("-C {} {}", vm::TEST_DIR, path.display()),
-        });
-    }
-    programs.sort_by(|a, b| a.name.cmp(&b.name));
-    ensure!(programs.iter().any(|test| test.name == ABSENT), "{SELFTESTS} has no test `absent`");
-    Ok(programs)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_tests_for_the_guest_are_named() -> Result<()> {
-        let dir = tempfile::tempdir()?;
-        for name in ["methods.rs", "service.rs", "vm_load.rs", "vm_notes.md"] {
-            fs::write(dir.path().join(name), "")?;
-        }
-        let names: Vec<String> = names(dir.path()).into_iter().collect();
-        assert_eq!(names, ["methods", "vm_load"]);
-        Ok(())
-    }
-
-    #[test]
-    fn program_without_a_result_failed() -> Result<()> {
-        let dir = tempfile::tempdir()?;
-        assert_eq!(result(dir.path(), "x").0, [Case::failed("the program as a whole", "")]);
-        Ok(())
-    }
+    Step::new("building the kernel's selftests").run(&mut make)
 }

@@ -1,27 +1,42 @@
 //! The host layer: what needs neither the VM nor root.
 
-use anyhow::Result;
+use std::fs;
 
-use super::count::{cases, Case};
-use super::Table;
-use crate::exec::Step;
-use crate::{cargo, demo, presubmit};
+use anyhow::Result;
+use quick_junit::TestSuite;
+use xtask::{cargo, exec, tree};
+
+use super::table::{report, Table};
+use crate::vm::tools;
+use crate::{demo, presubmit};
+
+/// Where `.config/nextest.toml` has nextest write its report.
+const REPORT: &str = "target/nextest/default/junit.xml";
 
 /// Runs it.
 pub fn run(table: &mut Table) {
     for check in presubmit::CHECKS {
         table.check("host", check.name, || (check.run)(presubmit::Repair::No));
     }
-    table.row("host", "cargo test", cargo_test);
+    table.run("host", "cargo nextest", nextest);
+    table.check("host", "examples in the documentation", || {
+        cargo::step("running the examples in the documentation").run(&mut cargo::command(&[
+            "test",
+            "--doc",
+            "--workspace",
+        ]))
+    });
     table.check("host", "demo with the embedded heap", demo::embedded);
 }
 
-fn cargo_test() -> Result<Vec<Case>> {
-    let ended = Step::new("running the tests of the workspace on this host")
-        .progress(|line| line.trim().strip_prefix("Running ").map(str::to_owned))
-        .attempt(&mut cargo::command(&["test", "--workspace", "--no-fail-fast"]))?;
-    if !ended.status.success() {
-        println!("{}", ended.output);
+fn nextest() -> Result<Vec<TestSuite>> {
+    let path = tree::root().join(REPORT);
+    let _ = fs::remove_file(&path);
+    let mut command = cargo::command(&["nextest", "run", "--workspace", "--no-fail-fast"]);
+    command.env("PATH", exec::path_with(&[tools::nextest()?]));
+    let ran = cargo::step("running the tests of the workspace on this host").run(&mut command);
+    if let Err(error) = &ran {
+        eprintln!("error: {error:#}");
     }
-    Ok(cases(&ended.output, ended.status.success()))
+    report(&path, ran.is_ok())
 }

@@ -10,9 +10,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, bail, Context, Error, Result};
-
-use crate::cache;
-use crate::exec::{self, Guarded};
+use xtask::cache;
+use xtask::exec::{self, Guarded};
 
 /// From power-on to the guest's first sign of life. 4 to 15 s under software emulation, minutes on a crowded machine.
 const BOOT_LIMIT: Duration = Duration::from_secs(300);

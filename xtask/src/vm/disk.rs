@@ -8,8 +8,7 @@ use std::process;
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
-
-use crate::exec::{self, Step};
+use xtask::exec::{self, Step};
 
 /// Room for files above 4 GiB beside the others; only what is written takes space.
 const SIZE: u64 = 12 << 30;
@@ -71,7 +70,7 @@ impl Disk {
             Fs::Ext4 => exec::command("mkfs.ext4"),
         };
         // mkfs is in sbin, which is in nobody's PATH but root's.
-        command.env("PATH", super::path_with(&[]));
+        command.env("PATH", exec::path_with(&[]));
         match fs {
             // The features of a phone's user data partition.
             Fs::F2fs => command.args([

@@ -1,34 +1,17 @@
-//! What the VM needs besides a kernel: QEMU with a UFS device, virtme-ng, the service manager, file system tools.
+//! What the VM needs besides a kernel and Debian's packages: virtme-ng, the service manager, the test runner.
 
+use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{bail, Context, Result};
+use anyhow::{ensure, Context, Result};
+use xtask::exec::{self, Step};
+use xtask::{cache, packages};
 
-use crate::exec::{self, Step};
-use crate::{cache, packages};
-
-/// The emulator.
-const QEMU: &str = "qemu-system-x86_64";
-/// The first version with a UFS device that does multi-circular queues as UFS 4.0 has them.
-const QEMU_MAJOR: u32 = 10;
 const VIRTME: &str = "1.42";
 const RSBINDER_TOOLS: &str = "0.12.0";
-/// `udev`: the guest's init needs it to find the ports that carry the command's input, output and exit status. From
-/// `xfsprogs`, tests take the command that encrypts a folder.
-const PACKAGES: &[&str] = &[
-    "e2fsprogs",
-    "dmsetup",
-    "erofs-utils",
-    "f2fs-tools",
-    "fsverity",
-    "kmod",
-    "python3",
-    "python3-venv",
-    "udev",
-    "util-linux",
-    "xfsprogs",
-];
+/// The version that is built where PATH has none that is as new.
+const NEXTEST: [u32; 3] = [0, 9, 143];
 
 /// Where the tools are.
 #[derive(Debug)]
@@ -40,53 +23,9 @@ pub struct Tools {
 }
 
 /// Installs what is missing.
-pub fn ensure(ufs: bool) -> Result<Tools> {
-    packages()?;
-    qemu(ufs)?;
+pub fn ensure() -> Result<Tools> {
+    packages::ensure().context("getting the VM's tools")?;
     Ok(Tools { virtme_run: virtme()?, hub: hub()? })
-}
-
-/// Installs the packages.
-pub fn packages() -> Result<()> {
-    packages::ensure(PACKAGES).context("getting the VM's tools")
-}
-
-/// Installs an emulator, with a UFS device if asked for.
-pub fn qemu(ufs: bool) -> Result<()> {
-    if has_device("ufs") || (!ufs && has_device("virtio-blk-pci")) {
-        return Ok(());
-    }
-    packages::ensure_lists()?;
-    let package = "qemu-system-x86";
-    let offered = packages::candidate(package)?;
-    if offered.as_deref().and_then(major).is_some_and(|major| major >= QEMU_MAJOR) {
-        packages::ensure(&[package])?;
-    }
-    if !has_device("ufs") {
-        packages::ensure_from(&format!("{}-backports", packages::codename()?), &[package])
-            .context("getting a QEMU that emulates UFS")?;
-    }
-    if !has_device("ufs") {
-        bail!(
-            "{QEMU} has no device `ufs`, though {package} {} is installed\nnext: see whether another {QEMU} comes first \
-             in PATH; it must be version {QEMU_MAJOR} or later. `--disk virtio` does without",
-            packages::installed(package)?.unwrap_or_default()
-        );
-    }
-    Ok(())
-}
-
-fn has_device(name: &str) -> bool {
-    let Ok(output) = Command::new(QEMU).args(["-device", "help"]).output() else {
-        return false;
-    };
-    String::from_utf8_lossy(&output.stdout).contains(&format!("name \"{name}\""))
-}
-
-/// The major number of a Debian version.
-fn major(version: &str) -> Option<u32> {
-    let upstream = version.split_once(':').map_or(version, |(_, rest)| rest);
-    upstream.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
 /// Installs virtme-ng and returns the program that boots.
@@ -105,14 +44,13 @@ pub fn virtme() -> Result<PathBuf> {
         .run(exec::command("/usr/bin/python3").args(["-m", "venv", "--clear"]).arg(&venv))?;
     Step::new(format!("installing virtme-ng {VIRTME}"))
         .hint("the Python package index must be reachable from this machine")
-        .run(exec::command(venv.join("bin/pip")).args([
-            "install",
-            "--quiet",
-            &format!("virtme-ng=={VIRTME}"),
-        ]))?;
-    if !starts(&program) {
-        bail!("{} does not start; remove {} and try again", program.display(), venv.display());
-    }
+        .run(
+            exec::command(venv.join("bin/pip"))
+                .args(["install", "--quiet"])
+                .arg(format!("virtme-ng=={VIRTME}")),
+        )?;
+    let (program_name, folder) = (program.display(), venv.display());
+    ensure!(starts(&program), "{program_name} does not start; remove {folder} and try again");
     Ok(program)
 }
 
@@ -122,16 +60,42 @@ fn starts(program: &Path) -> bool {
 
 /// Builds the service manager and returns the folder of its programs.
 pub fn hub() -> Result<PathBuf> {
-    let dest = cache::subdir("tools")?.join(format!("rsbinder-tools-{RSBINDER_TOOLS}"));
+    install("the service manager", "rsbinder-tools", RSBINDER_TOOLS, &[])
+}
+
+/// The folder of cargo-nextest: of one on PATH that is new enough, or of one that is built here.
+pub fn nextest() -> Result<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let new_enough = |dir: &PathBuf| {
+        let printed =
+            Command::new(dir.join("cargo-nextest")).args(["nextest", "--version"]).output();
+        printed.is_ok_and(|output| nextest_version(&output.stdout) >= Some(NEXTEST.to_vec()))
+    };
+    if let Some(dir) = env::split_paths(&path).find(new_enough) {
+        return Ok(dir);
+    }
+    let version = NEXTEST.map(|number| number.to_string()).join(".");
+    install("the test runner", "cargo-nextest", &version, &["--no-default-features"])
+}
+
+/// `cargo-nextest 0.9.143 (...)`
+fn nextest_version(printed: &[u8]) -> Option<Vec<u32>> {
+    let printed = String::from_utf8_lossy(printed);
+    let version = printed.strip_prefix("cargo-nextest ")?.split_whitespace().next()?;
+    version.split('.').map(|number| number.parse().ok()).collect()
+}
+
+/// Builds the programs of a crate and returns their folder.
+fn install(what: &str, krate: &str, version: &str, options: &[&str]) -> Result<PathBuf> {
+    let dest = cache::subdir("tools")?.join(format!("{krate}-{version}"));
     let dir = cache::publish(&dest, |stage| {
         let mut command = exec::command("cargo");
-        command
-            .args(["install", "--quiet", "--locked", "--version", RSBINDER_TOOLS, "--root"])
-            .arg(stage);
+        command.args(["install", "--locked", "--version", version, "--root"]).arg(stage);
         // Its build has nothing to share with the tree's.
-        command.arg("rsbinder-tools").env_remove("CARGO_TARGET_DIR");
-        Step::new(format!("building the service manager (rsbinder-tools {RSBINDER_TOOLS})"))
+        command.args(options).arg(krate).env_remove("CARGO_TARGET_DIR");
+        Step::new(format!("building {what} ({krate} {version})"))
             .hint("the crate registry must be reachable from this machine")
+            .progress(|line| line.trim().strip_prefix("Compiling ").map(str::to_owned))
             .run(&mut command)
     })?;
     Ok(dir.join("bin"))
@@ -142,9 +106,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn major_skips_the_epoch() {
-        assert_eq!(major("1:10.0.2+ds-2+deb13u1~bpo12+1"), Some(10));
-        assert_eq!(major("7.2+dfsg-7"), Some(7));
-        assert_eq!(major("(none)"), None);
+    fn version_is_read_from_what_nextest_prints() {
+        let read = |text: &str| nextest_version(text.as_bytes());
+        assert_eq!(read("cargo-nextest 0.9.143 (60fa45f63 2026-08-04)\n"), Some(vec![0, 9, 143]));
+        assert!(read("cargo-nextest 0.10.1\n") > Some(NEXTEST.to_vec()));
+        assert!(read("cargo-nextest 0.9.95\n") < Some(NEXTEST.to_vec()));
+        assert_eq!(read(""), None);
     }
 }

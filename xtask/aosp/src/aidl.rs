@@ -5,10 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{bail, Context, Result};
+use xtask::exec::Step;
+use xtask::tree;
 
-use super::in_tree;
-use super::sandbox::{copy_dir, empty_dir, Sandbox};
-use crate::exec::Step;
+use crate::sandbox::{copy_dir, empty_dir, Sandbox};
 
 /// Where the AIDL files are, and the folder of their package below it.
 pub const SOURCES: &str = "aidl";
@@ -61,7 +61,7 @@ impl Compiler {
 
 /// Compiles for all back ends.
 pub fn compile() -> Result<()> {
-    let compiler = Compiler::new(&in_tree(SOURCES))?;
+    let compiler = Compiler::new(&tree::path(SOURCES))?;
     for language in BACK_ENDS {
         let lang = format!("--lang={language}");
         let mut mode = vec![lang.as_str()];
@@ -75,37 +75,38 @@ pub fn compile() -> Result<()> {
 
 /// Generates the Rust code into `dest`.
 pub fn generate_rust(dest: &Path) -> Result<()> {
-    let out = Compiler::new(&in_tree(SOURCES))?
+    let out = Compiler::new(&tree::path(SOURCES))?
         .run("generating Rust from the AIDL files", &["--lang=rust"])?;
     copy_dir(&out, dest)
 }
 
 /// Fails unless the committed dump is what the AIDL files say.
 pub fn compare_api() -> Result<()> {
-    let compiler = Compiler::new(&in_tree(SOURCES))?;
+    let compiler = Compiler::new(&tree::path(SOURCES))?;
     let dump = compiler.run("dumping the AIDL files", &["--dumpapi"])?;
     let work = compiler.sandbox.work();
-    let committed = in_tree(CURRENT);
+    let committed = tree::path(CURRENT);
     if !committed.is_dir() {
-        bail!("{CURRENT} is missing\nnext: cargo xtask aosp --update-api, and commit it");
+        bail!("{CURRENT} is missing\nnext: cargo xtask aosp api --update, and commit it");
     }
     copy_dir(&committed, &work.join("current"))?;
     let mut check = compiler.sandbox.command("aidl");
     check.args(["--checkapi=equal", "--structured", "--stability=vintf", "current", "out"]);
     Step::new("comparing the AIDL files with their dump")
-        .hint("cargo xtask aosp --update-api, if the interface was meant to change")
+        .hint("cargo xtask aosp api --update, if the interface was meant to change")
         .run(&mut check)?;
     // AOSP's comparison ignores comments, which readers of the dump do not.
     if texts(&dump)? != texts(&committed)? {
-        bail!("{CURRENT} says the same in other words\nnext: cargo xtask aosp --update-api");
+        bail!("{CURRENT} says the same in other words\nnext: cargo xtask aosp api --update");
     }
     Ok(())
 }
 
 /// Writes the dump.
 pub fn update_api() -> Result<()> {
-    let dump = Compiler::new(&in_tree(SOURCES))?.run("dumping the AIDL files", &["--dumpapi"])?;
-    let committed = in_tree(CURRENT);
+    let dump =
+        Compiler::new(&tree::path(SOURCES))?.run("dumping the AIDL files", &["--dumpapi"])?;
+    let committed = tree::path(CURRENT);
     empty_dir(&committed)?;
     copy_dir(&dump, &committed)
 }

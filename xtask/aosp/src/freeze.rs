@@ -4,12 +4,11 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{bail, ensure, Context, Result};
+use xtask::exec::{self, Step};
+use xtask::tree;
 
-use super::aidl::{self, Compiler, CURRENT, PACKAGE};
-use super::sandbox::copy_dir;
-use super::{blueprint, in_tree};
-use crate::exec::{self, Step};
-use crate::tree;
+use crate::aidl::{self, Compiler, CURRENT, PACKAGE};
+use crate::sandbox::copy_dir;
 
 /// The folder of the versions.
 const VERSIONS: &str = "aidl/aidl_api/vendor.dmabufio";
@@ -20,7 +19,7 @@ pub fn run(write: bool) -> Result<()> {
     let frozen = frozen()?;
     let mut before = None;
     for version in 1..=frozen {
-        let folder = in_tree(VERSIONS).join(version.to_string());
+        let folder = tree::path(VERSIONS).join(version.to_string());
         let said = tree::read(&format!("{VERSIONS}/{version}/.hash"))?;
         // The file only ever grows, and its last line counts.
         let said = said.lines().last().unwrap_or_default();
@@ -29,11 +28,11 @@ pub fn run(write: bool) -> Result<()> {
         before = Some(version);
     }
 
-    let compiler = Compiler::new(&in_tree(CURRENT))?;
+    let compiler = Compiler::new(&tree::path(CURRENT))?;
     let work = compiler.sandbox.work();
-    copy_dir(&in_tree(CURRENT), &work.join("next"))?;
+    copy_dir(&tree::path(CURRENT), &work.join("next"))?;
     if let Some(last) = before {
-        copy_dir(&in_tree(VERSIONS).join(last.to_string()), &work.join("last"))?;
+        copy_dir(&tree::path(VERSIONS).join(last.to_string()), &work.join("last"))?;
         compatible(&compiler, "last", "next")
             .with_context(|| format!("the interface breaks with version {last}"))?;
     }
@@ -56,8 +55,8 @@ pub fn run(write: bool) -> Result<()> {
     if !write {
         return Ok(());
     }
-    let folder = in_tree(VERSIONS).join(version.to_string());
-    copy_dir(&in_tree(CURRENT), &folder)?;
+    let folder = tree::path(VERSIONS).join(version.to_string());
+    copy_dir(&tree::path(CURRENT), &folder)?;
     fs::write(folder.join(".hash"), format!("{hash}\n")).context("writing the hash")?;
     println!(
         "wrote {VERSIONS}/{version}\nnext: in aidl/Android.bp, set `frozen: true` and append to `versions_with_info`\n\
@@ -67,26 +66,28 @@ pub fn run(write: bool) -> Result<()> {
 }
 
 /// How many versions are frozen: as many as have folders, and as Android.bp lists.
-fn frozen() -> Result<usize> {
-    let modules = blueprint::parse(&tree::read("aidl/Android.bp")?).context("aidl/Android.bp")?;
-    let interface = modules.iter().find(|module| module.kind == "aidl_interface");
-    let interface = interface.context("aidl/Android.bp has no aidl_interface")?;
-    let listed = match interface.get("versions_with_info") {
-        Some(blueprint::Value::List(versions)) => versions.len(),
-        _ => 0,
-    };
-    let root = in_tree(VERSIONS);
+pub fn frozen() -> Result<usize> {
+    let text = tree::read("aidl/Android.bp")?;
+    let listed = text.matches(" version: \"").count();
+    let root = tree::path(VERSIONS);
     let folders = (1..).take_while(|version| root.join(version.to_string()).is_dir()).count();
     ensure!(
         listed == folders,
         "aidl/Android.bp lists {listed} frozen versions, {VERSIONS} has {folders}"
     );
-    if interface.flag("frozen") {
+    if text.contains("frozen: true,") {
         ensure!(listed > 0, "aidl/Android.bp: `frozen: true` without a version");
         let last = root.join(listed.to_string());
         ensure!(
-            aidl::texts(&last.join(PACKAGE))? == aidl::texts(&in_tree(CURRENT).join(PACKAGE))?,
+            aidl::texts(&last.join(PACKAGE))? == aidl::texts(&tree::path(CURRENT).join(PACKAGE))?,
             "aidl/Android.bp says `frozen: true`, but {CURRENT} is not version {listed}"
+        );
+    }
+    // The defaults are not those that Soong's documentation gives.
+    for backend in ["cpp", "java", "ndk", "rust"] {
+        ensure!(
+            text.contains(&format!("        {backend}: {{")),
+            "aidl/Android.bp: says nothing on {backend}"
         );
     }
     Ok(listed)

@@ -9,24 +9,21 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{bail, Context, Result};
+use xtask::exec::Step;
+use xtask::{cache, cargo, packages, tree};
 
-use super::sandbox::{copy_dir, empty_dir, Sandbox};
-use super::{aidl, in_tree, soong};
-use crate::exec::Step;
-use crate::{cache, cargo, packages, tree};
+use crate::aidl;
+use crate::sandbox::{copy_dir, empty_dir, Sandbox};
 
 mod manifests;
 
-use manifests::{android_manifest, package_of, write_tests, TEST, TESTS};
+use manifests::{android_manifest, PACKAGES};
 
 /// The published copy of libbinder_rs.
 const LIBBINDER: (&str, &str) = ("binder_ndk", "=0.2.0");
 
-/// The crates that are built under Soong, but for tests.
-const CRATES: [&str; 3] = ["binder_shim", "dmabufio", "dmabufio_client"];
-
-/// The folders that hold their sources, and what these include.
-const FOLDERS: [&str; 6] = ["src", "binder", "client", "vts", "kernel/configs/device", "vintf"];
+/// What else they are made of.
+const FOLDERS: [&str; 4] = ["src", "kernel/configs/device", "kernel/uapi", "vintf"];
 
 /// The published copy is of Android 13. These edits give it the signatures of Android 14 and later, in the few places
 /// that user code can see: `dump` writes to a `dyn Write`, and a descriptor is an `OwnedFd`.
@@ -150,13 +147,7 @@ fn check(mut command: Command, what: &str, flavour: Flavour, more: &[&str]) -> R
     command.env("RUSTFLAGS", flavour.rustflags()).env_remove("CARGO_TARGET_DIR");
     // One folder each: cargo would rebuild everything at every change of flags.
     command.args(["check", "--offline", "--target-dir", &format!("target/{flavour:?}")]).args(more);
-    command.args(["--lib", "--bins", "--test", &format!("{TEST}*")]);
-    for name in CRATES {
-        command.args(["--package", name]);
-    }
-    for test in soong::tests()? {
-        command.args(["--package", &package_of(&test)]);
-    }
+    command.args(["--workspace", "--lib", "--bins", "--tests"]);
     Step::new(what)
         .hint("only binder/src/libbinder.rs may differ between the binder stacks; see binder/src/lib.rs")
         .progress(|line| line.trim().strip_prefix("Checking ").map(str::to_owned))
@@ -176,30 +167,27 @@ fn lay_out(dir: &Path) -> Result<()> {
         copy_dir(&libbinder.join(name), &dir.join(name))?;
     }
 
-    for folder in FOLDERS {
+    for folder in FOLDERS.iter().chain(&PACKAGES) {
         empty_dir(&dir.join(folder))?;
-        copy_dir(&in_tree(folder), &dir.join(folder))?;
+        copy_dir(&tree::path(folder), &dir.join(folder))?;
     }
-    for manifest in ["Cargo.toml", "binder/Cargo.toml", "client/Cargo.toml"] {
-        let text = tree::read(manifest)?;
-        fs::write(dir.join(manifest), android_manifest(&text)?)?;
+    for manifest in manifests() {
+        fs::write(dir.join(&manifest), android_manifest(&tree::read(&manifest)?)?)?;
     }
-    write_tests(&dir.join(TESTS))?;
     vendor(dir)
+}
+
+/// The manifests of the packages, from the root.
+fn manifests() -> impl Iterator<Item = String> {
+    PACKAGES.iter().map(|folder| format!("{folder}/Cargo.toml")).chain(["Cargo.toml".to_owned()])
 }
 
 /// Puts a copy of every foreign crate beside the workspace, so that checking needs no network.
 fn vendor(dir: &Path) -> Result<()> {
     let lock = tree::read("Cargo.lock")?;
     let mut parts = vec![lock.clone()];
-    let mut manifests = vec![dir.to_owned()];
-    manifests.extend(["binder", "client", "aidl"].map(|folder| dir.join(folder)));
-    for entry in fs::read_dir(dir.join(TESTS))? {
-        manifests.push(entry?.path());
-    }
-    manifests.sort();
-    for folder in manifests {
-        parts.push(fs::read_to_string(folder.join("Cargo.toml"))?);
+    for manifest in manifests().chain(["aidl/Cargo.toml".to_owned()]) {
+        parts.push(fs::read_to_string(dir.join(manifest))?);
     }
     let key = tree::key(parts.iter().map(String::as_str));
     let stamp = dir.join("vendored");
@@ -263,7 +251,7 @@ fn libbinder() -> Result<PathBuf> {
     let edits = format!("{LIBBINDER:?}{NEWER:?}{BINDGEN:?}{VENDOR_DEFINES:?}{BOTH_BINDINGS}");
     let dest = cache::subdir("aosp")?.join(format!("libbinder-{}", tree::key([edits.as_str()])));
     cache::publish(&dest, |stage| {
-        packages::ensure(&["bindgen", "libclang-dev", "libc6-dev"])?;
+        packages::ensure()?;
         let scratch = stage.join("scratch");
         fs::create_dir_all(scratch.join("src"))?;
         fs::write(scratch.join("src/lib.rs"), "")?;

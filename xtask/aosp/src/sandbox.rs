@@ -4,14 +4,12 @@
 
 use std::env;
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
-
-use crate::exec::{self, Step};
-use crate::{cache, packages, tree};
+use anyhow::{ensure, Context, Result};
+use xtask::exec::{self, Step};
+use xtask::{cache, packages, tree};
 
 /// Debian's suite whose AIDL compiler has a Rust back end.
 const SUITE: &str = "sid";
@@ -63,7 +61,7 @@ impl Sandbox {
 }
 
 fn create(root: &Path, wanted: &[&str]) -> Result<()> {
-    packages::ensure(&["debootstrap", "debian-archive-keyring"])?;
+    packages::ensure()?;
     let mirror = packages::mirror()?;
     let what = wanted.join(", ");
     let mut bootstrap = exec::command("debootstrap");
@@ -101,18 +99,9 @@ fn sbin_path() -> String {
 /// Copies a folder with all it holds.
 pub fn copy_dir(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to).with_context(|| format!("creating {}", to.display()))?;
-    for entry in fs::read_dir(from).with_context(|| format!("listing {}", from.display()))? {
-        let entry = entry?;
-        let (source, target) = (entry.path(), to.join(entry.file_name()));
-        let kind = entry.file_type()?;
-        if kind.is_dir() {
-            copy_dir(&source, &target)?;
-        } else if kind.is_symlink() {
-            symlink(fs::read_link(&source)?, &target)?;
-        } else {
-            fs::copy(&source, &target).with_context(|| format!("copying {}", source.display()))?;
-        }
-    }
+    let output =
+        Command::new("cp").arg("-a").arg(from.join(".")).arg(to).output().context("starting cp")?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());
     Ok(())
 }
 

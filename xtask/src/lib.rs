@@ -1,0 +1,9 @@
+//! What the commands of `cargo xtask` share: other programs, the cache, the tree, and the policy that the VM enforces.
+
+pub mod cache;
+pub mod cargo;
+pub mod exec;
+pub mod failure;
+pub mod packages;
+pub mod policy;
+pub mod tree;
