@@ -76,11 +76,13 @@ impl Error {
         Self { kind: errno.into(), what: what.into(), errno: Some(errno) }
     }
 
-    /// The same failure, once I/O has begun: `EOPNOTSUPP` then is no refusal any more, which promises
-    /// that nothing has changed.
+    /// The same failure, once bytes may have moved: `Unsupported` is no refusal any more then, which
+    /// promises that nothing has changed.
     pub(crate) fn of_io(self) -> Self {
-        let refusal = self.kind == ErrorKind::Unsupported && self.errno.is_some();
-        Self { kind: if refusal { ErrorKind::Io } else { self.kind }, ..self }
+        match self.kind {
+            ErrorKind::Unsupported => Self { kind: ErrorKind::Io, ..self },
+            _ => self,
+        }
     }
 
     /// The same failure, with the extent that it happened in.

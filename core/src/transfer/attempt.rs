@@ -67,6 +67,9 @@ impl<'a> Worker<'a> {
             match result {
                 // Nothing is known of what moved, and moving it again does no harm.
                 Err(error) if error.errno() == Some(Errno::INTR) => {}
+                // A failure without an errno, as of a buffer that cannot be mapped, comes before
+                // anything moves.
+                Err(error) if error.errno().is_none() => return Err(error),
                 result => return result.map_err(Error::of_io),
             }
         }

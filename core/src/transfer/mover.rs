@@ -84,7 +84,7 @@ impl<'a> Mover<'a> {
     /// allows another.
     fn step_down(&mut self, method: Method, piece: Piece, error: Error) -> Result<Route> {
         let Some(next) = error.errno().and_then(|errno| self.route.step_down(method, errno)) else {
-            return Err(error);
+            return Err(if self.tally.is_empty() { error } else { error.of_io() });
         };
         if self.request.mode == Mode::Direct {
             // Busy keeps its kind: it may be over soon. So does a failure after bytes have moved,
