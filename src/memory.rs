@@ -5,8 +5,8 @@
 //!
 //! * What the kernel has available, less a reserve for the rest of the system and less what other
 //!   requests are just about to allocate, must hold the request.
-//! * The live buffers of one user must stay below half of the memory. A buffer lives for as long as
-//!   anybody holds its descriptor, which only the kernel's statistics of dma-bufs tell
+//! * The live buffers of one user, with those that its requests are just about to allocate, must
+//!   stay below half of the memory. A buffer lives for as long as anybody holds its descriptor, which only the kernel's statistics of dma-bufs tell
 //!   (`CONFIG_DMABUF_SYSFS_STATS`). Without them there is no limit for a user.
 
 use dmabufio_core::error::{Error, ErrorKind, Result};
@@ -37,8 +37,8 @@ pub(crate) struct Memory {
 
 #[derive(Debug)]
 struct Ledger {
-    /// Bytes that requests are about to allocate.
-    reserved: u64,
+    /// Bytes that requests are about to allocate, by user.
+    reserved: HashMap<u32, u64>,
     /// The buffers that may live, by inode.
     buffers: HashMap<u64, Entry>,
     /// How many `buffers` may become before a look at which of them live.
@@ -75,7 +75,8 @@ impl Memory {
     }
 
     fn with(total: u64, statistics: Option<PathBuf>) -> Self {
-        let ledger = Ledger { reserved: 0, buffers: HashMap::new(), many: FEW, statistics };
+        let ledger =
+            Ledger { reserved: HashMap::new(), buffers: HashMap::new(), many: FEW, statistics };
         Self { total, ledger: Mutex::new(ledger) }
     }
 
@@ -95,32 +96,41 @@ impl Memory {
         available: impl Fn() -> Option<u64>,
         shrink: impl FnOnce(),
     ) -> Result<Reservation<'_>> {
-        match self.try_reserve(uid, bytes, available()) {
+        match self.try_reserve(uid, bytes, &available) {
             Err(_) => {
                 shrink();
-                self.try_reserve(uid, bytes, available())
+                self.try_reserve(uid, bytes, &available)
             }
             reservation => reservation,
         }
     }
 
-    fn try_reserve(&self, uid: u32, bytes: u64, available: Option<u64>) -> Result<Reservation<'_>> {
+    fn try_reserve(
+        &self,
+        uid: u32,
+        bytes: u64,
+        available: &impl Fn() -> Option<u64>,
+    ) -> Result<Reservation<'_>> {
         let refused = |what: String| Err(Error::new(ErrorKind::NoMemory, what));
         let mut ledger = self.lock();
         let half = self.total / 2;
-        if ledger.of(uid).saturating_add(bytes) > half {
+        let promised = ledger.reserved.get(&uid).copied().unwrap_or(0);
+        let wanted = promised.saturating_add(bytes);
+        if ledger.of(uid).saturating_add(wanted) > half {
             ledger.forget_dead();
             let live = ledger.of(uid);
-            if live.saturating_add(bytes) > half {
+            if live.saturating_add(wanted) > half {
                 return refused(format!(
-                    "{bytes} bytes: this user holds buffers of {live} bytes, {half} allowed; free \
-                     some"
+                    "{bytes} bytes: this user holds buffers of {live} bytes and was promised \
+                     {promised}, {half} allowed; free some"
                 ));
             }
         }
+        // Read under the lock: what another request spends meanwhile would be in neither number.
         // Where the kernel does not say, it has to refuse itself.
+        let available = available();
         let reserve = self.total / RESERVE;
-        let Ledger { reserved, .. } = *ledger;
+        let reserved: u64 = ledger.reserved.values().sum();
         let room = available
             .map_or(u64::MAX, |bytes| bytes.saturating_sub(reserve).saturating_sub(reserved));
         if bytes > room {
@@ -130,7 +140,7 @@ impl Memory {
                 available.unwrap_or(0)
             ));
         }
-        ledger.reserved += bytes;
+        *ledger.reserved.entry(uid).or_default() += bytes;
         Ok(Reservation { memory: self, uid, left: bytes })
     }
 
@@ -141,6 +151,16 @@ impl Memory {
 }
 
 impl Ledger {
+    /// Takes back a part of what was promised to `uid`.
+    fn release(&mut self, uid: u32, bytes: u64) {
+        if let Some(reserved) = self.reserved.get_mut(&uid) {
+            *reserved -= bytes;
+            if *reserved == 0 {
+                self.reserved.remove(&uid);
+            }
+        }
+    }
+
     /// The bytes of the buffers of `uid`.
     fn of(&self, uid: u32) -> u64 {
         let own = self.buffers.values().filter(|entry| entry.uid == uid);
@@ -163,7 +183,7 @@ impl Reservation<'_> {
         let mut ledger = self.memory.lock();
         let spent = size.min(self.left);
         self.left -= spent;
-        ledger.reserved -= spent;
+        ledger.release(self.uid, spent);
         let Some(statistics) = &ledger.statistics else {
             return;
         };
@@ -181,7 +201,7 @@ impl Reservation<'_> {
 
 impl Drop for Reservation<'_> {
     fn drop(&mut self) {
-        self.memory.lock().reserved -= self.left;
+        self.memory.lock().release(self.uid, self.left);
     }
 }
 
