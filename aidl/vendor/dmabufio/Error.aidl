@@ -22,9 +22,16 @@ package vendor.dmabufio;
 enum Error {
     /** Mode.DIRECT was asked for and a body byte could not go direct. No byte has moved. */
     NOT_DIRECT = 1,
-    /** The buffer is attached to a device, or a resource is busy. Retry later. */
+    /**
+     * The buffer is attached to a device, a resource is busy, or as many requests run, of this user
+     * or of all users, as the service allows. Then the message has the number and the limit. Retry
+     * later.
+     */
     BUSY = 2,
-    /** Not enough memory. */
+    /**
+     * Not enough memory, or the live buffers of this user would exceed half of it. The message has
+     * the numbers.
+     */
     NO_MEMORY = 3,
     /**
      * No space, or no quota, on the file system of the file (ENOSPC, EDQUOT), or the file would be
@@ -34,9 +41,10 @@ enum Error {
     /** The I/O failed. The errno is in the message. */
     IO = 5,
     /**
-     * The file system is served by a user-space daemon (FUSE) and made no progress for 10 seconds,
-     * 64 KiB being progress. What was being moved then, at most 64 KiB within the extents, may
-     * still arrive later. Look at the daemon, or copy the file elsewhere.
+     * The file made no progress: for 10 seconds where a user-space daemon serves it (FUSE), 64 KiB
+     * being progress, and for 60 seconds elsewhere, 64 MiB being progress. The piece that was being
+     * moved then, at most that much within the extents, may still arrive later. Look at the daemon
+     * or the disk, and at whoever else works on the file.
      */
     TIMED_OUT = 6,
 }

@@ -60,7 +60,8 @@ interface IDmabufIo {
      * @return the buffer, which belongs to the caller.
      * @throws EX_ILLEGAL_ARGUMENT if the size is not positive or exceeds
      *         Capabilities.maxBufferBytes, or the tag is not printable ASCII.
-     * @throws ServiceSpecificException Error.NO_MEMORY if there is not enough memory.
+     * @throws ServiceSpecificException Error.NO_MEMORY if there is not enough memory, or this user
+     *         holds too much of it; Error.BUSY if too many requests run.
      */
     Buffer allocate(in BufferDesc desc);
 
@@ -97,9 +98,9 @@ interface IDmabufIo {
      * @throws EX_UNSUPPORTED_OPERATION if the digest is not in Capabilities.digests, or no method
      *         works on this buffer.
      * @throws ServiceSpecificException Error.NOT_DIRECT, Error.BUSY, Error.NO_MEMORY,
-     *         Error.NO_SPACE, Error.IO or Error.TIMED_OUT. A file that a user-space daemon serves
-     *         is BUSY while two requests of the same user, or too many of all users, are on such
-     *         files; it is TIMED_OUT when the daemon does not answer.
+     *         Error.NO_SPACE, Error.IO or Error.TIMED_OUT. A request is BUSY while too many
+     *         requests of the same user or of all users run. Narrower limits hold for files that a
+     *         user-space daemon serves, and for users whose requests have timed out and are stuck.
      */
     Receipt transfer(in TransferRequest request);
 

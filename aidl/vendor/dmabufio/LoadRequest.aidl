@@ -32,7 +32,7 @@ parcelable LoadRequest {
     LoadItem[] items;
     /** How much must bypass the page cache. */
     Mode mode = Mode.AUTO;
-    /** Who waits for it. */
+    /** Who waits for it, as for TransferRequest.priority. */
     Priority priority = Priority.NORMAL;
     /** A name for the buffers, as for BufferDesc.tag. */
     @utf8InCpp String tag;

@@ -47,7 +47,7 @@ parcelable TransferRequest {
     Direction direction = Direction.LOAD;
     /** How much must bypass the page cache. */
     Mode mode = Mode.AUTO;
-    /** Who waits for it. */
+    /** Who waits for it: the priority of its I/O, and not its place among waiting requests. */
     Priority priority = Priority.NORMAL;
     /** What must be on stable storage on return. NONE for LOAD. */
     Durability durability = Durability.NONE;
