@@ -118,12 +118,8 @@ if [ "$DMABUFIO_SERVICE" = 1 ]; then
     wait_for 60 "$hub_pid" rsb_service list || give_up "the service manager rsb_hub did not come up: $(tail -n 5 "$log/hub.log")"
 
     stage "starting dmabufio-service --heap $DMABUFIO_HEAP"
-    (
-        # As in its init script.
-        echo -1000 >/proc/self/oom_score_adj
-        export RUST_LOG="${RUST_LOG:-info}"
-        exec $DMABUFIO_UNPRIVILEGED "$service" --heap "$DMABUFIO_HEAP" >"$log/service.log" 2>&1
-    ) &
+    # As its init script says.
+    RUST_LOG=${RUST_LOG:-info} choom --adjust=-1000 -- $DMABUFIO_UNPRIVILEGED "$service" --heap "$DMABUFIO_HEAP" >"$log/service.log" 2>&1 &
     service_pid=$!
     wait_for 60 "$service_pid" rsb_service check vendor.dmabufio.IDmabufIo/default ||
         give_up "dmabufio-service did not register: $(tail -n 20 "$log/service.log")"

@@ -17,12 +17,9 @@
 package vendor.dmabufio;
 
 /**
- * Who waits for a request. Sets the I/O priority (ioprio_set(2)) that the request runs with, which
- * matters only where the I/O scheduler of the disk uses it.
- *
- * It gives no order among requests that have not started: binder starts calls in the order in which
- * they arrive, and the service refuses those beyond its limits with Error.BUSY, whatever their
- * priority.
+ * Who waits for a transfer. Sets the I/O priority (ioprio_set(2)) that the transfer runs with, which
+ * orders the requests that have reached the disk. The service starts requests in no order that a
+ * client may rely on.
  */
 @VintfStability
 @Backing(type="int")
