@@ -1,6 +1,6 @@
 //! Generates the Rust form of `vendor/dmabufio/*.aidl` for the Linux binder stack.
 //!
-//! Android never runs this: there Soong generates the crate of the same name from the same files.
+//! On Android, Soong generates the crate of the same name from the same files instead.
 
 use rsbinder_aidl::{AidlError, Builder};
 use std::path::Path;

@@ -48,7 +48,19 @@ struct Room {
 #[derive(Debug, Default)]
 struct State {
     places: Places,
+    /// Binder threads that have not answered yet.
+    calls: usize,
     closed: bool,
+}
+
+/// A call that has not been answered, until dropped.
+struct Call<'a>(&'a Room);
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        self.0.lock().calls -= 1;
+        self.0.left.notify_all();
+    }
 }
 
 /// A request that is in, as its work sees it.
@@ -130,7 +142,7 @@ impl Admission {
         work: impl FnOnce(&Admitted<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let standing = Arc::new(Mutex::new(Standing { class, abandoned: false }));
-        let place = self.enter(uid, class, &standing)?;
+        let (place, _call) = self.enter(uid, class, &standing)?;
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
         let (sender, messages) = channel();
         let run = move || {
@@ -172,12 +184,12 @@ impl Admission {
         }
     }
 
-    /// Lets no more requests in, and waits until nobody waits for one, but no longer than
-    /// `patience`. Says whether that is so.
+    /// Lets no more requests in, and waits until all calls are answered, but no longer than
+    /// `patience`. Says whether they are.
     pub fn close(&self, patience: Duration) -> bool {
         let mut state = self.room.lock();
         state.closed = true;
-        let busy = |state: &mut State| state.places.all().waiting > 0;
+        let busy = |state: &mut State| state.calls > 0;
         let wait = self.room.left.wait_timeout_while(state, patience, busy);
         !wait.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
@@ -187,16 +199,23 @@ impl Admission {
         self.room.lock().places.all()
     }
 
-    fn enter(&self, uid: u32, class: Class, standing: &Arc<Mutex<Standing>>) -> Result<Place> {
+    fn enter(
+        &self,
+        uid: u32,
+        class: Class,
+        standing: &Arc<Mutex<Standing>>,
+    ) -> Result<(Place, Call<'_>)> {
         let mut state = self.room.lock();
         if state.closed {
             return Err(Error::new(ErrorKind::Busy, "the service is stopping; look it up again"));
         }
         let busy = |refusal: Refusal| Error::new(ErrorKind::Busy, refusal.to_string());
         state.places.enter(uid, class).map_err(busy)?;
+        state.calls += 1;
         drop(state);
         let _hold = self.lifetime.hold();
-        Ok(Place { room: Arc::clone(&self.room), uid, standing: Arc::clone(standing), _hold })
+        let (room, standing) = (Arc::clone(&self.room), Arc::clone(standing));
+        Ok((Place { room, uid, standing, _hold }, Call(&self.room)))
     }
 
     /// Stops waiting for a request, unless it has just left.
@@ -209,8 +228,6 @@ impl Admission {
         let mut standing = lock(standing);
         standing.abandoned = true;
         state.places.abandon(uid, standing.class);
-        drop(state);
-        self.room.left.notify_all();
         true
     }
 }
@@ -234,8 +251,6 @@ impl Drop for Place {
         state.places.leave(self.uid, standing.class, standing.abandoned);
         // Under the lock, so that `abandon` knows that the place is gone.
         self.standing = Arc::new(Mutex::new(standing));
-        drop(state);
-        self.room.left.notify_all();
     }
 }
 

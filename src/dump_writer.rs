@@ -4,9 +4,10 @@
 //! so that another thread has to end a write that takes too long.
 
 use dmabufio_core::sys::interrupt::Interruptible;
+use std::collections::HashSet;
 use std::io::{self, ErrorKind, Write};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{channel, RecvTimeoutError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,26 +23,32 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// What one write takes at most: as much as a pipe takes at once.
 const CHUNK: usize = 4096;
 
-/// Writes dumps, a few at a time.
+/// Writes dumps, one of each user at a time.
 #[derive(Debug, Default)]
 pub(crate) struct DumpWriter {
-    running: AtomicUsize,
+    users: Mutex<HashSet<u32>>,
 }
 
 impl DumpWriter {
-    /// Writes `text`.
+    /// Writes `text` for `uid`.
     ///
     /// # Errors
-    /// `WouldBlock` if too many dumps are being written, `TimedOut` if the reader is too slow and
-    /// got a part only; what writing fails with.
-    pub fn write(&self, writer: &mut dyn Write, text: &str) -> io::Result<()> {
-        let result = if self.running.fetch_add(1, Ordering::Relaxed) < MAX_DUMPS {
-            write_within(writer, text.as_bytes(), PATIENCE)
-        } else {
-            Err(io::Error::new(ErrorKind::WouldBlock, "other dumps are being written"))
-        };
-        self.running.fetch_sub(1, Ordering::Relaxed);
+    /// `WouldBlock` if a dump of this user, or too many of all, are being written; `TimedOut` if the
+    /// reader is too slow and got a part only; what writing fails with.
+    pub fn write(&self, uid: u32, writer: &mut dyn Write, text: &str) -> io::Result<()> {
+        let mut users = self.lock();
+        if users.len() >= MAX_DUMPS || !users.insert(uid) {
+            return Err(io::Error::new(ErrorKind::WouldBlock, "other dumps are being written"));
+        }
+        drop(users);
+        let result = write_within(writer, text.as_bytes(), PATIENCE);
+        self.lock().remove(&uid);
         result
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<u32>> {
+        // A panic ends the process.
+        self.users.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -124,9 +131,13 @@ mod tests {
     #[test]
     fn dumps_beyond_the_limit_are_refused_at_once() {
         let dumps = DumpWriter::default();
-        dumps.running.store(MAX_DUMPS, Ordering::Relaxed);
-        let error = dumps.write(&mut Vec::new(), "x").expect_err("too many");
-        assert_eq!(error.kind(), ErrorKind::WouldBlock);
-        assert_eq!(dumps.running.load(Ordering::Relaxed), MAX_DUMPS);
+        for busy in [vec![7], vec![1, 2, 3, 4]] {
+            *dumps.lock() = busy.iter().copied().collect();
+            let error = dumps.write(7, &mut Vec::new(), "x").expect_err("too many");
+            assert_eq!(error.kind(), ErrorKind::WouldBlock);
+            assert_eq!(dumps.lock().len(), busy.len());
+        }
+        *dumps.lock() = HashSet::from([1, 2, 3]);
+        dumps.write(7, &mut Vec::new(), "x").expect("room for one");
     }
 }

@@ -63,7 +63,7 @@ impl Dump for DmabufIo {
     fn dump_text(&self, writer: &mut dyn Write, _args: &[String]) -> io::Result<()> {
         // All of it is known before the first byte goes to the client, who may not read it.
         let text = dump::text(&self.state);
-        self.state.dump_writer.write(writer, &text)
+        self.state.dump_writer.write(caller().uid, writer, &text)
     }
 }
 

@@ -108,7 +108,7 @@ fn run(options: Options) -> Result<()> {
     let service = DmabufIo::new(heap, pool, options.lifetime).context("cannot probe the heap")?;
     let methods: Vec<String> = service.support().methods().map(|m| m.to_string()).collect();
     log::info!("heap {}: {}", options.heap, methods.join(", "));
-    if let Some(reason) = service.support().no_rw_file {
+    if let Err(reason) = service.support().rw_file {
         log::warn!("no rw_file: {reason}");
     }
 

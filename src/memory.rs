@@ -5,16 +5,19 @@
 //!
 //! * What the kernel has available, less a reserve for the rest of the system and less what other
 //!   requests are just about to allocate, must hold the request.
-//! * The live buffers of one user, with those that its requests are just about to allocate, must
-//!   stay below half of the memory. A buffer lives for as long as anybody holds its descriptor, which only the kernel's statistics of dma-bufs tell
+//! * The live buffers of one user must stay below half of the memory. A buffer lives for as long as
+//!   anybody holds its descriptor, which only the kernel's statistics of dma-bufs tell
 //!   (`CONFIG_DMABUF_SYSFS_STATS`). Without them there is no limit for a user.
 
 use dmabufio_core::error::{Error, ErrorKind, Result};
-use rustix::fd::AsFd;
+use dmabufio_core::heap::Allocation;
+use dmabufio_core::sys::sysconf;
 use rustix::fs::fstat;
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::result::Result as StdResult;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const MEMINFO: &str = "/proc/meminfo";
@@ -24,6 +27,9 @@ const STATISTICS: &str = "/sys/kernel/dmabuf/buffers";
 
 /// Of all memory, the part that no buffer is made of.
 const RESERVE: u64 = 16;
+
+/// The most buffers of one user, each of which costs the service a line of its ledger.
+const MAX_BUFFERS_OF_USER: usize = 4096;
 
 /// How many buffers are remembered before the service looks for the first time which of them live.
 const FEW: usize = 64;
@@ -41,6 +47,8 @@ struct Ledger {
     reserved: HashMap<u32, u64>,
     /// The buffers that may live, by inode.
     buffers: HashMap<u64, Entry>,
+    /// What they come to for each user.
+    users: HashMap<u32, Sum>,
     /// How many `buffers` may become before a look at which of them live.
     many: usize,
     /// `None` where the kernel has no statistics.
@@ -54,12 +62,29 @@ struct Entry {
     size: u64,
 }
 
+/// The buffers of one user.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sum {
+    buffers: usize,
+    bytes: u64,
+}
+
+/// Why there is no memory for a request.
+#[derive(Debug)]
+enum Refusal {
+    /// The user holds too much.
+    User(String),
+    /// The machine has too little.
+    Machine(String),
+}
+
 /// Memory that a request may allocate. What is left of it is free for others when dropped.
 #[derive(Debug)]
 pub(crate) struct Reservation<'a> {
     memory: &'a Memory,
     uid: u32,
-    left: u64,
+    /// Changed under the ledger's lock only.
+    left: AtomicU64,
 }
 
 impl Memory {
@@ -70,13 +95,15 @@ impl Memory {
         if statistics.is_none() {
             log::info!("no {STATISTICS}: the buffers of one user have no limit of their own");
         }
-        let total = field("MemTotal").unwrap_or(u64::MAX);
-        Self::with(total, statistics)
+        if field("MemAvailable").is_none() {
+            log::warn!("{MEMINFO}: unreadable; only the kernel refuses what does not fit");
+        }
+        Self::with(sysconf::physical_pages() * sysconf::page_size(), statistics)
     }
 
     fn with(total: u64, statistics: Option<PathBuf>) -> Self {
-        let ledger =
-            Ledger { reserved: HashMap::new(), buffers: HashMap::new(), many: FEW, statistics };
+        let (buffers, users) = (HashMap::new(), HashMap::new());
+        let ledger = Ledger { reserved: HashMap::new(), buffers, users, many: FEW, statistics };
         Self { total, ledger: Mutex::new(ledger) }
     }
 
@@ -96,13 +123,18 @@ impl Memory {
         available: impl Fn() -> Option<u64>,
         shrink: impl FnOnce(),
     ) -> Result<Reservation<'_>> {
-        match self.try_reserve(uid, bytes, &available) {
-            Err(_) => {
+        let first = self.try_reserve(uid, bytes, &available);
+        let result = match first {
+            Err(Refusal::Machine(_)) => {
                 shrink();
                 self.try_reserve(uid, bytes, &available)
             }
-            reservation => reservation,
-        }
+            result => result,
+        };
+        result.map_err(|refusal| {
+            let (Refusal::User(what) | Refusal::Machine(what)) = refusal;
+            Error::new(ErrorKind::NoMemory, what)
+        })
     }
 
     fn try_reserve(
@@ -110,20 +142,23 @@ impl Memory {
         uid: u32,
         bytes: u64,
         available: &impl Fn() -> Option<u64>,
-    ) -> Result<Reservation<'_>> {
-        let refused = |what: String| Err(Error::new(ErrorKind::NoMemory, what));
+    ) -> StdResult<Reservation<'_>, Refusal> {
         let mut ledger = self.lock();
         let half = self.total / 2;
         let promised = ledger.reserved.get(&uid).copied().unwrap_or(0);
         let wanted = promised.saturating_add(bytes);
-        if ledger.of(uid).saturating_add(wanted) > half {
+        let fits = |Sum { buffers, bytes: live }: Sum| {
+            buffers < MAX_BUFFERS_OF_USER && live.saturating_add(wanted) <= half
+        };
+        if !fits(ledger.of(uid)) {
             ledger.forget_dead();
-            let live = ledger.of(uid);
-            if live.saturating_add(wanted) > half {
-                return refused(format!(
-                    "{bytes} bytes: this user holds buffers of {live} bytes and was promised \
-                     {promised}, {half} allowed; free some"
-                ));
+            let sum = ledger.of(uid);
+            if !fits(sum) {
+                return Err(Refusal::User(format!(
+                    "{bytes} bytes: this user holds {} buffers of {} bytes and was promised \
+                     {promised}, {MAX_BUFFERS_OF_USER} of {half} allowed; free some",
+                    sum.buffers, sum.bytes
+                )));
             }
         }
         // Read under the lock: what another request spends meanwhile would be in neither number.
@@ -134,14 +169,14 @@ impl Memory {
         let room = available
             .map_or(u64::MAX, |bytes| bytes.saturating_sub(reserve).saturating_sub(reserved));
         if bytes > room {
-            return refused(format!(
+            return Err(Refusal::Machine(format!(
                 "{bytes} bytes: {} bytes of memory are available, of which {reserve} are kept free \
                  and {reserved} are promised to other requests; free memory, or load in parts",
                 available.unwrap_or(0)
-            ));
+            )));
         }
         *ledger.reserved.entry(uid).or_default() += bytes;
-        Ok(Reservation { memory: self, uid, left: bytes })
+        Ok(Reservation { memory: self, uid, left: AtomicU64::new(bytes) })
     }
 
     fn lock(&self) -> MutexGuard<'_, Ledger> {
@@ -161,10 +196,18 @@ impl Ledger {
         }
     }
 
-    /// The bytes of the buffers of `uid`.
-    fn of(&self, uid: u32) -> u64 {
-        let own = self.buffers.values().filter(|entry| entry.uid == uid);
-        own.map(|entry| entry.size).sum()
+    fn of(&self, uid: u32) -> Sum {
+        self.users.get(&uid).copied().unwrap_or_default()
+    }
+
+    fn remember(&mut self, inode: u64, entry: Entry) {
+        self.buffers.insert(inode, entry);
+        let sum = self.users.entry(entry.uid).or_default();
+        sum.buffers += 1;
+        sum.bytes += entry.size;
+        if self.buffers.len() > self.many {
+            self.forget_dead();
+        }
     }
 
     fn forget_dead(&mut self) {
@@ -172,36 +215,39 @@ impl Ledger {
             return;
         };
         self.buffers.retain(|inode, _| is_alive(statistics, *inode));
+        self.users.clear();
+        for entry in self.buffers.values() {
+            let sum = self.users.entry(entry.uid).or_default();
+            sum.buffers += 1;
+            sum.bytes += entry.size;
+        }
         self.many = FEW.max(self.buffers.len() * 2);
     }
 }
 
 impl Reservation<'_> {
-    /// A buffer of `size` bytes has been allocated: its memory is available no more, and counts for
-    /// the user until the buffer is gone.
-    pub fn spend(&mut self, buffer: impl AsFd, size: u64) {
+    /// A buffer has been allocated: its memory is available no more, and counts for the user until
+    /// the buffer is gone.
+    pub fn spend(&self, Allocation { fd, size, .. }: &Allocation) {
         let mut ledger = self.memory.lock();
-        let spent = size.min(self.left);
-        self.left -= spent;
+        let spent = (*size).min(self.left.load(Ordering::Relaxed));
+        self.left.fetch_sub(spent, Ordering::Relaxed);
         ledger.release(self.uid, spent);
         let Some(statistics) = &ledger.statistics else {
             return;
         };
         // Only dma-bufs are there, and not the memfds of the embedded heap.
-        let inode = fstat(buffer).ok().map(|stat| stat.st_ino);
-        let Some(inode) = inode.filter(|inode| is_alive(statistics, *inode)) else {
-            return;
-        };
-        ledger.buffers.insert(inode, Entry { uid: self.uid, size });
-        if ledger.buffers.len() > ledger.many {
-            ledger.forget_dead();
+        let inode = fstat(fd).ok().map(|stat| stat.st_ino);
+        if let Some(inode) = inode.filter(|inode| is_alive(statistics, *inode)) {
+            ledger.remember(inode, Entry { uid: self.uid, size: *size });
         }
     }
 }
 
 impl Drop for Reservation<'_> {
     fn drop(&mut self) {
-        self.memory.lock().release(self.uid, self.left);
+        let left = *self.left.get_mut();
+        self.memory.lock().release(self.uid, left);
     }
 }
 

@@ -8,14 +8,13 @@ use crate::statistics::Statistics;
 use binder_shim::Lifetime;
 use dmabufio_core::error::{Error, ErrorKind, Result};
 use dmabufio_core::heap::Allocator;
-use dmabufio_core::load::Source;
 use dmabufio_core::method::Support;
 use dmabufio_core::pool::{pressure, Pool, IDLE};
 use dmabufio_core::probe;
 use rustix::fd::AsFd;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The service. Clones share its state.
 #[derive(Debug, Clone)]
@@ -42,11 +41,6 @@ impl State {
     fn is_busy(&self) -> bool {
         let counts = self.admission.counts();
         counts.waiting > counts.stalling_waiting
-    }
-
-    /// Where the buffers of a request come from.
-    pub fn source<'a>(&'a self, uid: u32, tag: &'a str, arrival: Instant) -> Source<'a> {
-        Source { heap: &self.heap, pool: self.pool.as_ref(), uid, tag, arrival }
     }
 
     /// Reserves memory for buffers of `uid`; the pool gives up its own before that fails.

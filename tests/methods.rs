@@ -13,15 +13,15 @@ use dmabufio_core::error::{ErrorKind, Result};
 use dmabufio_core::extent::{Direction, Extent};
 use dmabufio_core::file::{cached_pages, RegularFile};
 use dmabufio_core::heap::{Allocation, Allocator, Heap};
-use dmabufio_core::method::{FallbackReason, Method, Mode, Support, MAX_PIECE};
+use dmabufio_core::method::{FallbackReason, Method, Mode, Support};
 use dmabufio_core::probe;
+use dmabufio_core::transfer::piece::MAX_PIECE;
 use dmabufio_core::transfer::plan::ExtentPlan;
 use dmabufio_core::transfer::receipt::Receipt;
 use dmabufio_core::transfer::{transfer, Durability, Request};
 use rustix::fs::{fadvise, Advice, OFlags};
-use rustix::io::{preadv2, Errno, ReadWriteFlags};
 use std::fs;
-use std::io::IoSliceMut;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use support::{
@@ -139,11 +139,11 @@ fn probe_finds_what_this_kernel_can_do() {
         let support = probe::heap(&allocator).expect("probe");
         if vm_kernel().is_some() || heap == Heap::Memfd {
             let auto = Case { heap, mode: Mode::Auto, flags: OFlags::DIRECT };
-            assert_eq!(support.no_rw_file, expected(auto).1, "{heap}");
+            assert_eq!(support.rw_file.err(), expected(auto).1, "{heap}");
         }
         assert_eq!(support.methods().last(), Some(Method::MappedBuffered), "{heap}");
         let in_load = probe::heap_in_load(&allocator).expect("probe");
-        assert_eq!(in_load.no_rw_file, support.no_rw_file, "{heap}");
+        assert_eq!(in_load.rw_file, support.rw_file, "{heap}");
         let of_pages = |support: Support| support.methods().any(|m| m == Method::MappedDirect);
         assert_eq!(of_pages(support), heap == Heap::Memfd, "{heap}");
         assert_eq!(of_pages(in_load), heap != Heap::System, "{heap}");
@@ -322,6 +322,74 @@ fn end_of_file_inside_an_extent_is_a_short_count() {
 }
 
 #[test]
+fn empty_extent_moves_nothing_and_parts_nothing() {
+    let dir = scratch();
+    let content = Random::new(25).bytes(100_000);
+    let path = file(dir.path(), "empty", &content);
+    // The second lies between two that continue each other, the last beyond everything.
+    let extents =
+        [extent(0, 0, 5000), extent(5000, 99, 0), extent(5000, 5000, 5000), extent(1 << 40, 0, 0)];
+    for case in cases() {
+        make_cold(&path);
+        let source = open(&path, OFlags::RDONLY | case.flags);
+        check_load(case, &content, &source, &extents, 16_384);
+        make_cold(&path);
+        let buffer = allocate(case.heap, 16_384);
+        let receipt =
+            run(case, buffer.as_fd(), source.as_fd(), &extents, Direction::Load).expect("load");
+        assert!(receipt.bounced < PAGE, "{case:?}: {receipt:?}");
+        check_load(case, &content, &source, &[extent(0, 16_384, 0)], 16_384);
+
+        // Not even where an O_DIRECT descriptor could not write.
+        let target = open(&path, OFlags::WRONLY | case.flags);
+        let nothing = [extent(5, 7, 0)];
+        let receipt =
+            run(case, buffer.as_fd(), target.as_fd(), &nothing, Direction::Save).expect("save");
+        assert_eq!((receipt.bytes(), receipt.method), (0, None), "{case:?}");
+        assert!(fs::read(&path).expect("read back") == content, "{case:?}: a byte moved");
+    }
+}
+
+#[test]
+fn file_that_is_shorter_than_it_says_is_a_short_count() {
+    const PATH: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
+    let content = fs::read(PATH).expect("read");
+    let source = fs::File::open(PATH).expect("open");
+    assert_eq!(source.metadata().expect("stat").len(), PAGE);
+    for case in cases().into_iter().filter(|case| case.flags.is_empty()) {
+        for start in [0, 3, content.len(), 100] {
+            let buffer = allocate(case.heap, 2 * PAGE);
+            let wanted = [extent(start as u64, 5, PAGE)];
+            let receipt =
+                run(case, buffer.as_fd(), source.as_fd(), &wanted, Direction::Load).expect("load");
+            let part = content.get(start..).unwrap_or_default();
+            assert_eq!(receipt.bytes(), part.len() as u64, "{case:?} {start}");
+            let bytes = read_buffer(buffer.as_fd(), case.heap, 2 * PAGE as usize);
+            assert_eq!(&bytes[5..5 + part.len()], part, "{case:?} {start}");
+            assert!(bytes[5 + part.len()..].iter().all(|byte| *byte == 0), "{case:?} {start}");
+        }
+    }
+}
+
+#[test]
+fn file_that_says_it_has_nothing_and_has_content_is_refused() {
+    for path in ["/proc/version", "/proc/self/mem", "/proc/self/cgroup"] {
+        let source = fs::File::open(path).expect("open");
+        for case in cases() {
+            let buffer = allocate(case.heap, PAGE);
+            for wanted in [extent(0, 0, PAGE), extent(0, 0, 0)] {
+                let error = run(case, buffer.as_fd(), source.as_fd(), &[wanted], Direction::Load)
+                    .expect_err("it would be a load of nothing");
+                assert_eq!(error.kind(), ErrorKind::BadDescriptor, "{path}: {error}");
+                assert!(error.to_string().starts_with("file: says that it has no bytes"));
+            }
+            let bytes = read_buffer(buffer.as_fd(), case.heap, PAGE as usize);
+            assert!(bytes.iter().all(|byte| *byte == 0), "{path}: bytes moved");
+        }
+    }
+}
+
+#[test]
 fn random_saves_change_the_extent_and_nothing_else() {
     let dir = scratch();
     let len = 500_000;
@@ -478,11 +546,10 @@ fn page_cache_is_filled_only_where_a_load_has_to_go_through_it() {
             run(case, buffer.as_fd(), source.as_fd(), &wanted, Direction::Load).expect("load");
         let warm = cached_pages(source.as_fd(), 0, 0).expect("cachestat");
         let o_direct = case.flags.contains(OFlags::DIRECT);
-        let uncached = case.mode == Mode::Auto && can_read_uncached(&source);
         if receipt.direct > 0 {
             assert_eq!(warm, cold, "{case:?}: {receipt:?}");
             assert!(receipt.checked, "{case:?}: {receipt:?}");
-        } else if o_direct || uncached {
+        } else if o_direct || case.mode == Mode::Auto {
             assert_eq!(warm, cold, "{case:?}: {receipt:?}");
         } else {
             assert_eq!(warm - cold, (4 << 20) / PAGE, "{case:?}: {receipt:?}");
@@ -491,14 +558,35 @@ fn page_cache_is_filled_only_where_a_load_has_to_go_through_it() {
     }
 }
 
-/// Whether the kernel and the file system have `RWF_DONTCACHE`.
-fn can_read_uncached(file: &fs::File) -> bool {
-    let dont_cache = ReadWriteFlags::from_bits_retain(0x80);
-    // Beyond the end, so that no page is read.
-    match preadv2(file, &mut [IoSliceMut::new(&mut [0])], 1 << 40, dont_cache) {
-        Ok(0) => true,
-        Err(Errno::OPNOTSUPP) => false,
-        other => panic!("preadv2: {other:?}"),
+#[test]
+fn copy_leaves_the_page_cache_as_it_was() {
+    const LEN: u64 = 4 << 20;
+    let dir = scratch();
+    let content = Random::new(26).bytes(LEN as usize);
+    let path = file(dir.path(), "partly-cached", &content);
+    let held = |range: Range<u64>| {
+        let source = open(&path, OFlags::RDONLY);
+        cached_pages(source.as_fd(), range.start, range.end - range.start).expect("cachestat")
+    };
+    for case in cases().into_iter().filter(|case| case.mode == Mode::Auto) {
+        make_cold(&path);
+        // Half a mebibyte in the middle; without readahead, so that it is just that.
+        let reader = open(&path, OFlags::RDONLY);
+        fadvise(&reader, 0, 0, Advice::Random).expect("fadvise");
+        reader.read_exact_at(&mut vec![0; 512 << 10], 1 << 20).expect("read");
+        let before = held(0..LEN);
+        assert!(before >= (512 << 10) / PAGE, "{before}");
+        let source = open(&path, OFlags::RDONLY | case.flags);
+        let buffer = allocate(case.heap, LEN + PAGE);
+        // Shifted, so that all of it is copied.
+        let wanted = [extent(0, 1, LEN)];
+        let receipt =
+            run(case, buffer.as_fd(), source.as_fd(), &wanted, Direction::Load).expect("load");
+        assert_eq!(receipt.buffered, LEN, "{case:?}: {receipt:?}");
+        assert_eq!(held(0..LEN), before, "{case:?}");
+        assert_eq!(held(1 << 20..(1 << 20) + (512 << 10)), (512 << 10) / PAGE, "{case:?}");
+        let bytes = read_buffer(buffer.as_fd(), case.heap, (LEN + PAGE) as usize);
+        assert!(bytes[1..][..LEN as usize] == content, "{case:?}");
     }
 }
 

@@ -5,6 +5,7 @@
 mod support;
 
 use dmabufio_core::dmabuf::DmaBuf;
+use dmabufio_core::error::{Error, ErrorKind};
 use dmabufio_core::extent::{Direction, Extent};
 use dmabufio_core::file::RegularFile;
 use dmabufio_core::heap::{Allocation, Allocator, Heap};
@@ -15,9 +16,12 @@ use dmabufio_core::transfer::{transfer, Durability, Request};
 use rustix::fs::OFlags;
 use std::fs;
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use support::disks::{run, Disks};
+use support::fuse::{FuseFile, SIZE};
 use support::{is_patched, make_cold, open, read_buffer, scratch, Random};
 
 const LEN: u64 = 1 << 20;
@@ -26,15 +30,96 @@ const LEN: u64 = 1 << 20;
 static ALONE: Mutex<()> = Mutex::new(());
 
 fn load(buffer: &Allocation, file: &RegularFile<'_>, mode: Mode) -> Receipt {
+    try_load(buffer, file, file.size(), mode).expect("load")
+}
+
+fn try_load(
+    buffer: &Allocation,
+    file: &RegularFile<'_>,
+    len: u64,
+    mode: Mode,
+) -> Result<Receipt, Error> {
     transfer(&Request {
         buffer: &buffer.buffer(),
         file,
-        extents: &[Extent { file_offset: 0, buffer_offset: 0, len: file.size() }],
+        extents: &[Extent { file_offset: 0, buffer_offset: 0, len }],
         direction: Direction::Load,
         mode,
         durability: Durability::None,
     })
-    .expect("load")
+}
+
+/// Loads up to [`LEN`] bytes of the file at `path` into a new buffer.
+fn load_path(path: &Path, heap: Heap, mode: Mode) -> Result<(Receipt, Vec<u8>), Error> {
+    let source = open(path, OFlags::RDONLY);
+    let file = RegularFile::new(source.as_fd(), heap).expect("file");
+    let buffer = Allocator::open(heap).and_then(|heap| heap.allocate(LEN)).expect("allocate");
+    let receipt = try_load(&buffer, &file, LEN, mode)?;
+    Ok((receipt, read_buffer(buffer.fd.as_fd(), heap, LEN as usize)))
+}
+
+#[test]
+fn daemon_that_lies_about_the_size_is_read_to_its_end() {
+    let dir = scratch();
+    let content = Random::new(33).bytes(200_003);
+    for size in [0, 100, 200_003, SIZE] {
+        let lying = FuseFile::lying(dir.path(), &content, size);
+        for heap in Heap::ALL {
+            let (receipt, bytes) = load_path(&lying.path, heap, Mode::Auto).expect("load");
+            // Who says that there is less gets no more; but nobody means 0.
+            let len = if size == 0 { 200_003 } else { size.min(200_003) };
+            assert_eq!((receipt.bytes(), receipt.buffered), (len, len), "{heap} {size}");
+            assert_eq!(receipt.first_fallback, Some(FallbackReason::FileSystemStalls));
+            let (moved, rest) = bytes.split_at(len as usize);
+            assert!(moved == &content[..len as usize], "{heap} {size}: other bytes");
+            assert!(rest.iter().all(|byte| *byte == 0), "{heap} {size}: more bytes");
+        }
+    }
+}
+
+#[test]
+fn kernel_error_in_the_middle_of_io_is_no_refusal() {
+    let dir = scratch();
+    // EBADF, EINVAL, EOVERFLOW, EOPNOTSUPP
+    for errno in [9, 22, 75, 95] {
+        for len in [0, 128 << 10] {
+            let content = Random::new(34).bytes(len);
+            let failing = FuseFile::failing_after(dir.path(), &content, errno);
+            for heap in Heap::ALL {
+                let error = load_path(&failing.path, heap, Mode::Auto).expect_err("it fails");
+                assert_eq!(error.errno().map(|errno| errno.raw_os_error()), Some(errno));
+                assert_eq!(error.kind(), ErrorKind::Io, "{heap} {len}: {error}");
+                assert!(error.to_string().starts_with("extent 0: pread"), "{error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn swap_file_in_use_is_loaded_as_any_program_reads_it() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut disks = Disks::new();
+    let content = Random::new(35).bytes(LEN as usize);
+    let path = disks.file("ext4", "swap", &content);
+    run(Command::new("mkswap").arg(&path));
+    make_cold(&path);
+    let content = fs::read(&path).expect("read");
+    run(Command::new("swapon").arg(&path));
+    for heap in Heap::ALL {
+        for mode in [Mode::Auto, Mode::Buffered] {
+            make_cold(&path);
+            let outcome = load_path(&path, heap, mode);
+            let (receipt, bytes) = outcome.unwrap_or_else(|error| panic!("{heap}: {error}"));
+            assert_eq!(receipt.method, Some(Method::MappedBuffered), "{heap}: {receipt:?}");
+            assert_eq!(receipt.buffered, LEN, "{heap}: {receipt:?}");
+            assert!(bytes == content, "{heap}: other bytes");
+        }
+    }
+    make_cold(&path);
+    let direct = load_path(&path, Heap::System, Mode::Direct).expect_err("it cannot go direct");
+    let kind = if is_patched() { ErrorKind::Busy } else { ErrorKind::NotDirect };
+    assert_eq!(direct.kind(), kind, "{direct}");
+    run(Command::new("swapoff").arg(&path));
 }
 
 /// A heap whose buffers are loaded directly here, and how the client opens the file for that.

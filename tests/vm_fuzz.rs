@@ -461,7 +461,11 @@ impl World {
         let i = random.below(extents.len() as u64) as usize;
         request.malformed = Some(ErrorKind::InvalidRequest);
         match random.below(8) {
-            0 => extents[i].len = 0,
+            0 => {
+                // Which is legal, wherever else it lies.
+                extents[i].len = 0;
+                request.malformed = None;
+            }
             1 => extents[i].buffer_offset = size,
             2 => extents[i].len = size + 1,
             3 => extents[i].file_offset = i64::MAX as u64,

@@ -113,7 +113,8 @@ fn load_in_this_process_costs_no_more_than_its_halves() {
         thread::spawn(move || pool.keep(&heap, Duration::from_secs(3600), is_busy, || ()));
     }
     let arrival = Instant::now();
-    let cold = Source { heap: &heap, pool: None, uid: 0, tag: "test", arrival };
+    let allocated = &|_: &Allocation| ();
+    let cold = Source { heap: &heap, pool: None, uid: 0, tag: "test", arrival, allocated };
     let warm = Source { pool: Some(&pool), ..cold };
     let allocate = || (0..COUNT).map(|_| cold.allocate(SIZE).expect("allocate")).collect();
     let read = |buffers: &[Allocation]| {

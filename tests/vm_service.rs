@@ -91,7 +91,8 @@ impl Memory {
     fn new(len: usize) -> Self {
         let memfd = memfd_create("memory", MemfdFlags::CLOEXEC).expect("memfd");
         ftruncate(&memfd, len as u64).expect("truncate");
-        let pages = Mapping::populated(memfd.as_fd(), 0, len, Access::ReadWrite).expect("mmap");
+        let pages = Mapping::new(memfd.as_fd(), 0, len, Access::ReadWrite).expect("mmap");
+        pages.populate(len).expect("populate");
         Self { pages, len }
     }
 

@@ -46,8 +46,10 @@ struct Daemon {
     size: u64,
     /// How long each read takes, which the kernel makes page by page here.
     delay: Duration,
-    /// Whether each read fails.
-    fails: bool,
+    /// From which offset on reads fail, and the errno.
+    failure: Option<(u64, i32)>,
+    /// Whether reads go past the page cache, and so past the size that the file claims.
+    direct: bool,
 }
 
 impl FuseFile {
@@ -70,14 +72,30 @@ impl FuseFile {
     /// A read-only file, each page of which takes `delay`.
     pub fn slow(dir: &Path, content: &[u8], delay: Duration) -> Self {
         let (content, size) = (Some(content.to_owned()), content.len() as u64);
-        Self::mount(dir.join("answering"), Daemon { content, size, delay, fails: false })
+        Self::mount(dir.join("answering"), Daemon { content, size, delay, ..Daemon::default() })
     }
 
     /// A file of [`SIZE`] bytes, each read of which fails with `EIO`.
     pub fn failing(dir: &Path) -> Self {
-        let daemon =
-            Daemon { content: Some(Vec::new()), size: SIZE, fails: true, ..Daemon::default() };
+        Self::failing_after(dir, &[], EIO)
+    }
+
+    /// A file of [`SIZE`] bytes: after `content` each read fails with `errno`.
+    pub fn failing_after(dir: &Path, content: &[u8], errno: i32) -> Self {
+        let daemon = Daemon {
+            content: Some(content.to_owned()),
+            size: SIZE,
+            failure: Some((content.len() as u64, errno)),
+            ..Daemon::default()
+        };
         Self::mount(dir.join("failing"), daemon)
+    }
+
+    /// A file of `content` that claims to have `size` bytes.
+    pub fn lying(dir: &Path, content: &[u8], size: u64) -> Self {
+        let daemon =
+            Daemon { content: Some(content.to_owned()), size, direct: true, ..Daemon::default() };
+        Self::mount(dir.join("lying"), daemon)
     }
 
     fn mount(path: PathBuf, daemon: Daemon) -> Self {
@@ -116,19 +134,21 @@ fn serve(mut device: File, daemon: &Daemon) {
         let answer = match (word(4), &daemon.content) {
             (FUSE_INIT, _) => Ok(init()),
             (FUSE_GETATTR, _) => Ok(attributes(daemon.size)),
-            // File handle 0, no flags.
-            (FUSE_OPEN, _) => Ok(vec![0; 16]),
+            (FUSE_OPEN, _) => Ok(opened(daemon.direct)),
             (FUSE_FLUSH | FUSE_RELEASE, _) => Ok(Vec::new()),
-            (FUSE_READ, _) if daemon.fails => Err(EIO),
             (FUSE_READ, Some(all)) => {
                 // Offset and size of `struct fuse_read_in`; the offset is below 4 GiB.
-                let start = all.len().min(word(48) as usize);
+                let start = word(48) as usize;
                 let end = all.len().min(start + word(56) as usize);
-                if start == end && (start as u64) < daemon.size {
-                    continue;
+                let start = all.len().min(start);
+                match daemon.failure {
+                    Some((at, errno)) if u64::from(word(48)) >= at => Err(errno),
+                    _ if start == end && (start as u64) < daemon.size && !daemon.direct => continue,
+                    _ => {
+                        thread::sleep(daemon.delay);
+                        Ok(all[start..end].to_owned())
+                    }
                 }
-                thread::sleep(daemon.delay);
-                Ok(all[start..end].to_owned())
             }
             // `struct fuse_statfs_out`.
             (FUSE_STATFS, Some(_)) => Ok(vec![0; 80]),
@@ -155,6 +175,13 @@ fn init() -> Vec<u8> {
     out[4..8].copy_from_slice(&31_u32.to_le_bytes());
     // max_write
     out[20..24].copy_from_slice(&4096_u32.to_le_bytes());
+    out
+}
+
+/// `struct fuse_open_out`: file handle 0, and the flag `FOPEN_DIRECT_IO` or none.
+fn opened(direct: bool) -> Vec<u8> {
+    let mut out = vec![0; 16];
+    out[8..12].copy_from_slice(&u32::from(direct).to_le_bytes());
     out
 }
 

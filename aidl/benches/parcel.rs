@@ -1,4 +1,4 @@
-//! What a request of many extents costs in a parcel, both ways.
+//! Measures writing and reading the parcel of a request with many extents.
 
 #![allow(missing_docs, reason = "criterion's macros")]
 

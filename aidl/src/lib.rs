@@ -1,8 +1,8 @@
 //! The AIDL interface `vendor.dmabufio`, as Rust types.
 //!
-//! Every path is the one that Soong's crate of the same name has, for example
-//! `vendor_dmabufio::aidl::vendor::dmabufio::IDmabufIo::IDmabufIo`, so users compile unchanged
-//! against either. What the types mean is said in the `.aidl` files beside this crate.
+//! Soong generates a crate of the same name with the same paths, for example
+//! `vendor_dmabufio::aidl::vendor::dmabufio::IDmabufIo::IDmabufIo`. Therefore users compile
+//! unchanged against both crates. The `.aidl` files beside this crate document the types.
 
 #[allow(
     missing_docs,

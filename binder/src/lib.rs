@@ -1,12 +1,13 @@
-//! One binder API over two binder stacks: the only code that knows which stack is linked.
+//! One binder API over two binder stacks. Only this crate knows which stack is linked.
 //!
 //! On Android (`cfg(aosp)`, set by Soong) the stack is `libbinder_rs`; elsewhere it is `rsbinder`.
-//! The service and its clients are written against this crate and against `vendor_dmabufio`, and
-//! hold no `cfg` of their own. Both stacks share most names, which are re-exported; what differs
-//! is wrapped in the functions, macros and types below.
+//! The service and its clients use this crate and `vendor_dmabufio`, and have no `cfg` of their
+//! own. This crate re-exports the names that both stacks share. The functions, macros and types
+//! below wrap the differences.
 //!
-//! A service wraps its object with [`new_binder!`] and hands it to [`serve`] or, where no kernel
-//! binder is wanted, to [`serve_socket`]. A client calls [`lookup`] or [`connect_socket`].
+//! A service wraps its object with [`new_binder!`] and passes it to [`serve`], or to
+//! [`serve_socket`] if it does not use kernel binder. A client calls [`lookup`] or
+//! [`connect_socket`].
 
 use std::fs::File;
 use std::io;
@@ -28,61 +29,61 @@ pub use imp::{
     Interface, ParcelFileDescriptor, SpIBinder, Status, StatusCode, Strong, Weak,
 };
 
-/// What an AIDL method returns.
+/// The return type of an AIDL method.
 pub type BinderResult<T> = Result<T, Status>;
 
-/// Who made the call that this thread is handling. Outside a call: this process.
+/// The sender of the call that this thread handles. Outside a call: this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// The effective user id, vouched for by the kernel.
+    /// The effective user id. The kernel guarantees it.
     pub uid: u32,
-    /// The process id; 0 in a oneway call. The process may be gone: never authorise by it.
+    /// The process id; 0 in a oneway call. The process may have ended: never authorise by this id.
     pub pid: i32,
-    /// The SELinux context. Always `None` in an Android vendor process, which has no way to ask.
+    /// The SELinux context. Always `None` in an Android vendor process, which cannot query it.
     pub sid: Option<String>,
 }
 
-/// When the process of a service ends, besides when it is told to.
+/// The time when the process of a service ends by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lifetime {
     /// Never.
     Resident,
-    /// When no client has a reference to the service and no [`Hold`] is left. The service manager
-    /// starts it again for the next client. A service that nobody has ever asked for stays.
+    /// As soon as no client has a reference to the service and no [`Hold`] exists. The service
+    /// manager starts it again for the next client. A service that never had a client stays.
     Lazy,
 }
 
 impl Lifetime {
-    /// Keeps a lazy service's process until the [`Hold`] is dropped; costs nothing in a resident
-    /// one. The service manager counts references only: whatever has to be finished, or is worth
-    /// keeping without a client, holds on to the process.
+    /// Keeps the process of a lazy service until the caller drops the [`Hold`]; costs nothing in a
+    /// resident service. The service manager counts only references: work that must finish, and
+    /// state that must survive without a client, need a hold.
     ///
     /// Only for a service that [`serve`] has registered: dropping the last hold may end the
-    /// process, also while there is no service in it.
+    /// process, even if no service is registered in it.
     pub fn hold(self) -> Hold {
         Hold { _guard: (self == Self::Lazy).then(imp::LazyServiceGuard::new) }
     }
 }
 
-/// What keeps a lazy service's process, see [`Lifetime::hold`].
+/// Keeps the process of a lazy service, see [`Lifetime::hold`].
 #[must_use]
 #[derive(Debug)]
 pub struct Hold {
     _guard: Option<imp::LazyServiceGuard>,
 }
 
-/// What a service prints when somebody dumps it.
+/// The dump of a service (`dumpsys`).
 ///
 /// [`impl_interface!`] connects it to the binder stack.
 pub trait Dump {
-    /// Writes the state of the service as text. `args` are the words of the person who asked.
+    /// Writes the state of the service as text. `args` are the arguments of the dump command.
     fn dump_text(&self, writer: &mut dyn Write, args: &[String]) -> io::Result<()> {
         let _ = (writer, args);
         Ok(())
     }
 }
 
-/// Wraps a descriptor, to be passed to the other side.
+/// Wraps a descriptor, to pass it to the other side.
 pub fn pfd(fd: OwnedFd) -> ParcelFileDescriptor {
     ParcelFileDescriptor::new(File::from(fd))
 }
@@ -97,8 +98,8 @@ pub fn into_fd(pfd: ParcelFileDescriptor) -> OwnedFd {
     OwnedFd::from(pfd)
 }
 
-/// [`lookup`], tried again until `patience` is over while the service, or the service manager, may
-/// be starting. What will not pass by itself fails at once: no kernel binder, another interface.
+/// Repeats [`lookup`] for up to `patience`, because the service or the service manager may be
+/// starting. Fails at once for a permanent error: no kernel binder, or another interface.
 pub fn lookup_within<T: FromIBinder + ?Sized>(
     name: &str,
     patience: Duration,
@@ -127,8 +128,8 @@ macro_rules! new_binder {
     };
 }
 
-/// Makes a type that implements [`Dump`] an [`Interface`], as every type behind an AIDL
-/// interface must be.
+/// Implements [`Interface`] for a type that implements [`Dump`]. Every type behind an AIDL
+/// interface needs this.
 #[macro_export]
 macro_rules! impl_interface {
     ($object:ty) => {
@@ -136,7 +137,7 @@ macro_rules! impl_interface {
     };
 }
 
-/// What the macros need in scope at their call site. No part of the API.
+/// Names that the macros use at their call site. Not part of the API.
 #[doc(hidden)]
 pub mod glue {
     pub use crate::imp::glue::*;

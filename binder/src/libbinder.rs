@@ -1,4 +1,4 @@
-//! The stack of Android: AOSP's libbinder_rs, as vendor code may use it.
+//! The stack of Android: AOSP's libbinder_rs, limited to the functions that vendor code may use.
 
 use crate::{BinderResult, Caller, Lifetime};
 use binder::{is_declared, wait_for_service, DeathRecipient, IBinder, ProcessState, ThreadState};
@@ -14,7 +14,7 @@ pub use binder::{
     Strong, Weak,
 };
 
-/// The exceptions that an AIDL method can throw, by their AIDL names.
+/// The exceptions that an AIDL method can throw, under their AIDL names.
 #[allow(missing_docs, reason = "the names are AIDL's own")]
 pub mod ex {
     use binder::ExceptionCode;
@@ -28,7 +28,7 @@ pub mod ex {
     pub const UNSUPPORTED_OPERATION: ExceptionCode = ExceptionCode::UNSUPPORTED_OPERATION;
 }
 
-/// The transport errors that callers tell apart, by libbinder's names.
+/// The transport errors that callers distinguish, under libbinder's names.
 #[allow(missing_docs, reason = "the names are libbinder's own")]
 pub mod st {
     use binder::StatusCode;
@@ -42,7 +42,7 @@ pub mod st {
     pub const UNKNOWN_TRANSACTION: StatusCode = StatusCode::UNKNOWN_TRANSACTION;
 }
 
-/// How long a declared service may take to come up before a look-up gives up.
+/// The longest wait of a look-up for a declared service to start.
 const LOOKUP_PATIENCE: Duration = Duration::from_secs(5);
 
 const NO_SOCKET: &str = "binder over a Unix socket is not supported on Android: use kernel binder";
@@ -57,12 +57,12 @@ pub fn exception(code: ExceptionCode, message: &str) -> Status {
     Status::new_exception_str(code, Some(message))
 }
 
-/// The status in words, with the message that the service sent.
+/// The status as text, with the message that the service sent.
 pub fn describe(status: &Status) -> String {
     status.get_description()
 }
 
-/// Who made the call that this thread is handling.
+/// The sender of the call that this thread handles.
 pub fn caller() -> Caller {
     Caller {
         uid: ThreadState::get_calling_uid(),
@@ -71,7 +71,7 @@ pub fn caller() -> Caller {
     }
 }
 
-/// Vendor code is not given the symbols behind the SELinux context of a caller.
+/// Vendor code cannot link the symbols for the SELinux context of a caller.
 #[cfg(android_vndk)]
 fn calling_sid() -> Option<String> {
     None
@@ -84,7 +84,7 @@ fn calling_sid() -> Option<String> {
 
 /// Starts the thread pool, which may grow by `max_threads`.
 ///
-/// A client needs it only to receive callbacks and death notices. A second call does nothing.
+/// A client needs the pool only to receive callbacks and death notices. A second call does nothing.
 pub fn start(max_threads: u32) -> Result<(), String> {
     ProcessState::set_thread_pool_max_thread_count(max_threads);
     ProcessState::start_thread_pool();
@@ -93,7 +93,7 @@ pub fn start(max_threads: u32) -> Result<(), String> {
 
 /// Registers `binder` under `name`, calls `on_ready`, and serves until the process ends.
 ///
-/// `max_threads` + 2 calls run at a time. Returns only to say why it cannot serve.
+/// Up to `max_threads` + 2 calls run at a time. Returns only an error, if it cannot serve.
 pub fn serve(
     name: &str,
     binder: SpIBinder,
@@ -122,10 +122,9 @@ pub fn serve_socket(
     Err(NO_SOCKET.to_owned())
 }
 
-/// The service registered under `name`; fails at once if the device does not declare one.
+/// Finds the service with the name `name`; fails at once if the device does not declare one.
 ///
-/// A declared service is given a few seconds to start, because a look-up is what starts a lazy
-/// one.
+/// Waits a few seconds for a declared service, because the look-up starts a lazy service.
 pub fn lookup<T: FromIBinder + ?Sized>(name: &str) -> BinderResult<Strong<T>> {
     if !is_declared(name)? {
         return Err(StatusCode::NAME_NOT_FOUND.into());
@@ -149,7 +148,7 @@ pub fn connect_socket<T: FromIBinder + ?Sized>(_path: &Path) -> BinderResult<Str
     Err(exception(ex::UNSUPPORTED_OPERATION, NO_SOCKET))
 }
 
-/// Asks the process behind `binder` for a sign of life.
+/// Checks that the process behind `binder` answers.
 pub fn ping(binder: &mut SpIBinder) -> Result<(), StatusCode> {
     binder.ping_binder()
 }
@@ -161,7 +160,7 @@ pub fn dump_remote(binder: &mut SpIBinder, fd: OwnedFd, args: &[&str]) -> Result
     binder.dump(&fd, args)
 }
 
-/// Always fails: vendor code is not given the symbol behind it.
+/// Always fails: vendor code cannot link the symbol for it.
 #[cfg(android_vndk)]
 pub fn dump_remote(
     _binder: &mut SpIBinder,
@@ -171,15 +170,15 @@ pub fn dump_remote(
     Err(StatusCode::INVALID_OPERATION)
 }
 
-/// Calls a closure when the process behind a binder dies, unless dropped before.
+/// Calls a closure when the process behind a binder dies, unless the link is dropped before.
 pub struct DeathLink {
-    // libbinder holds neither: dropping either ends the watch.
+    // libbinder holds neither of them: dropping one ends the watch.
     _binder: SpIBinder,
     _recipient: DeathRecipient,
 }
 
 impl DeathLink {
-    /// Watches `binder`. Fails if it lives in this process or is dead already.
+    /// Watches `binder`. Fails if it belongs to this process or is already dead.
     pub fn new(
         mut binder: SpIBinder,
         on_death: impl Fn() + Send + Sync + 'static,

@@ -16,7 +16,7 @@ pub use rsbinder::{
     StatusCode, Strong, Weak,
 };
 
-/// The exceptions that an AIDL method can throw, by their AIDL names.
+/// The exceptions that an AIDL method can throw, under their AIDL names.
 #[allow(missing_docs, reason = "the names are AIDL's own")]
 pub mod ex {
     use rsbinder::ExceptionCode;
@@ -30,7 +30,7 @@ pub mod ex {
     pub const UNSUPPORTED_OPERATION: ExceptionCode = ExceptionCode::UnsupportedOperation;
 }
 
-/// The transport errors that callers tell apart, by libbinder's names.
+/// The transport errors that callers distinguish, under libbinder's names.
 #[allow(missing_docs, reason = "the names are libbinder's own")]
 pub mod st {
     use rsbinder::StatusCode;
@@ -44,10 +44,10 @@ pub mod st {
     pub const UNKNOWN_TRANSACTION: StatusCode = StatusCode::UnknownTransaction;
 }
 
-/// The wire format of Android 16, the first that can pass descriptors inside parcelables.
+/// The wire format of Android 16, the first one that passes descriptors inside parcelables.
 const RPC_WIRE_VERSION: u32 = 2;
 
-/// Calls that one socket client can have in flight.
+/// The number of calls that one socket client can have in flight.
 const RPC_CALLS: u32 = 4;
 
 /// An error of the service's own: `code` is a value of its AIDL error enum.
@@ -60,7 +60,7 @@ pub fn exception(code: ExceptionCode, message: &str) -> Status {
     (code, message).into()
 }
 
-/// The status in words, with the message that the service sent.
+/// The status as text, with the message that the service sent.
 pub fn describe(status: &Status) -> String {
     let code = status.exception_code();
     let kind = match code {
@@ -74,7 +74,7 @@ pub fn describe(status: &Status) -> String {
     }
 }
 
-/// Who made the call that this thread is handling.
+/// The sender of the call that this thread handles.
 pub fn caller() -> Caller {
     Caller {
         uid: get_calling_uid(),
@@ -85,7 +85,7 @@ pub fn caller() -> Caller {
 
 /// Opens kernel binder and starts the thread pool, which may grow by `max_threads`.
 ///
-/// A client needs it only to receive callbacks and death notices. A second call does nothing.
+/// A client needs the pool only to receive callbacks and death notices. A second call does nothing.
 pub fn start(max_threads: u32) -> Result<(), String> {
     // binderfs may be mounted without a link to it from the traditional path.
     let device = match Path::new(DEFAULT_BINDER_PATH).exists() {
@@ -101,7 +101,7 @@ pub fn start(max_threads: u32) -> Result<(), String> {
 
 /// Registers `binder` under `name`, calls `on_ready`, and serves until the process ends.
 ///
-/// `max_threads` + 2 calls run at a time. Returns only to say why it cannot serve.
+/// Up to `max_threads` + 2 calls run at a time. Returns only an error, if it cannot serve.
 pub fn serve(
     name: &str,
     binder: SpIBinder,
@@ -120,11 +120,11 @@ pub fn serve(
         .map_err(|error| format!("the binder thread pool ended: {error}"))
 }
 
-/// Suspends the registrar's shutdown, like libbinder's guard of the same name, which rsbinder lacks.
+/// Suspends the shutdown by the registrar. libbinder has such a guard; rsbinder lacks it.
 #[derive(Debug)]
 pub(crate) struct LazyServiceGuard(());
 
-/// How many guards there are. Of the process, as what they guard and libbinder's own count are.
+/// The number of guards in the process, as in libbinder: they keep the process, not an object.
 static GUARDS: Mutex<usize> = Mutex::new(0);
 
 fn guards() -> MutexGuard<'static, usize> {
@@ -148,7 +148,7 @@ impl Drop for LazyServiceGuard {
         let mut guards = guards();
         *guards -= 1;
         if *guards == 0 {
-            // Under the lock, or a guard that is made meanwhile could be undone.
+            // Under the lock: otherwise this call could undo a guard of another thread.
             LazyServiceRegistrar::instance().force_persist(false);
         }
     }
@@ -156,9 +156,9 @@ impl Drop for LazyServiceGuard {
 
 /// Serves `binder` on a Unix socket at `path`, calling `on_ready` once clients can connect.
 ///
-/// `max_threads` bounds the calls in flight for one client. Whoever may connect to the socket may
-/// call, so the directory of `path` is the access control. Returns only to say why it cannot
-/// serve.
+/// `max_threads` bounds the calls in flight for one client. Every process that can connect to the
+/// socket can call, so the permissions of the directory of `path` are the access control. Returns
+/// only an error, if it cannot serve.
 pub fn serve_socket(
     path: &Path,
     binder: SpIBinder,
@@ -175,7 +175,7 @@ pub fn serve_socket(
     server.run().map_err(fail)
 }
 
-/// The service registered under `name`; fails at once if there is none.
+/// Finds the service with the name `name`; fails at once if there is none.
 pub fn lookup<T: FromIBinder + ?Sized>(name: &str) -> BinderResult<Strong<T>> {
     if !ProcessState::is_initialized() {
         start(1).map_err(|why| Status::from((ExceptionCode::TransactionFailed, why.as_str())))?;
@@ -191,12 +191,12 @@ pub fn declared_instances(interface: &str) -> BinderResult<Vec<String>> {
     hub::try_get_declared_instances(interface)
 }
 
-/// The service that [`serve_socket`] offers at `path`; fails at once if there is none.
+/// Connects to the service of [`serve_socket`] at `path`; fails at once if there is none.
 ///
 /// The connection lives until this process ends.
 pub fn connect_socket<T: FromIBinder + ?Sized>(path: &Path) -> BinderResult<Strong<T>> {
-    // Without an incoming connection the service could not call back, and its death would go
-    // unnoticed.
+    // Without an incoming connection the service cannot call back, and the client cannot notice its
+    // death.
     let config = RpcClientConfig::unix(path, RPC_WIRE_VERSION)
         .fd_mode(FileDescriptorTransportMode::Unix)
         .outgoing_connections(RPC_CALLS)
@@ -205,7 +205,7 @@ pub fn connect_socket<T: FromIBinder + ?Sized>(path: &Path) -> BinderResult<Stro
     Ok(session.get_root()?.into_interface()?)
 }
 
-/// Asks the process behind `binder` for a sign of life.
+/// Checks that the process behind `binder` answers.
 pub fn ping(binder: &mut SpIBinder) -> Result<(), StatusCode> {
     binder.ping_binder()
 }
@@ -216,7 +216,7 @@ pub fn dump_remote(binder: &mut SpIBinder, fd: OwnedFd, args: &[&str]) -> Result
     binder.as_proxy().ok_or(StatusCode::InvalidOperation)?.dump(fd, &args)
 }
 
-/// Calls a closure when the process behind a binder dies, unless dropped before.
+/// Calls a closure when the process behind a binder dies, unless the link is dropped before.
 pub struct DeathLink {
     binder: SpIBinder,
     recipient: Arc<Recipient>,
@@ -231,7 +231,7 @@ impl DeathRecipient for Recipient {
 }
 
 impl DeathLink {
-    /// Watches `binder`. Fails if it lives in this process or is dead already.
+    /// Watches `binder`. Fails if it belongs to this process or is already dead.
     pub fn new(
         binder: SpIBinder,
         on_death: impl Fn() + Send + Sync + 'static,
@@ -244,7 +244,7 @@ impl DeathLink {
 
 impl Drop for DeathLink {
     fn drop(&mut self) {
-        // A dead binder has nothing left to unlink, which is no error here.
+        // A dead binder has nothing to unlink. This is not an error here.
         let _ = self.binder.unlink_to_death_arc(&self.recipient);
     }
 }

@@ -1,4 +1,4 @@
-//! What holds the process of a lazy service. What follows from that, `tests/vm_lazy.rs` shows.
+//! Tests the holds of a lazy service's process. `tests/vm_lazy.rs` tests their effects.
 
 use binder_shim::Lifetime;
 use rsbinder::lazy_service::LazyServiceRegistrar;

@@ -1,4 +1,4 @@
-//! The whole interface over a Unix socket: runs on any host, with no binder in its kernel.
+//! Tests the whole interface over a Unix socket, on any host, without binder in its kernel.
 
 use binder_shim::{
     borrow, caller, connect_socket, describe, ex, exception, impl_interface, into_fd, new_binder,
@@ -28,7 +28,7 @@ use vendor_dmabufio::aidl::vendor::dmabufio::{
     TransferRequest::TransferRequest,
 };
 
-/// Copies one descriptor into the other, and says who called in the receipt.
+/// Copies one descriptor into the other, and puts the caller into the receipt.
 struct Copier;
 
 impl Dump for Copier {}

@@ -8,7 +8,8 @@ use dmabufio_core::sys::mmap::{Access, Mapping};
 use dmabufio_core::sys::sysconf::page_size;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// A buffer that [`crate::Client::allocate`] made. Freed when the last descriptor of it is closed.
+/// A buffer of [`crate::Client::allocate`] or [`crate::Client::load`]. The kernel frees it when its
+/// last descriptor is closed.
 #[derive(Debug)]
 pub struct Buffer {
     fd: OwnedFd,
@@ -26,28 +27,28 @@ impl Buffer {
         self.size
     }
 
-    /// The heap that it came from.
+    /// The heap that the buffer came from.
     pub fn heap(&self) -> Heap {
         self.heap
     }
 
-    /// Reads `out.len()` bytes from `offset` with the CPU, through a mapping of the buffer.
+    /// Reads `out.len()` bytes from byte `offset` with the CPU, through a mapping of the buffer.
     pub fn read(&self, offset: u64, out: &mut [u8]) -> Result<()> {
         self.access(offset, out.len(), Direction::Save, |mapping, at| mapping.read(at, out))
     }
 
-    /// Writes `data` to `offset` with the CPU, through a mapping of the buffer.
+    /// Writes `data` to byte `offset` with the CPU, through a mapping of the buffer.
     pub fn write(&self, offset: u64, data: &[u8]) -> Result<()> {
         self.access(offset, data.len(), Direction::Load, |mapping, at| mapping.write(at, data))
     }
 
-    /// Maps `len` bytes from `offset` and hands `action` the mapping and where in it they start.
+    /// Maps `len` bytes from `offset`, and calls `action` with the mapping and their offset in it.
     fn access(
         &self,
         offset: u64,
         len: usize,
         direction: Direction,
-        action: impl FnOnce(&Mapping, usize) -> rustix::io::Result<()>,
+        action: impl FnOnce(&mut Mapping, usize) -> rustix::io::Result<()>,
     ) -> Result<()> {
         let what = || format!("buffer of {} bytes: offset={offset} length={len}", self.size);
         let failed = |errno| Error::from_errno(what(), errno);
@@ -57,10 +58,11 @@ impl Buffer {
             Direction::Load => Access::ReadWrite,
             Direction::Save => Access::Read,
         };
-        let mapping = Mapping::new(self.fd.as_fd(), start, skip + len, access).map_err(failed)?;
+        let mut mapping =
+            Mapping::new(self.fd.as_fd(), start, skip + len, access).map_err(failed)?;
         let dma_buf = DmaBuf::new(self.fd.as_fd(), self.heap)?;
         let cpu_access = dma_buf.begin_cpu_access(direction)?;
-        action(&mapping, skip).map_err(failed)?;
+        action(&mut mapping, skip).map_err(failed)?;
         cpu_access.end()
     }
 }

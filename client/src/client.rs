@@ -1,17 +1,19 @@
-//! The two back ends behind one API.
+//! [`Client`]: one API over two back ends, the service and the core in this process.
 
 use crate::buffer::Buffer;
 use crate::convert;
-use crate::error::Error;
+use crate::error::{not_found, of_call, Error};
+use crate::open::open_regular;
 use crate::page_cache::{plan_resident, receipt_seen, Ranges};
-use binder_shim::{connect_socket, describe, lookup_within, pfd, Strong};
+use binder_shim::{connect_socket, lookup_within, pfd, Strong};
 use dmabufio_core::dmabuf::DmaBuf;
-use dmabufio_core::error::{Error as CoreError, ErrorKind, Result as CoreResult};
+use dmabufio_core::error::{Error as CoreError, Result as CoreResult};
 use dmabufio_core::extent::{Direction, Extent, MAX_EXTENTS};
 use dmabufio_core::file::RegularFile;
 use dmabufio_core::heap::{Allocation, Allocator, Heap};
 use dmabufio_core::load::{self, Item, Loaded};
 use dmabufio_core::method::{Method, Mode, Support};
+use dmabufio_core::priority::{Priority, PriorityGuard};
 use dmabufio_core::probe;
 use dmabufio_core::transfer::plan::ExtentPlan;
 use dmabufio_core::transfer::receipt::Receipt;
@@ -21,33 +23,32 @@ use dmabufio_wire::{
 };
 use rustix::fs::OFlags;
 use rustix::io::Errno;
-use std::fs::{metadata, File, OpenOptions};
-use std::io;
+use std::fs::{metadata, File};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use aidl::IDmabufIo::IDmabufIo;
 
-/// How long to wait for a service that is just starting.
+/// The longest wait for a service that is starting.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What a back end can do here.
+/// The abilities of a back end on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Capabilities {
-    /// The heap that buffers come from.
+    /// The heap of the buffers.
     pub heap: Heap,
-    /// The methods that work on its buffers in [`Client::transfer`], best first.
+    /// The methods of [`Client::transfer`] that work on its buffers, best first.
     pub methods: Vec<Method>,
-    /// The same for [`Client::load`].
+    /// The methods of [`Client::load`] that work on its buffers, best first.
     pub load_methods: Vec<Method>,
-    /// The page size in bytes: the alignment of direct I/O.
+    /// The page size in bytes, which is the alignment of direct I/O.
     pub page_size: u64,
-    /// The largest buffer in bytes.
+    /// The size of the largest buffer in bytes.
     pub max_buffer_bytes: u64,
-    /// The most extents in one transfer.
+    /// The largest number of extents in one transfer.
     pub max_extents: usize,
 }
 
@@ -56,37 +57,64 @@ pub struct Capabilities {
 pub struct Transfer<'a> {
     /// The buffer, from any allocator.
     pub buffer: BorrowedFd<'a>,
-    /// The file. Its position and flags stay as they are.
+    /// The file. A transfer does not change its position or flags.
     pub file: BorrowedFd<'a>,
-    /// The ranges.
+    /// The ranges to move.
     pub extents: &'a [Extent],
-    /// Which way.
+    /// The direction.
     pub direction: Direction,
-    /// How much must bypass the page cache.
+    /// Controls whether the transfer bypasses the page cache.
     pub mode: Mode,
+    /// Who waits for it: the I/O priority.
+    pub priority: Priority,
     /// What must be on stable storage on return; for saves.
     pub durability: Durability,
+    /// A name for the request in the service's logs and dumps: printable ASCII, at most 31 bytes.
+    pub tag: &'a str,
 }
 
 impl<'a> Transfer<'a> {
-    /// A transfer by the best path, with nothing promised about durability.
+    /// A transfer by the best path, at normal priority, with nothing promised about durability, and
+    /// without a name.
     pub fn new(
         buffer: BorrowedFd<'a>,
         file: BorrowedFd<'a>,
         extents: &'a [Extent],
         direction: Direction,
     ) -> Self {
-        let (mode, durability) = (Mode::Auto, Durability::None);
-        Self { buffer, file, extents, direction, mode, durability }
+        let (mode, priority, durability) = (Mode::Auto, Priority::Normal, Durability::None);
+        Self { buffer, file, extents, direction, mode, priority, durability, tag: "" }
     }
 }
 
-/// A buffer of [`Client::load`].
+/// Buffers to allocate and to fill from a file.
+#[derive(Debug, Clone, Copy)]
+pub struct Load<'a> {
+    /// The file. Its position and flags stay as they are.
+    pub file: BorrowedFd<'a>,
+    /// The buffers, filled in this order.
+    pub items: &'a [Item],
+    /// How much must bypass the page cache.
+    pub mode: Mode,
+    /// Who waits for it: the I/O priority.
+    pub priority: Priority,
+    /// What the buffers are for, in the kernel's statistics: as [`Transfer::tag`].
+    pub tag: &'a str,
+}
+
+impl<'a> Load<'a> {
+    /// A load by the best path, at normal priority, of buffers without a name.
+    pub fn new(file: BorrowedFd<'a>, items: &'a [Item]) -> Self {
+        Self { file, items, mode: Mode::Auto, priority: Priority::Normal, tag: "" }
+    }
+}
+
+/// A buffer that [`Client::load`] allocated and filled.
 #[derive(Debug)]
 pub struct Filled {
     /// The buffer.
     pub buffer: Buffer,
-    /// How it was filled.
+    /// The receipt for filling it.
     pub receipt: Receipt,
 }
 
@@ -103,23 +131,21 @@ impl Client {
         Self(Backend::Service { service, capabilities: OnceLock::new() })
     }
 
-    /// The service on kernel binder.
+    /// Connects to the service on kernel binder.
     pub fn service() -> Result<Self, Error> {
-        let service = lookup_within(INSTANCE, PATIENCE).map_err(|status| {
-            Error::Unreachable(format!("{INSTANCE} on kernel binder: {}", describe(&status)))
-        })?;
+        let service = lookup_within(INSTANCE, PATIENCE)
+            .map_err(|status| not_found(&format!("{INSTANCE} on kernel binder"), &status))?;
         Ok(Self::new(service))
     }
 
-    /// The service on a Unix socket.
+    /// Connects to the service on a Unix socket.
     pub fn socket(path: &Path) -> Result<Self, Error> {
-        let service = connect_socket(path).map_err(|status| {
-            Error::Unreachable(format!("socket {}: {}", path.display(), describe(&status)))
-        })?;
+        let service = connect_socket(path)
+            .map_err(|status| not_found(&format!("socket {path:?}"), &status))?;
         Ok(Self::new(service))
     }
 
-    /// No service: allocates and transfers in this process.
+    /// Allocates and transfers in this process, without the service.
     pub fn local(heap: Heap) -> Result<Self, Error> {
         let heap = Allocator::open(heap)?;
         let support = probe::heap(&heap)?;
@@ -127,14 +153,14 @@ impl Client {
         Ok(Self(Backend::Local { heap, support, support_in_load }))
     }
 
-    /// What this back end can do here.
+    /// Returns the abilities of this back end on this machine.
     pub fn capabilities(&self) -> Result<Capabilities, Error> {
         match &self.0 {
             // Constant for as long as the service lives.
             Backend::Service { service, capabilities } => match capabilities.get() {
                 Some(known) => Ok(known.clone()),
                 None => {
-                    let asked = service.getCapabilities().map_err(convert::error)?;
+                    let asked = service.getCapabilities().map_err(|status| of_call(&status, 0))?;
                     let asked = convert::capabilities(&asked)?;
                     Ok(capabilities.get_or_init(|| asked).clone())
                 }
@@ -150,8 +176,8 @@ impl Client {
         }
     }
 
-    /// Allocates a zeroed buffer of at least `size` bytes. `tag` says what it is for in the
-    /// kernel's statistics.
+    /// Allocates a zeroed buffer of at least `size` bytes. The dma-buf statistics of the kernel
+    /// show `tag` as its purpose.
     pub fn allocate(&self, size: u64, tag: &str) -> Result<Buffer, Error> {
         match &self.0 {
             Backend::Service { service, .. } => {
@@ -159,7 +185,7 @@ impl Client {
                     size: signed("size", size)?,
                     tag: tag.to_owned(),
                 };
-                convert::buffer(service.allocate(&desc).map_err(convert::error)?)
+                convert::buffer(service.allocate(&desc).map_err(|status| of_call(&status, 1))?)
             }
             Backend::Local { heap, .. } => {
                 let Allocation { fd, size, .. } = heap.allocate_named(size, own_uid(), tag)?;
@@ -168,7 +194,7 @@ impl Client {
         }
     }
 
-    /// Predicts what [`Client::transfer`] will do with each extent, without I/O on the file.
+    /// Predicts how [`Client::transfer`] will move each extent, without I/O on the file.
     pub fn probe(
         &self,
         file: BorrowedFd<'_>,
@@ -177,8 +203,9 @@ impl Client {
         match &self.0 {
             Backend::Service { service, .. } => {
                 let passed = pfd(duplicate("file", file)?);
-                let plan =
-                    service.probe(&passed, &extents_to_aidl(extents)?).map_err(convert::error)?;
+                let plan = service
+                    .probe(&passed, &extents_to_aidl(extents)?)
+                    .map_err(|status| of_call(&status, 0))?;
                 let plan =
                     plan.extents.iter().map(|plan| convert::received(extent_plan_from_aidl(plan)));
                 let ranges = Ranges::of_load(file, extents);
@@ -196,9 +223,10 @@ impl Client {
         }
     }
 
-    /// Moves data and says how. Blocks until it has moved.
+    /// Moves data and returns the receipt. Blocks until the last byte has moved.
     pub fn transfer(&self, request: &Transfer<'_>) -> Result<Receipt, Error> {
-        let Transfer { buffer, file, extents, direction, mode, durability } = *request;
+        let Transfer { buffer, file, extents, direction, mode, priority, durability, tag } =
+            *request;
         match &self.0 {
             Backend::Service { service, .. } => {
                 let load = direction == Direction::Load;
@@ -212,10 +240,12 @@ impl Client {
                     extents: extents_to_aidl(extents)?,
                     direction: direction.to_aidl(),
                     mode: mode.to_aidl(),
+                    priority: priority.to_aidl(),
                     durability: durability.to_aidl(),
+                    tag: tag.to_owned(),
                     ..Default::default()
                 };
-                let receipt = service.transfer(&request).map_err(convert::error)?;
+                let receipt = service.transfer(&request).map_err(|status| of_call(&status, 0))?;
                 Ok(receipt_seen(convert::received(receipt_from_aidl(&receipt))?, resident, watch))
             }
             Backend::Local { heap, .. } => {
@@ -223,21 +253,17 @@ impl Client {
                 let file = RegularFile::new(file, heap.heap())?;
                 let (buffer, file) = (&buffer, &file);
                 let request = Request { buffer, file, extents, direction, mode, durability };
+                let _priority = PriorityGuard::new(priority);
                 Ok(transfer(&request)?)
             }
         }
     }
 
-    /// Allocates a buffer for each item and fills it from `file`, allocating the next one while the
+    /// Allocates a buffer for each item and fills it from the file, allocating the next one while the
     /// one before is filled. What is malformed is refused as a whole; after that each item succeeds
     /// or fails by itself.
-    pub fn load(
-        &self,
-        file: BorrowedFd<'_>,
-        items: &[Item],
-        mode: Mode,
-        tag: &str,
-    ) -> Result<Vec<Result<Filled, Error>>, Error> {
+    pub fn load(&self, request: &Load<'_>) -> Result<Vec<Result<Filled, Error>>, Error> {
+        let Load { file, items, mode, priority, tag } = *request;
         match &self.0 {
             Backend::Service { service, .. } => {
                 let all: Vec<Extent> = items.iter().flat_map(|item| item.extents.clone()).collect();
@@ -252,10 +278,11 @@ impl Client {
                     file: Some(pfd(duplicate("file", file)?)),
                     items: items.iter().map(convert::load_item).collect::<Result<_, _>>()?,
                     mode: mode.to_aidl(),
+                    priority: priority.to_aidl(),
                     tag: tag.to_owned(),
-                    ..Default::default()
                 };
-                let result = service.load(&request).map_err(convert::error)?;
+                let result =
+                    service.load(&request).map_err(|status| of_call(&status, items.len()))?;
                 let seen = |(item, watch)| {
                     let Filled { buffer, receipt } = convert::loaded_item(item)?;
                     Ok(Filled { buffer, receipt: receipt_seen(receipt, resident, watch) })
@@ -265,7 +292,9 @@ impl Client {
             Backend::Local { heap, .. } => {
                 let file = RegularFile::new(file, heap.heap())?;
                 let arrival = Instant::now();
-                let source = load::Source { heap, pool: None, uid: own_uid(), tag, arrival };
+                let (uid, allocated) = (own_uid(), &|_: &Allocation| ());
+                let source = load::Source { heap, pool: None, uid, tag, arrival, allocated };
+                let _priority = PriorityGuard::new(priority);
                 let filled = |loaded: Loaded| Filled {
                     buffer: Buffer::new(loaded.fd, loaded.size, heap.heap()),
                     receipt: loaded.receipt,
@@ -280,7 +309,7 @@ impl Client {
         }
     }
 
-    /// Whether a load of `ranges` by the service is faster if it copies.
+    /// Whether the service loads `ranges` faster by a copy from the page cache.
     fn are_resident(&self, ranges: Option<&Ranges<'_>>) -> Result<bool, Error> {
         match ranges {
             Some(ranges) => Ok(ranges.are_resident(&self.capabilities()?.methods)),
@@ -288,25 +317,23 @@ impl Client {
         }
     }
 
-    /// Opens a file for [`Client::load`] in `mode`, with `O_DIRECT` where that makes it faster.
+    /// Opens a file for [`Client::load`] in `mode`, as [`open_regular`] does, with `O_DIRECT` where that
+    /// makes it faster.
     pub fn open_for_load(&self, path: &Path, mode: Mode) -> Result<File, Error> {
         open(path, mode, &self.capabilities()?.load_methods)
     }
 
-    /// Opens a file for [`Client::transfer`] into a buffer of [`Client::allocate`], likewise.
+    /// Opens a file for [`Client::transfer`] into a buffer of [`Client::allocate`], with `O_DIRECT`
+    /// where this makes the transfer faster.
     pub fn open_for_transfer(&self, path: &Path, mode: Mode) -> Result<File, Error> {
         open(path, mode, &self.capabilities()?.methods)
     }
 }
 
-/// Opens a file to be read, with `O_DIRECT` if the best method is a mapping and the file system takes
-/// it, but in mode `Auto` not if the page cache holds most of the file.
+/// Opens a file for reading. Uses `O_DIRECT` if the best method is a mapping and the file system
+/// accepts the flag; in mode `Auto`, also only if the page cache does not hold most of the file.
 fn open(path: &Path, mode: Mode, methods: &[Method]) -> Result<File, Error> {
-    let open = |flags: OFlags| {
-        let file = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path);
-        file.map_err(|error| open_error(path, &error))
-    };
-    let file = open(OFlags::empty())?;
+    let file = open_regular(path, OFlags::empty())?;
     if mode == Mode::Buffered || methods.first() != Some(&Method::MappedDirect) {
         return Ok(file);
     }
@@ -314,27 +341,18 @@ fn open(path: &Path, mode: Mode, methods: &[Method]) -> Result<File, Error> {
     if mode == Mode::Auto && checked.is_ok_and(|file| file.is_mostly_cached(0..file.size())) {
         return Ok(file);
     }
-    Ok(open(OFlags::DIRECT).unwrap_or(file))
+    Ok(open_regular(path, OFlags::DIRECT).unwrap_or(file))
 }
 
-/// The user of this process, whom local buffers are for.
+/// The user of this process, who is the user of local buffers.
 fn own_uid() -> u32 {
     metadata("/proc/self").map_or(0, |process| process.uid())
 }
 
-/// A second descriptor of the same open file, as a parcel must own what it carries.
+/// A second descriptor of the same open file, because a parcel owns its descriptors.
 fn duplicate(name: &str, fd: BorrowedFd<'_>) -> Result<OwnedFd, Error> {
     fd.try_clone_to_owned().map_err(|error| {
         let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
         CoreError::from_errno(format!("{name}: duplicate the descriptor"), errno).into()
     })
-}
-
-fn open_error(path: &Path, error: &io::Error) -> Error {
-    let what = format!("open {}", path.display());
-    match Errno::from_io_error(error) {
-        Some(errno) => CoreError::from_errno(what, errno),
-        None => CoreError::new(ErrorKind::Io, format!("{what}: {error}")),
-    }
-    .into()
 }

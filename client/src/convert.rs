@@ -1,27 +1,19 @@
-//! Between the types of the interface and those of this library.
+//! Converts between the types of the interface and the types of this library.
 //!
-//! What a service sends is checked too: a newer one may know methods and reasons that this client
-//! does not.
+//! The client checks the values that the service sends: a newer service may know methods and
+//! reasons that this client does not know.
 
 use crate::buffer::Buffer;
 use crate::client::{Capabilities, Filled};
 use crate::error::Error;
-use binder_shim::{describe, into_fd, Status};
+use binder_shim::into_fd;
 use dmabufio_core::error::{Error as CoreError, ErrorKind};
 use dmabufio_core::load::Item;
 use dmabufio_core::method::Method;
-use dmabufio_wire::status::{from_status, item_error};
+use dmabufio_wire::status::item_error;
 use dmabufio_wire::{aidl, extents_to_aidl, receipt_from_aidl, signed, unsigned, Wire};
 
-/// The failure that a status reports.
-pub(crate) fn error(status: Status) -> Error {
-    match from_status(&status) {
-        Some(error) => error.into(),
-        None => Error::Unreachable(describe(&status)),
-    }
-}
-
-/// What a value of the service stands for, if this client knows it.
+/// Marks the error for a value that the service sent and that this client does not know.
 pub(crate) fn received<T>(result: Result<T, CoreError>) -> Result<T, Error> {
     result.map_err(|error| {
         CoreError::new(ErrorKind::Unsupported, format!("the service sent {error}")).into()
@@ -39,7 +31,7 @@ pub(crate) fn capabilities(from: &aidl::Capabilities::Capabilities) -> Result<Ca
     })
 }
 
-/// Unknown methods are left out: the service chooses.
+/// Leaves out methods that this client does not know, because the service chooses the method.
 fn methods(from: &[aidl::Method::Method]) -> Vec<Method> {
     from.iter().filter_map(|&value| Wire::from_aidl(value).ok().flatten()).collect()
 }

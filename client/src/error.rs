@@ -1,24 +1,71 @@
-//! Why a call of the client library failed.
+//! The error type of the client library.
 
+use binder_shim::{describe, st, Status};
 use dmabufio_core::error::{Error as CoreError, ErrorKind};
+use dmabufio_wire::status::from_status;
+use rustix::fs::{openat, Mode, OFlags, CWD};
+use rustix::io::Errno;
 
-/// A failure.
+/// A failure of a call.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The request failed, here or in the service.
     #[error(transparent)]
     Failed(#[from] CoreError),
-    /// The service cannot be reached, or went away.
+    /// The client cannot reach the service, or the service ended.
     #[error("cannot reach the service: {0}")]
     Unreachable(String),
 }
 
 impl Error {
-    /// What kind of failure it is; `None` if the request did not get to the service.
+    /// The kind of the failure; `None` if the request did not reach the service.
     pub fn kind(&self) -> Option<ErrorKind> {
         match self {
             Self::Failed(error) => Some(error.kind()),
             Self::Unreachable(_) => None,
         }
+    }
+}
+
+/// Why the service was not found by `name`.
+pub(crate) fn not_found(name: &str, status: &Status) -> Error {
+    let why = match status.transaction_error() {
+        st::NAME_NOT_FOUND => "no such service is registered",
+        st::PERMISSION_DENIED => "this process may not use binder, or not this service",
+        _ => "not found",
+    };
+    lack_of_descriptors(1)
+        .unwrap_or_else(|| Error::Unreachable(format!("{name}: {why} ({})", describe(status))))
+}
+
+/// Why a call failed that was to return `descriptors`.
+pub(crate) fn of_call(status: &Status, descriptors: usize) -> Error {
+    if let Some(error) = from_status(status) {
+        return error.into();
+    }
+    let why = match status.transaction_error() {
+        st::UNKNOWN_TRANSACTION => {
+            let what = "the service does not know this call; it is older than this client";
+            return CoreError::new(ErrorKind::Unsupported, what).into();
+        }
+        st::DEAD_OBJECT => "it has died",
+        st::PERMISSION_DENIED => "this process may not call it",
+        _ => "the call failed",
+    };
+    lack_of_descriptors(descriptors)
+        .unwrap_or_else(|| Error::Unreachable(format!("{why} ({})", describe(status))))
+}
+
+/// The error that this process cannot have `count` more descriptors, if that is so. Binder does not
+/// say why a descriptor cannot be received.
+fn lack_of_descriptors(count: usize) -> Option<Error> {
+    let open = || openat(CWD, "/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+    let opened: Result<Vec<_>, Errno> = (0..count).map(|_| open()).collect();
+    match opened {
+        Err(errno @ (Errno::MFILE | Errno::NFILE)) => {
+            let what = format!("have {count} more descriptors in this process");
+            Some(CoreError::from_errno(what, errno).into())
+        }
+        _ => None,
     }
 }

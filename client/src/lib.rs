@@ -1,8 +1,9 @@
 //! Client library of dmabufio: one API over the service and over the core in this process.
 //!
-//! [`Client`] is made with [`Client::service`] (kernel binder), [`Client::socket`] (binder RPC on a
-//! Unix socket) or [`Client::local`] (no service; for processes that may do the I/O themselves). It
-//! allocates [`Buffer`]s and moves data between them and files; all offsets and lengths are bytes.
+//! Three functions create a [`Client`]: [`Client::service`] (kernel binder), [`Client::socket`]
+//! (binder RPC on a Unix socket) and [`Client::local`] (without the service, for processes that may
+//! do the I/O themselves). A client allocates [`Buffer`]s and moves data between buffers and files.
+//! All offsets and lengths are in bytes.
 //!
 //! ```no_run
 //! use dmabufio_core::extent::{Direction, Extent};
@@ -26,8 +27,10 @@ mod buffer;
 mod client;
 mod convert;
 mod error;
+mod open;
 mod page_cache;
 
 pub use buffer::Buffer;
-pub use client::{Capabilities, Client, Filled, Transfer};
+pub use client::{Capabilities, Client, Filled, Load, Transfer};
 pub use error::Error;
+pub use open::open_regular;

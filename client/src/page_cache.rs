@@ -1,5 +1,6 @@
-//! Looks at the page cache for the service. The kernel says what it holds of a file only to the
-//! file's owner and to those who may write it, which the client mostly is and the service is not.
+//! Looks at the page cache on behalf of the service, which may not.
+//!
+//! See docs/design/0002-predict-do-prove.md#the-client-looks-at-the-page-cache-for-the-service
 
 use dmabufio_core::extent::{Direction, Extent};
 use dmabufio_core::file::RegularFile;
@@ -12,14 +13,14 @@ use dmabufio_core::transfer::watch::Watch;
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
 
-/// The ranges of a file that are about to be loaded.
+/// The ranges of a file that a load is about to read.
 pub(crate) struct Ranges<'a> {
     file: RegularFile<'a>,
     ranges: Vec<Range<u64>>,
 }
 
 impl<'a> Ranges<'a> {
-    /// `None` if `file` is none that can be loaded; the service says why.
+    /// `None` if `file` cannot be loaded; the service then reports the reason.
     pub fn of_load(file: BorrowedFd<'a>, extents: &[Extent]) -> Option<Self> {
         // The heap only matters to files that are buffers, which the service refuses.
         let file = RegularFile::new(file, Heap::System).ok()?;
@@ -35,8 +36,8 @@ impl<'a> Ranges<'a> {
         Self { file, ranges: ranges.filter(|range| !range.is_empty()).collect() }
     }
 
-    /// Whether to copy is faster than to read the file again: direct I/O would do that, and the
-    /// page cache holds more than half.
+    /// Whether a copy is faster than reading the file again: the service would use direct I/O, and
+    /// the page cache holds more than half of the ranges.
     pub fn are_resident(&self, methods: &[Method]) -> bool {
         let direct = methods.contains(&Method::RwFileDirect) && self.file.direct_align().is_some();
         if !direct || self.file.is_o_direct() {
@@ -48,13 +49,13 @@ impl<'a> Ranges<'a> {
         cached.saturating_mul(page_size()) > all / 2
     }
 
-    /// Looks at the page cache before a load in `mode`.
+    /// Counts the cached pages before a load in `mode`.
     pub fn watch(&self, mode: Mode) -> Option<Watch<'_>> {
         (mode != Mode::Buffered).then(|| Watch::start(&self.file, &self.ranges)).flatten()
     }
 }
 
-/// What the service would do with a resident extent, in mode `Buffered`, instead of `plan`.
+/// The plan for a resident extent, which the service moves in mode `Buffered`, in place of `plan`.
 pub(crate) fn plan_resident(plan: ExtentPlan) -> ExtentPlan {
     let moved = plan.direct + plan.bounced + plan.buffered;
     ExtentPlan {
@@ -66,13 +67,15 @@ pub(crate) fn plan_resident(plan: ExtentPlan) -> ExtentPlan {
     }
 }
 
-/// The receipt of a load, with what the client knows beyond the service: that mode `Buffered` was
-/// asked for because the file is `resident`, or what the page cache says after direct I/O.
+/// The receipt of a load, with the knowledge of the client added: it asked for mode `Buffered`
+/// because the file is `resident`, or it saw the page cache after direct I/O.
+///
+/// See docs/design/0002-predict-do-prove.md#a-receipt-is-checked-against-the-page-cache
 pub(crate) fn receipt_seen(receipt: Receipt, resident: bool, watch: Option<Watch<'_>>) -> Receipt {
     if resident && receipt.first_fallback == Some(FallbackReason::Requested) {
         return Receipt { first_fallback: Some(FallbackReason::Resident), ..receipt };
     }
-    // What the service says that it copied is in the page cache too, and cannot be told apart.
+    // Bytes that the service reports as copied are in the page cache too, and look the same.
     if receipt.checked || receipt.direct == 0 || receipt.buffered > 0 {
         return receipt;
     }

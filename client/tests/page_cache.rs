@@ -1,15 +1,17 @@
-//! What the client looks at for a service that the kernel does not show the page cache: a service in
-//! this process, on a socket, that says what it was asked for.
+//! Tests the client with a service that cannot see the page cache: a service in this process, on a
+//! socket, whose receipt reports the request.
 
 #![allow(missing_docs, reason = "test code")]
 
 use binder_shim::{
-    borrow, impl_interface, new_binder, pfd, serve_socket, BinderResult, Dump, ParcelFileDescriptor,
+    borrow, ex, exception, impl_interface, new_binder, pfd, serve_socket, BinderResult, Dump,
+    ParcelFileDescriptor,
 };
-use dmabufio_client::{Client, Transfer};
+use dmabufio_client::{Client, Load, Transfer};
 use dmabufio_core::extent::{Direction, Extent};
 use dmabufio_core::load::Item;
 use dmabufio_core::method::{FallbackReason, Method, Mode};
+use dmabufio_core::priority::Priority;
 use dmabufio_core::transfer::receipt::Receipt as CoreReceipt;
 use dmabufio_wire::aidl;
 use rustix::fs::{fadvise, memfd_create, Advice, MemfdFlags};
@@ -34,12 +36,14 @@ use aidl::LoadedItem::LoadedItem;
 use aidl::Method::Method as AidlMethod;
 use aidl::Mode::Mode as AidlMode;
 use aidl::Plan::Plan;
+use aidl::Priority::Priority as AidlPriority;
 use aidl::Receipt::Receipt;
 use aidl::TransferRequest::TransferRequest;
 
 const LEN: u64 = 1 << 20;
 
-/// Claims what it is asked for, and touches the file only if it `copies`.
+/// Claims what it is asked for, and touches the file only if it `copies`. Refuses what has a tag,
+/// with its priority and tag.
 struct Blind {
     copies: bool,
 }
@@ -65,6 +69,13 @@ impl Blind {
         }
         let method = AidlMethod::RW_FILE_DIRECT;
         Receipt { bytes, bytesDirect: bytes, method, ..Default::default() }
+    }
+
+    fn check_tag(priority: AidlPriority, tag: &str) -> BinderResult<()> {
+        match tag {
+            "" => Ok(()),
+            tag => Err(exception(ex::ILLEGAL_ARGUMENT, &format!("priority {}, {tag}", priority.0))),
+        }
     }
 
     fn buffer() -> Buffer {
@@ -95,10 +106,12 @@ impl IDmabufIo for Blind {
     }
 
     fn transfer(&self, request: &TransferRequest) -> BinderResult<Receipt> {
+        Self::check_tag(request.priority, &request.tag)?;
         Ok(self.receipt(request.mode, &request.file))
     }
 
     fn load(&self, request: &LoadRequest) -> BinderResult<LoadResult> {
+        Self::check_tag(request.priority, &request.tag)?;
         let receipt = Some(self.receipt(request.mode, &request.file));
         let item = LoadedItem { buffer: Some(Self::buffer()), receipt, ..Default::default() };
         Ok(LoadResult { items: vec![item] })
@@ -136,7 +149,7 @@ impl Fixture {
         File::open(&self.path).unwrap()
     }
 
-    /// By `transfer` and by `load`, which have to agree.
+    /// Loads by `transfer` and by `load`, which must agree.
     fn load(&self, open: impl Fn() -> File, mode: Mode) -> CoreReceipt {
         let extents = [Extent { file_offset: 0, buffer_offset: 0, len: LEN }];
         let file = open();
@@ -144,7 +157,8 @@ impl Fixture {
         let transfer = Transfer { mode, ..Transfer::new(buffer, file, &extents, Direction::Load) };
         let receipt = self.client.transfer(&transfer).unwrap();
         let items = [Item { size: LEN, extents: extents.to_vec() }];
-        let mut loaded = self.client.load(open().as_fd(), &items, mode, "test").unwrap();
+        let mut loaded =
+            self.client.load(&Load { mode, ..Load::new(open().as_fd(), &items) }).unwrap();
         assert_eq!(loaded.remove(0).unwrap().receipt, receipt);
         receipt
     }
@@ -215,5 +229,27 @@ fn direct_load_that_the_page_cache_shows_was_copied() {
         assert_eq!(receipt.method, Some(Method::RwFileBuffered), "{mode:?}");
         assert_eq!(receipt.first_fallback, Some(FallbackReason::FileNotDirect), "{mode:?}");
         assert!(!receipt.checked, "{mode:?}");
+    }
+}
+
+#[test]
+fn priority_and_tag_reach_the_service() {
+    let fixture = Fixture::new(false);
+    let file = fixture.cold();
+    let extents = [Extent { file_offset: 0, buffer_offset: 0, len: LEN }];
+    let items = [Item { size: LEN, extents: extents.to_vec() }];
+    for (priority, number) in [
+        (Priority::Interactive, AidlPriority::INTERACTIVE.0),
+        (Priority::Normal, AidlPriority::NORMAL.0),
+        (Priority::Background, AidlPriority::BACKGROUND.0),
+    ] {
+        let said = format!("priority {number}, mine");
+        let (buffer, tag) = (fixture.buffer.as_fd(), "mine");
+        let transfer = Transfer::new(buffer, file.as_fd(), &extents, Direction::Load);
+        let error = fixture.client.transfer(&Transfer { priority, tag, ..transfer }).unwrap_err();
+        assert!(error.to_string().contains(&said), "{error}");
+        let load = Load { priority, tag, ..Load::new(file.as_fd(), &items) };
+        let error = fixture.client.load(&load).unwrap_err();
+        assert!(error.to_string().contains(&said), "{error}");
     }
 }

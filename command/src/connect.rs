@@ -1,8 +1,9 @@
 //! Which back end the command uses.
 
+use crate::name::shown;
 use anyhow::{Context, Result};
 use clap::Args;
-use dmabufio_client::Client;
+use dmabufio_client::{Client, Error};
 use dmabufio_core::heap::Heap;
 use std::path::PathBuf;
 
@@ -30,14 +31,19 @@ impl ConnectArgs {
                 format!("cannot use the heap '{}'; try --heap, or `dmabufio doctor`", self.heap)
             });
         }
-        match &self.socket {
+        let (client, hint) = match &self.socket {
             Some(path) => {
-                Client::socket(path).context("is `dmabufio-service --socket PATH` running there?")
+                (Client::socket(path), "is `dmabufio-service --socket PATH` running there?")
             }
-            None => Client::service().context(
+            None => (
+                Client::service(),
                 "is dmabufio-service running? Use --local to do without it, or see \
                  `dmabufio doctor`",
             ),
+        };
+        match client {
+            Err(error @ Error::Unreachable(_)) => Err(error).context(hint),
+            client => Ok(client?),
         }
     }
 
@@ -45,7 +51,7 @@ impl ConnectArgs {
     pub fn describe(&self) -> String {
         match &self.socket {
             _ if self.local => format!("this process, heap {}", self.heap),
-            Some(path) => format!("the service at {}", path.display()),
+            Some(path) => format!("the service at {}", shown(path)),
             None => "the service on kernel binder".to_owned(),
         }
     }

@@ -2,13 +2,19 @@
 
 mod commands;
 mod connect;
+mod name;
 mod output;
 mod progress;
+mod replace;
 mod size;
 
+use anyhow::Error;
+use clap::error::Error as UsageError;
 use clap::{Parser, Subcommand};
 use connect::ConnectArgs;
-use output::Output;
+use dmabufio_core::sys::signal::ignore_file_size_signal;
+use output::{print, Output};
+use std::io::{stderr, Write};
 use std::process::ExitCode;
 
 /// Moves files into and out of dma-bufs past the page cache, and shows what happened
@@ -47,7 +53,12 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    // What is too large for a file is an error, as what is too large for its disk.
+    ignore_file_size_signal();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(said) => return usage(&said),
+    };
     let output = Output::new(cli.json);
     let result = match &cli.command {
         Command::Load(args) => commands::load::run(args, &cli.connect, &output),
@@ -60,4 +71,16 @@ fn main() -> ExitCode {
         output.failure(&error);
         ExitCode::FAILURE
     })
+}
+
+/// Prints help, the version, or what is wrong with the command line.
+fn usage(said: &UsageError) -> ExitCode {
+    if said.use_stderr() {
+        // The exit status says it too.
+        let _ = write!(stderr(), "{}", said.render());
+    } else if let Err(error) = print(&said.render().to_string()) {
+        Output::new(false).failure(&Error::new(error).context("write to standard output"));
+        return ExitCode::FAILURE;
+    }
+    u8::try_from(said.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
 }

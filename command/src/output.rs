@@ -1,8 +1,9 @@
 //! What the command prints: text for people, or one JSON object for programs.
 
+use crate::name::without_controls;
 use crate::progress::Progress;
 use crate::size;
-use anyhow::{Error, Result};
+use anyhow::{Context, Error, Result};
 use dmabufio_core::transfer::receipt::Receipt;
 use serde::Serialize;
 use serde_json::json;
@@ -20,19 +21,22 @@ impl Output {
     }
 
     /// Prints a result: `object` for programs, or what `text` writes for people.
+    ///
+    /// # Errors
+    /// An [`std::io::Error`] if standard output did not take all of it.
     pub fn result(
         &self,
         object: &impl Serialize,
         text: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
     ) -> Result<()> {
-        let mut out = stdout().lock();
-        if self.json {
-            serde_json::to_writer_pretty(&mut out, object)?;
-            writeln!(out)?;
+        let printed = if self.json {
+            object_line(object)?
         } else {
-            text(&mut out)?;
-        }
-        Ok(())
+            let mut lines = Vec::new();
+            text(&mut lines)?;
+            without_controls(&String::from_utf8_lossy(&lines))
+        };
+        print(&printed).context("write to standard output")
     }
 
     /// Prints why the command failed, with its causes.
@@ -42,17 +46,39 @@ impl Output {
             // Whoever read the output, `head` say, has seen enough.
             return;
         }
+        let message = format!("{error:#}");
         if self.json {
-            println!("{}", json!({ "error": format!("{error:#}") }));
-        } else {
-            eprintln!("dmabufio: {error:#}");
+            let object = object_line(&json!({ "error": message }));
+            if object.is_ok_and(|object| print(&object).is_ok()) {
+                return;
+            }
         }
+        // There is no third place to say that neither can be written.
+        let _ = writeln!(stderr(), "dmabufio: {}", without_controls(&message));
     }
 
     /// The progress of `len` bytes, shown on a terminal only.
     pub fn progress(&self, len: u64, what: &str) -> Progress {
         Progress::new(!self.json && stderr().is_terminal(), len, what)
     }
+}
+
+/// `object` as JSON. Control characters stand in strings only, where an escape means the same.
+fn object_line(object: &impl Serialize) -> Result<String> {
+    let json = serde_json::to_string_pretty(object)?;
+    let escape = |c: char| match c {
+        '\n' => c.to_string(),
+        _ if c.is_control() => format!("\\u{:04x}", u32::from(c)),
+        _ => c.to_string(),
+    };
+    Ok(json.chars().map(escape).chain(["\n".to_owned()]).collect())
+}
+
+/// Writes to standard output, all of it now: an error at the end of the process is lost.
+pub fn print(text: &str) -> std::io::Result<()> {
+    let mut out = stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
 }
 
 /// A receipt for people and programs. Bytes and nanoseconds.

@@ -2,11 +2,14 @@
 
 #![allow(missing_docs, reason = "test code")]
 
+use rustix::fs::{mknodat, FileType, Mode, CWD};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::{symlink, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 fn scratch() -> TempDir {
@@ -73,6 +76,50 @@ fn load_of_a_range_keeps_its_place_in_the_page() {
     let bounced = receipt["bytes_bounced"].as_u64().expect("a count");
     let buffered = receipt["bytes_buffered"].as_u64().expect("a count");
     assert!(bounced < 2 * 4096 && (buffered == 0 || buffered == 102_400), "{receipt}");
+}
+
+#[test]
+fn range_of_no_bytes_is_loaded_and_predicted_as_nothing() {
+    let dir = scratch();
+    let path = file(&dir, "tensors", 300_000);
+    for offset in ["0", "4096", "100", "300000"] {
+        let range = ["--offset", offset, "--length", "0"];
+        let report = json(&[&["load", "--verify"], &range[..]].concat(), &[&path]);
+        assert_eq!(report["receipt"]["bytes"], 0, "{offset}: {report}");
+        let plan = json(&[&["probe"], &range[..]].concat(), &[&path]);
+        for count in ["bytes_direct", "bytes_bounced", "bytes_buffered"] {
+            assert_eq!(plan[count], 0, "{offset}: {plan}");
+        }
+    }
+    let report = json(&["load", "--length", "0", "--split", "4K"], &[&path]);
+    assert_eq!(report["receipt"]["bytes"], 0, "{report}");
+}
+
+#[test]
+fn empty_file_is_saved_as_nothing_and_made_durable() {
+    let dir = scratch();
+    let (empty, copy) = (file(&dir, "empty", 0), dir.path().join("copy"));
+    let report = json(&["save", "--verify"], &[Path::new("--from"), &empty, &copy]);
+    assert_eq!(fs::read(copy).expect("read"), b"");
+    assert_eq!(report["save"]["bytes"], 0, "{report}");
+    assert!(report["save"]["sync_nanos"].as_u64() > Some(0), "{report}");
+}
+
+#[test]
+fn file_that_says_it_has_nothing_and_has_content_is_refused_by_name() {
+    let dir = scratch();
+    let copy = dir.path().join("copy");
+    let version = Path::new("/proc/version");
+    for (args, paths) in [
+        (&["load"][..], &[version][..]),
+        (&["probe"], &[version]),
+        (&["save", "--from"], &[version, &copy]),
+    ] {
+        let error = failure(args, paths);
+        assert!(error.contains("/proc/version"), "{error}");
+        assert!(error.contains("says that it has no bytes"), "{error}");
+    }
+    assert!(!copy.exists());
 }
 
 #[test]
@@ -143,10 +190,44 @@ fn errors_name_the_file_and_the_reason() {
     let error = failure(&["load"], &[&dir.path().join("absent")]);
     assert!(error.contains("absent: No such file") || error.contains("os error 2"), "{error}");
     let error = failure(&["load"], &[dir.path()]);
-    assert!(error.contains("file: a directory"), "{error}");
+    assert!(error.contains("a directory; name a regular file"), "{error}");
     let path = file(&dir, "short", 10);
     let error = failure(&["load", "--offset", "11"], &[&path]);
     assert!(error.contains("beyond the end"), "{error}");
+}
+
+#[test]
+fn pipe_is_refused_by_its_type_and_not_waited_for() {
+    let dir = scratch();
+    let pipe = dir.path().join("pipe");
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("mkfifo");
+    let commands: [&[&str]; 5] = [
+        &["load"],
+        &["load", "--split", "4K"],
+        &["probe"],
+        &["bench"],
+        &["save", "copy", "--from"],
+    ];
+    for args in commands {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_dmabufio"))
+            .args(args)
+            .arg(&pipe)
+            .args(["--local", "--heap", "memfd"])
+            .current_dir(dir.path())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("run dmabufio");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while child.try_wait().expect("wait").is_none() && Instant::now() < deadline {
+            sleep(Duration::from_millis(10));
+        }
+        child.kill().expect("kill");
+        let output = child.wait_with_output().expect("wait");
+        assert_eq!(output.status.code(), Some(1), "{args:?} waits for ever");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(error.contains("a pipe; name a regular file"), "{args:?}: {error}");
+    }
+    assert_eq!(fs::read_dir(dir.path()).expect("list").count(), 1, "something is left behind");
 }
 
 #[test]
@@ -178,6 +259,17 @@ fn service_that_is_not_there_is_named_with_what_to_do() {
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(error.contains("/nonexistent/socket"), "{error}");
     assert!(error.contains("dmabufio-service --socket"), "{error}");
+}
+
+#[test]
+fn file_too_large_for_one_buffer_is_told_of_split() {
+    let dir = scratch();
+    let path = dir.path().join("huge");
+    let huge = fs::File::create(&path).expect("create");
+    // Sparse, and beyond the memory of any machine.
+    huge.set_len(1 << 43).expect("grow");
+    let error = failure(&["load"], &[&path]);
+    assert!(error.contains("too large for one buffer; use --split"), "{error}");
 }
 
 #[test]

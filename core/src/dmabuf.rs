@@ -5,7 +5,7 @@
 
 use crate::error::{During, Error, ErrorKind, Result};
 use crate::extent::Direction;
-use crate::heap::Heap;
+use crate::heap::kind::Heap;
 use crate::sys::mmap::Mapping;
 use crate::sys::{ioctl, statx, uapi};
 use rustix::fd::{AsRawFd, BorrowedFd};
@@ -52,7 +52,7 @@ impl<'fd> DmaBuf<'fd> {
             }
             None => return Err(bad("buffer: not a dma-buf")),
         };
-        let size = statx::statx(fd).during(|| "buffer: statx")?.stx_size;
+        let size = statx::statx(fd, uapi::STATX_SIZE).during(|| "buffer: statx")?.stx_size;
         Ok(Self { fd, memory: None, size, kind, mode: flags & OFlags::RWMODE })
     }
 

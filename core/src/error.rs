@@ -13,7 +13,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// | `InvalidRequest` | an extent, a size or an enum | `EX_ILLEGAL_ARGUMENT` | fix the call |
 /// | `BadDescriptor` | wrong type or access mode of a descriptor | `EX_ILLEGAL_ARGUMENT` | fix the call |
 /// | `PermissionDenied` | `EACCES`, `EPERM` | `EX_SECURITY` | stop |
-/// | `Unsupported` | `EOPNOTSUPP`, `ENOTTY`, `ENOSYS` | `EX_UNSUPPORTED_OPERATION` | take another path |
+/// | `Unsupported` | `EOPNOTSUPP`, `ENOTTY`, `ENOSYS` before I/O | `EX_UNSUPPORTED_OPERATION` | take another path |
 /// | `NotDirect` | direct I/O demanded and not possible | service-specific `NOT_DIRECT` | ask for less |
 /// | `Busy` | `EBUSY`, `EAGAIN`, `ETXTBSY` | service-specific `BUSY` | retry later |
 /// | `NoMemory` | `ENOMEM`, `EMFILE`, `ENFILE` | service-specific `NO_MEMORY` | shed load |
@@ -74,6 +74,13 @@ impl Error {
     /// A failure that the kernel reported while doing `what`.
     pub fn from_errno(what: impl Into<String>, errno: Errno) -> Self {
         Self { kind: errno.into(), what: what.into(), errno: Some(errno) }
+    }
+
+    /// The same failure, once I/O has begun: `EOPNOTSUPP` then is no refusal any more, which promises
+    /// that nothing has changed.
+    pub(crate) fn of_io(self) -> Self {
+        let refusal = self.kind == ErrorKind::Unsupported && self.errno.is_some();
+        Self { kind: if refusal { ErrorKind::Io } else { self.kind }, ..self }
     }
 
     /// The same failure, with the extent that it happened in.

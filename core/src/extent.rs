@@ -7,6 +7,7 @@ use std::fmt::{self, Display, Formatter};
 pub const MAX_EXTENTS: usize = 2048;
 
 /// One contiguous range: where it lies in the file and where in the buffer. All fields are bytes.
+/// An empty one is legal and moves nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Extent {
     /// Offset in the file.
@@ -18,6 +19,11 @@ pub struct Extent {
 }
 
 impl Extent {
+    /// Whether it has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     /// One past the last byte in the file.
     pub fn file_end(&self) -> u64 {
         self.file_offset.saturating_add(self.len)
@@ -45,17 +51,14 @@ pub enum Direction {
     Save,
 }
 
-/// Checks the number of extents and each one's shape: not empty, and no end beyond what the
-/// kernel's signed 64-bit offsets can say.
+/// Checks the number of extents, and that none ends beyond what the kernel's signed 64-bit offsets
+/// can say.
 pub fn check_shape(extents: &[Extent]) -> Result<()> {
     if extents.is_empty() || extents.len() > MAX_EXTENTS {
         let n = extents.len();
         return Err(invalid(format!("extents: {n} given, 1 to {MAX_EXTENTS} allowed")));
     }
     for (i, extent) in extents.iter().enumerate() {
-        if extent.len == 0 {
-            return Err(invalid(format!("extent {i}: {extent}: the length is zero")));
-        }
         for end in [extent.file_end(), extent.buffer_end()] {
             if i64::try_from(end).is_err() {
                 return Err(invalid(format!("extent {i}: {extent}: the end overflows 63 bits")));
@@ -79,7 +82,7 @@ pub fn check_placement(extents: &[Extent], buffer_size: u64, direction: Directio
         Direction::Load => (extents[i].buffer_offset, extents[i].buffer_end()),
         Direction::Save => (extents[i].file_offset, extents[i].file_end()),
     };
-    let mut order: Vec<usize> = (0..extents.len()).collect();
+    let mut order: Vec<usize> = (0..extents.len()).filter(|&i| !extents[i].is_empty()).collect();
     order.sort_unstable_by_key(|&i| target(i));
     for pair in order.windows(2) {
         let (a, b) = (pair[0], pair[1]);

@@ -3,16 +3,31 @@
 use crate::dmabuf;
 use crate::error::{During, Error, ErrorKind, Result};
 use crate::extent::Direction;
-use crate::heap::Heap;
+use crate::heap::kind::Heap;
 use crate::sys::{ioctl, pagecache, statx, sysconf, uapi};
 use rustix::fd::BorrowedFd;
-use rustix::fs::{fcntl_get_seals, fcntl_getfl, fstat, fstatfs, FileType, OFlags};
+use rustix::fs::{fadvise, fcntl_get_seals, fcntl_getfl, fstat, fstatfs, Advice, FileType, OFlags};
 use std::ops::Range;
 
 /// `FUSE_SUPER_MAGIC` of `include/uapi/linux/magic.h`.
 const FUSE_SUPER_MAGIC: u64 = 0x6573_5546;
-/// `OVERLAYFS_SUPER_MAGIC` of `include/uapi/linux/magic.h`.
-const OVERLAYFS_SUPER_MAGIC: u64 = 0x794c_7630;
+/// `RAMFS_MAGIC` of `include/uapi/linux/magic.h`.
+const RAMFS_MAGIC: u64 = 0x8584_58f6;
+
+/// Who has the data of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Storage {
+    /// A block device.
+    Device,
+    /// The memory of a tmpfs.
+    Memory,
+    /// A user-space daemon, which may not answer: FUSE.
+    Daemon,
+    /// Nobody: the kernel makes the content when it is read (procfs, sysfs, debugfs, cgroups).
+    Generated,
+    /// Another file system or a server: overlayfs, a mount of an image file, 9p.
+    Other,
+}
 
 /// A regular file that somebody else owns. Its position and flags are never changed.
 #[derive(Debug, Clone, Copy)]
@@ -22,8 +37,7 @@ pub struct RegularFile<'fd> {
     flags: OFlags,
     direct_align: Option<u64>,
     attributes: u64,
-    has_device: bool,
-    stalls: bool,
+    storage: Storage,
 }
 
 impl<'fd> RegularFile<'fd> {
@@ -33,7 +47,7 @@ impl<'fd> RegularFile<'fd> {
         if flags.contains(OFlags::PATH) {
             return Err(bad("file: an O_PATH descriptor; open the file for reading or writing"));
         }
-        let stat = statx::statx(fd).during(|| "file: statx")?;
+        let stat = statx::statx(fd, uapi::STATX_BASIC_STATS).during(|| "file: statx")?;
         let file_type = FileType::from_raw_mode(stat.stx_mode.into());
         // Since 6.17 a dma-buf calls itself a regular file. Buffers lie on no block device.
         if file_type != FileType::RegularFile
@@ -45,41 +59,41 @@ impl<'fd> RegularFile<'fd> {
                 format!("file: {what}; pass a regular file"),
             ));
         }
-        let file_system = match may_be_served(fd, &stat) {
-            true => Some(fstatfs(fd).during(|| "file: fstatfs")?.f_type as u64),
-            false => None,
-        };
-        let stalls = file_system == Some(FUSE_SUPER_MAGIC);
+        let storage = storage(fd, &stat)?;
         // What the kernel knows of a file on FUSE without asking may be old.
-        let size = if stalls { size(fd)? } else { stat.stx_size };
+        let size = if storage == Storage::Daemon { size(fd)? } else { stat.stx_size };
+        // Asked for where there is a device only: elsewhere Linux 6.12 may crash
+        // (docs/kernel-reports.md), and the data would not go past all page caches.
+        let stat = match storage {
+            Storage::Device => {
+                statx::statx(fd, uapi::STATX_DIOALIGN).during(|| "file: statx(STATX_DIOALIGN)")?
+            }
+            _ => uapi::statx::default(),
+        };
         // Zero alignments: the file system says that this file cannot do direct I/O, or is too old
         // to say anything, and then silence is not taken for consent.
         let can_direct = stat.stx_dio_offset_align != 0;
         let says_why = !can_direct && stat.stx_mask & uapi::STATX_DIOALIGN != 0;
-        // overlayfs tells the alignments of the file below, and moves data between that and the
-        // page cache unless the descriptor itself has O_DIRECT.
-        let drops_direct =
-            file_system == Some(OVERLAYFS_SUPER_MAGIC) && !flags.contains(OFlags::DIRECT);
-        let direct_align = (can_direct && !drops_direct)
-            .then(|| u64::from(stat.stx_dio_offset_align.max(stat.stx_dio_mem_align)));
-        Ok(Self {
-            fd,
-            size,
-            flags,
-            direct_align,
-            attributes: if says_why { stat.stx_attributes } else { 0 },
-            has_device: !has_no_device(&stat),
-            stalls,
-        })
+        let direct_align =
+            can_direct.then(|| u64::from(stat.stx_dio_offset_align.max(stat.stx_dio_mem_align)));
+        let attributes = if says_why { stat.stx_attributes } else { 0 };
+        Ok(Self { fd, size, flags, direct_align, attributes, storage })
     }
 
-    /// Checks that the descriptor has the access that `direction` needs.
+    /// Checks that the descriptor has the access that `direction` needs, and that a load can know
+    /// what there is.
     pub fn check_access(&self, direction: Direction) -> Result<()> {
         let mode = self.flags & OFlags::RWMODE;
         match direction {
             Direction::Load if mode == OFlags::WRONLY => {
                 Err(bad("file: write-only; a load needs O_RDONLY or O_RDWR"))
             }
+            // Reading would tell, and could take any time or have effects of its own
+            // (/proc/kmsg, trace_pipe).
+            Direction::Load if self.storage == Storage::Generated && self.size == 0 => Err(bad(
+                "file: says that it has no bytes, but its file system (procfs, debugfs or the \
+                 like) makes content when it is read; load a copy",
+            )),
             Direction::Save if mode == OFlags::RDONLY => {
                 Err(bad("file: read-only; a save needs O_WRONLY or O_RDWR"))
             }
@@ -109,6 +123,21 @@ impl<'fd> RegularFile<'fd> {
         self.size
     }
 
+    /// Where a load ends at the latest, in bytes from the start of the file. This is the size, but
+    /// a daemon that says 0 may have content all the same, as those that generate it do.
+    pub(crate) fn end(&self) -> u64 {
+        match (self.storage, self.size) {
+            (Storage::Daemon, 0) => u64::MAX,
+            (_, size) => size,
+        }
+    }
+
+    /// Whether the size is where reading ends. Where it may be more than there is, as on sysfs or
+    /// 9p, only reads that count tell what was moved.
+    pub(crate) fn has_exact_size(&self) -> bool {
+        matches!(self.storage, Storage::Device | Storage::Memory)
+    }
+
     /// Size in bytes now.
     pub fn current_size(&self) -> Result<u64> {
         size(self.fd)
@@ -135,7 +164,7 @@ impl<'fd> RegularFile<'fd> {
     /// Whether the data lies in the inode and not in blocks of its own. `false` where the kernel
     /// does not say, and on file systems without a block device, which could take their time.
     pub(crate) fn has_inline_data(&self) -> bool {
-        self.has_device
+        self.storage == Storage::Device
             && ioctl::get_flags(self.fd).is_ok_and(|flags| flags & uapi::FS_INLINE_DATA_FL != 0)
     }
 
@@ -146,11 +175,17 @@ impl<'fd> RegularFile<'fd> {
     /// file systems without a block device, because stacked ones cache the data elsewhere.
     pub fn cached_pages(&self, range: Range<u64>) -> Option<u64> {
         // A length of 0 would mean the rest of the file.
-        if !self.has_device || range.is_empty() {
+        if self.storage != Storage::Device || range.is_empty() {
             return None;
         }
         let len = range.end - range.start;
         Some(pagecache::cachestat(self.fd, range.start, len).ok()?.nr_cache)
+    }
+
+    /// Lets the page cache drop the whole pages of a range, in bytes, that are clean.
+    pub(crate) fn forget(&self, range: Range<u64>) {
+        // What stays does no harm.
+        let _ = fadvise(self.fd, range.start, range.end - range.start, Advice::DontNeed);
     }
 
     /// Whether the page cache is known to hold more than half of a range.
@@ -162,16 +197,33 @@ impl<'fd> RegularFile<'fd> {
 
     /// Whether a user-space daemon answers for this file, and may not.
     pub fn stalls(&self) -> bool {
-        self.stalls
+        self.storage == Storage::Daemon
     }
 }
 
 /// Whether a user-space daemon could be asked about this file, found out without asking one. True
 /// for regular files on FUSE, and on others that have no block device, such as overlayfs.
 pub fn may_stall(fd: BorrowedFd<'_>) -> Result<bool> {
-    let stat = statx::statx(fd).during(|| "file: statx")?;
+    let stat = statx::statx(fd, uapi::STATX_BASIC_STATS).during(|| "file: statx")?;
     let file_type = FileType::from_raw_mode(stat.stx_mode.into());
     Ok(file_type == FileType::RegularFile && may_be_served(fd, &stat))
+}
+
+/// Who has the data of a regular file. May wait for a daemon if [`may_stall`] says so.
+fn storage(fd: BorrowedFd<'_>, stat: &uapi::statx) -> Result<Storage> {
+    if !has_no_device(stat) {
+        return Ok(Storage::Device);
+    }
+    if !may_be_served(fd, stat) {
+        return Ok(Storage::Memory);
+    }
+    let file_system = fstatfs(fd).during(|| "file: fstatfs")?;
+    Ok(match file_system.f_type as u64 {
+        FUSE_SUPER_MAGIC => Storage::Daemon,
+        // Who keeps data has blocks to keep it in; ramfs does not count them.
+        magic if file_system.f_blocks == 0 && magic != RAMFS_MAGIC => Storage::Generated,
+        _ => Storage::Other,
+    })
 }
 
 fn size(fd: BorrowedFd<'_>) -> Result<u64> {
@@ -198,7 +250,8 @@ pub fn cached_pages(fd: BorrowedFd<'_>, offset: u64, len: u64) -> Result<u64> {
     Ok(pagecache::cachestat(fd, offset, len).during(|| "file: cachestat")?.nr_cache)
 }
 
-fn describe(file_type: FileType) -> &'static str {
+/// What a file that is no regular file is, with its article.
+pub fn describe(file_type: FileType) -> &'static str {
     match file_type {
         FileType::RegularFile => "a buffer",
         FileType::Directory => "a directory",

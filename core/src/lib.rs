@@ -20,5 +20,7 @@ pub mod method;
 pub mod pool;
 pub mod priority;
 pub mod probe;
+pub mod route;
+mod support;
 pub mod sys;
 pub mod transfer;

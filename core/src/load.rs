@@ -42,7 +42,7 @@ pub struct Loaded {
 }
 
 /// Where the buffers come from, and what they are called.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Source<'a> {
     /// The heap.
     pub heap: &'a Allocator,
@@ -54,17 +54,25 @@ pub struct Source<'a> {
     pub tag: &'a str,
     /// When the request arrived, for the receipts.
     pub arrival: Instant,
+    /// Called with each buffer before it is filled.
+    pub allocated: &'a (dyn Fn(&Allocation) + Sync),
 }
 
 impl Source<'_> {
     /// A buffer of the pool, or a new one.
     pub fn allocate(&self, size: u64) -> Result<Allocation> {
-        self.take(size).unwrap_or_else(|| self.heap.allocate_named(size, self.uid, self.tag))
+        self.take(size).unwrap_or_else(|| self.make(size))
     }
 
     /// A buffer of the pool, if it has one.
     fn take(&self, size: u64) -> Option<Result<Allocation>> {
-        self.pool?.take(size).map(|buffer| buffer.named(self.uid, self.tag))
+        let named = self.pool?.take(size)?.named(self.uid, self.tag);
+        Some(named.inspect(self.allocated))
+    }
+
+    /// A new buffer.
+    fn make(&self, size: u64) -> Result<Allocation> {
+        self.heap.allocate_named(size, self.uid, self.tag).inspect(self.allocated)
     }
 }
 
@@ -106,7 +114,7 @@ pub fn load(
             let allocating = thread::Builder::new().name("allocate".to_owned());
             let allocating = allocating.spawn_scoped(scope, move || {
                 for size in missing {
-                    let buffer = source.heap.allocate_named(size, source.uid, source.tag);
+                    let buffer = source.make(size);
                     // Nobody receives any more if the other side is gone, and then nobody cares.
                     if sender.send(buffer).is_err() {
                         break;

@@ -5,61 +5,35 @@
 //! possible for this buffer or this file, and the receipt says why.
 
 mod ahead;
+mod attempt;
+mod durable;
+mod job;
+mod mapped;
+mod mover;
+pub mod piece;
 pub mod plan;
 pub mod receipt;
+mod request;
+mod rw_file;
 pub mod watch;
 
-use crate::dmabuf::DmaBuf;
-use crate::error::{During, Error, ErrorKind, Result};
-use crate::extent::{check_placement, check_shape, Direction, Extent};
-use crate::file::RegularFile;
-use crate::method::{self, Job, Method, Mode, Piece, Route, MAX_PIECE, MAX_STALLING_PIECE};
-use crate::probe;
-use ahead::move_small_bodies;
-use plan::{Plan, Role};
-use receipt::{Receipt, Tally};
-use rustix::fs::{fdatasync, fsync};
-use std::time::{Duration, Instant};
-use watch::Watch;
+pub use request::{Durability, Request};
 
-/// How many bytes a save to a file that may stall moves before it makes them durable: one sync at
-/// the end could take any time, and show no progress.
-const SYNC_EVERY: u64 = 16 << 20;
-
-/// What must have reached stable storage when a save returns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Durability {
-    /// Nothing.
-    #[default]
-    None,
-    /// The data: `fdatasync(2)`.
-    Data,
-    /// The data and all metadata: `fsync(2)`.
-    Full,
-}
-
-/// What to move.
-#[derive(Debug, Clone, Copy)]
-pub struct Request<'a> {
-    /// The buffer.
-    pub buffer: &'a DmaBuf<'a>,
-    /// The file.
-    pub file: &'a RegularFile<'a>,
-    /// The ranges, moved in the order of the file.
-    pub extents: &'a [Extent],
-    /// Which way.
-    pub direction: Direction,
-    /// How much must bypass the page cache.
-    pub mode: Mode,
-    /// What must be on stable storage on return. [`Durability::None`] for a load.
-    pub durability: Durability,
-}
+use crate::error::{Error, ErrorKind, Result};
+use crate::extent::{check_placement, check_shape, Direction};
+use crate::route::Route;
+use crate::support;
+use durable::make_durable;
+use mover::Mover;
+use plan::Plan;
+use receipt::Receipt;
+use std::time::Instant;
 
 /// Moves data and says how. Blocks until it has moved.
 ///
 /// # Errors
-/// Every [`ErrorKind`]. What is malformed, and `NotDirect`, is refused before any byte has moved.
-/// After an error that names an errno, the destination within the extents is undefined.
+/// Every [`ErrorKind`]. `InvalidRequest`, `BadDescriptor`, `Unsupported` and `NotDirect` mean that
+/// no byte has moved. After every other error the destination within the extents is undefined.
 pub fn transfer(request: &Request<'_>) -> Result<Receipt> {
     transfer_with_progress(request, &mut || Ok(()))
 }
@@ -81,135 +55,13 @@ pub fn transfer_with_progress(
             format!("durability={durability:?}: a load has nothing to make durable; use None"),
         ));
     }
-    let route = Route::choose(probe::exporter(buffer, direction)?, file, mode)?;
+    let route = Route::choose(support::of(buffer, direction)?, file, mode)?;
     let plan = Plan::new(extents, file, direction, mode, route)?;
 
     let start = Instant::now();
-    let mut receipt = run(request, &plan, route, progress)?;
+    let mut receipt = Mover::new(request, route).run(&plan, progress)?;
     receipt.io = start.elapsed().saturating_sub(receipt.sync);
 
-    receipt.sync += make_durable(file, durability)?;
+    receipt.sync += make_durable(request)?;
     Ok(receipt)
-}
-
-/// Waits until what was saved is on stable storage, and returns how long that took.
-fn make_durable(file: &RegularFile<'_>, durability: Durability) -> Result<Duration> {
-    let start = Instant::now();
-    match durability {
-        Durability::None => return Ok(Duration::ZERO),
-        Durability::Data => fdatasync(file.fd()).during(|| "file: fdatasync")?,
-        Durability::Full => fsync(file.fd()).during(|| "file: fsync")?,
-    }
-    Ok(start.elapsed())
-}
-
-/// Moves the pieces of the plan, stepping down the route where the kernel says so.
-fn run(
-    request: &Request<'_>,
-    plan: &Plan<'_>,
-    mut route: Route,
-    progress: &mut dyn FnMut() -> Result<()>,
-) -> Result<Receipt> {
-    let mut tally = Tally::default();
-    let Request { file, mode, durability, .. } = *request;
-    let longest = if file.stalls() { MAX_STALLING_PIECE } else { MAX_PIECE };
-    let (mut sync, mut unsynced) = (Duration::ZERO, 0);
-    // One for each run, once something went direct: until then nobody knows whether anything can.
-    let mut ahead: Vec<Option<Moved>> = Vec::new();
-    for (i, run) in plan.runs().iter().enumerate() {
-        'run: for segment in run.segments() {
-            let body = segment.role == Role::Body;
-            for piece in segment.pieces(longest) {
-                let mut early = ahead.get_mut(i).filter(|_| body).and_then(Option::take);
-                let moved = loop {
-                    let method = segment.role.method(route);
-                    let outcome = match early.take() {
-                        Some(moved) => Ok(moved),
-                        None => attempt(request, route, method, piece),
-                    };
-                    match outcome {
-                        Ok(moved) => {
-                            tally.add(segment.role, &moved, run.reason.or(route.reason));
-                            break moved.len;
-                        }
-                        Err(error) => {
-                            let error = error.in_extent(plan.extent_of(run, piece));
-                            route = step_down(route, method, error, mode, &tally)?;
-                        }
-                    }
-                };
-                progress()?;
-                if moved < piece.len {
-                    break 'run;
-                }
-                if body && ahead.is_empty() && route.direct.is_some() {
-                    ahead = move_small_bodies(request, plan.runs(), i + 1, route);
-                }
-                unsynced += moved;
-                if file.stalls() && unsynced >= SYNC_EVERY {
-                    sync += make_durable(file, durability)?;
-                    unsynced = 0;
-                    progress()?;
-                }
-            }
-        }
-    }
-    Ok(Receipt { sync, ..tally.finish() })
-}
-
-/// What one call moved.
-#[derive(Debug, Clone, Copy)]
-struct Moved {
-    method: Method,
-    /// Bytes, fewer than asked for only at the end of the file.
-    len: u64,
-    /// Whether the page cache took it in, if the kernel tells and it should not have.
-    copied: Option<bool>,
-}
-
-/// Moves one piece by `method`, and looks at what that did to the page cache.
-fn attempt(request: &Request<'_>, route: Route, method: Method, piece: Piece) -> Result<Moved> {
-    let Request { buffer, file, direction, .. } = *request;
-    let ranges = [piece.in_file()];
-    let provable = method.is_direct() && direction == Direction::Load;
-    let watch = provable.then(|| Watch::start(file, &ranges)).flatten();
-    let uncached = route.uncached;
-    let len = method::run(method, Job { buffer, file, direction, piece, uncached })?;
-    // What was not there to be loaded was not cached either.
-    let watch = watch.filter(|_| len == piece.len);
-    Ok(Moved { method, len, copied: watch.and_then(|watch| watch.was_copied()) })
-}
-
-/// The route to go on with after `error`, if the method is merely not possible here and the mode
-/// allows another.
-fn step_down(
-    route: Route,
-    method: Method,
-    error: Error,
-    mode: Mode,
-    tally: &Tally,
-) -> Result<Route> {
-    let Some(next) = error.errno().and_then(|errno| route.step_down(method, errno)) else {
-        return Err(error);
-    };
-    if mode == Mode::Direct {
-        // Busy keeps its kind: it may be over soon. So does a failure after bytes have moved,
-        // because NotDirect promises that none have.
-        if error.kind() == ErrorKind::Busy || !tally.is_empty() {
-            return Err(error);
-        }
-        return Err(Error::new(ErrorKind::NotDirect, error.to_string()));
-    }
-    log::debug!("{error}; going on by another method");
-    Ok(next)
-}
-
-impl Role {
-    /// The method for a segment of this role.
-    fn method(self, route: Route) -> Method {
-        match self {
-            Self::Body => route.direct.unwrap_or(route.copy),
-            Self::Edge | Self::Copied => route.copy,
-        }
-    }
 }

@@ -7,8 +7,8 @@ use std::fmt::{self, Display, Formatter};
 /// that calls which wait for nothing always find one.
 pub const MAX_WAITING: usize = 24;
 
-/// The same, of one user.
-const MAX_WAITING_OF_USER: usize = 16;
+/// Requests of one user, with those that nobody waits for any more.
+const MAX_OF_USER: usize = 16;
 
 /// Requests on file systems that may stall that a binder thread waits for.
 const MAX_STALLING_WAITING: usize = 4;
@@ -19,11 +19,13 @@ const MAX_STALLING: usize = 16;
 /// The same, of one user.
 const MAX_STALLING_OF_USER: usize = 2;
 
-/// Requests of one user that nobody waits for any more, because they made no progress.
+/// Requests of one user on ordinary file systems that made no progress, so that nobody waits for
+/// them any more. Those on file systems that may stall do not count: whoever serves such a file is
+/// often not the user who asks for it.
 const MAX_ABANDONED_OF_USER: usize = 2;
 
-/// Requests of all users that nobody waits for any more.
-const MAX_ABANDONED: usize = 32;
+/// The same, of all users: four times what one user may have.
+const MAX_ABANDONED: usize = 4 * MAX_OF_USER;
 
 /// What the file of a request may do to the thread that serves it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +50,10 @@ pub struct Counts {
 }
 
 impl Counts {
+    fn ordinary_abandoned(&self) -> usize {
+        self.abandoned - self.stalling_abandoned
+    }
+
     fn stalling(&self) -> usize {
         self.stalling_waiting + self.stalling_abandoned
     }
@@ -90,10 +96,10 @@ impl Places {
         let all = self.all;
         let user = self.users.get(&uid).copied().unwrap_or_default();
         let mut limits = vec![
-            ("of this user run", user.waiting, MAX_WAITING_OF_USER),
+            ("of this user run", user.waiting + user.ordinary_abandoned(), MAX_OF_USER),
             ("run", all.waiting, MAX_WAITING),
-            ("of this user made no progress", user.abandoned, MAX_ABANDONED_OF_USER),
-            ("made no progress", all.abandoned, MAX_ABANDONED),
+            ("of this user made no progress", user.ordinary_abandoned(), MAX_ABANDONED_OF_USER),
+            ("made no progress", all.ordinary_abandoned(), MAX_ABANDONED),
         ];
         if class == Class::Stalling {
             limits.extend([
@@ -182,13 +188,13 @@ mod tests {
     fn one_user_leaves_places_to_others_and_all_users_leave_threads_to_control_calls() {
         let mut places = Places::default();
         let (entered, refusal) = fill(&mut places, 1, Class::Ordinary);
-        assert_eq!(entered, MAX_WAITING_OF_USER);
+        assert_eq!(entered, MAX_OF_USER);
         assert_eq!(
             refusal.to_string(),
             "16 requests of this user run, 16 allowed; retry when one is done"
         );
         let (entered, refusal) = fill(&mut places, 2, Class::Ordinary);
-        assert_eq!(entered, MAX_WAITING - MAX_WAITING_OF_USER);
+        assert_eq!(entered, MAX_WAITING - MAX_OF_USER);
         assert_eq!(refusal.to_string(), "24 requests run, 24 allowed; retry when one is done");
     }
 
@@ -232,6 +238,19 @@ mod tests {
         let refusal = places.enter(99, Class::Stalling).expect_err("16 are stuck");
         assert!(refusal.to_string().starts_with("16 requests are on file systems"));
         places.enter(99, Class::Ordinary).expect("an ordinary request");
+        places.enter(0, Class::Ordinary).expect("an ordinary request of a user with stuck ones");
+    }
+
+    #[test]
+    fn requests_that_hang_together_count_for_their_user_until_they_end() {
+        let mut places = Places::default();
+        assert_eq!(fill(&mut places, 1, Class::Ordinary).0, MAX_OF_USER);
+        for _ in 0..MAX_OF_USER {
+            places.abandon(1, Class::Ordinary);
+        }
+        places.enter(1, Class::Ordinary).expect_err("all of them hang");
+        assert_eq!(places.all().waiting, 0);
+        assert_eq!(fill(&mut places, 2, Class::Ordinary).0, MAX_OF_USER);
     }
 
     #[test]

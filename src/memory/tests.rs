@@ -1,8 +1,7 @@
 use super::*;
+use dmabufio_core::heap::Heap;
 use std::cell::Cell;
-use std::fs::File;
-use std::os::linux::fs::MetadataExt;
-use tempfile::TempDir;
+use tempfile::{tempfile, TempDir};
 
 const MIB: u64 = 1 << 20;
 
@@ -13,6 +12,12 @@ fn machine() -> Memory {
 
 fn reserve(memory: &Memory, bytes: u64, available: u64) -> Result<Reservation<'_>> {
     memory.reserve_of(7, bytes, || Some(available), || {})
+}
+
+/// What counts as a buffer here: a file with an inode.
+fn buffer(size: u64) -> Allocation {
+    let fd = tempfile().expect("a file").into();
+    Allocation { fd, size, heap: Heap::System, memory: None }
 }
 
 #[test]
@@ -45,8 +50,8 @@ fn parallel_requests_of_one_user_count_for_its_limit_before_they_have_allocated(
     assert_eq!(error.kind(), ErrorKind::NoMemory);
     assert_eq!(
         error.to_string(),
-        "209715200 bytes: this user holds buffers of 0 bytes and was promised 419430400, 536870912 \
-         allowed; free some"
+        "209715200 bytes: this user holds 0 buffers of 0 bytes and was promised 419430400, 4096 of \
+         536870912 allowed; free some"
     );
     memory.reserve_of(8, 400 * MIB, || Some(2048 * MIB), || {}).expect("another user");
     drop(first);
@@ -67,9 +72,8 @@ fn available_memory_is_read_while_no_request_can_spend() {
 #[test]
 fn spent_memory_is_promised_no_more() {
     let memory = machine();
-    let file = File::open("/dev/null").expect("open");
-    let mut first = reserve(&memory, 20 * MIB, 100 * MIB).expect("room");
-    first.spend(&file, 16 * MIB);
+    let first = reserve(&memory, 20 * MIB, 100 * MIB).expect("room");
+    first.spend(&buffer(16 * MIB));
     // The kernel counts those 16 MiB itself now.
     reserve(&memory, 16 * MIB, 84 * MIB).expect("only 4 MiB are promised");
     reserve(&memory, 17 * MIB, 84 * MIB).expect_err("4 MiB are promised");
@@ -88,23 +92,25 @@ fn memory_is_shrunk_before_a_request_is_refused() {
 fn live_buffers_of_one_user_are_bounded_and_dead_ones_forgotten() {
     let statistics = TempDir::new().expect("a folder");
     let memory = Memory::with(1024 * MIB, Some(statistics.path().to_owned()));
-    let buffers: Vec<File> = (0..2).map(|_| tempfile::tempfile().expect("a file")).collect();
+    let entry = |buffer: &Allocation| {
+        let inode = fstat(&buffer.fd).expect("fstat").st_ino;
+        statistics.path().join(inode.to_string())
+    };
+    let buffers = [buffer(256 * MIB), buffer(256 * MIB)];
     for buffer in &buffers {
-        let inode = buffer.metadata().expect("metadata").st_ino();
-        fs::create_dir(statistics.path().join(inode.to_string())).expect("mkdir");
-        let mut reservation = reserve(&memory, 256 * MIB, 2048 * MIB).expect("room");
-        reservation.spend(buffer, 256 * MIB);
+        fs::create_dir(entry(buffer)).expect("mkdir");
+        let reservation = reserve(&memory, 256 * MIB, 2048 * MIB).expect("room");
+        reservation.spend(buffer);
     }
     let error = reserve(&memory, 1, 2048 * MIB).expect_err("half of the memory is in use");
     assert_eq!(error.kind(), ErrorKind::NoMemory);
     assert_eq!(
         error.to_string(),
-        "1 bytes: this user holds buffers of 536870912 bytes and was promised 0, 536870912 allowed; \
-         free some"
+        "1 bytes: this user holds 2 buffers of 536870912 bytes and was promised 0, 4096 of 536870912 \
+         allowed; free some"
     );
     memory.reserve_of(8, 1, || Some(2048 * MIB), || {}).expect("another user");
-    let inode = buffers[0].metadata().expect("metadata").st_ino();
-    fs::remove_dir(statistics.path().join(inode.to_string())).expect("rmdir");
+    fs::remove_dir(entry(&buffers[0])).expect("rmdir");
     reserve(&memory, 256 * MIB, 2048 * MIB).expect("one buffer is gone");
 }
 
@@ -116,4 +122,13 @@ fn fields_of_meminfo_are_read_in_bytes() {
     assert_eq!(parse(text, "Mem"), None);
     assert_eq!(parse(text, "HugePages_Total"), None);
     assert!(field("MemTotal") > field("MemAvailable"));
+}
+
+#[test]
+fn user_over_the_limit_does_not_cost_the_others_their_pool() {
+    let memory = machine();
+    let shrunk = Cell::new(false);
+    let reservation = memory.reserve_of(7, 600 * MIB, || Some(2048 * MIB), || shrunk.set(true));
+    reservation.expect_err("more than half of the memory");
+    assert!(!shrunk.get());
 }

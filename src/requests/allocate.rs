@@ -5,6 +5,7 @@ use crate::admission::Class;
 use crate::state::State;
 use dmabufio_core::error::Result;
 use dmabufio_core::heap::Allocation;
+use dmabufio_core::load::Source;
 use dmabufio_wire::{aidl, unsigned};
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,10 +22,11 @@ pub(crate) fn run(
     check_tag(&desc.tag)?;
     let (shared, tag) = (Arc::clone(state), desc.tag.clone());
     let Allocation { fd, size, .. } = state.admission.run(uid, Class::Ordinary, move |_| {
-        let mut reservation = shared.reserve(uid, size)?;
-        let allocation = shared.source(uid, &tag, arrival).allocate(size)?;
-        reservation.spend(&allocation.fd, allocation.size);
-        Ok(allocation)
+        let reservation = shared.reserve(uid, size)?;
+        let State { heap, pool, .. } = &*shared;
+        let allocated = &|buffer: &Allocation| reservation.spend(buffer);
+        let pool = pool.as_ref();
+        Source { heap, pool, uid, tag: &tag, arrival, allocated }.allocate(size)
     })?;
     Ok(buffer(fd, size, state.heap.heap()))
 }

@@ -21,7 +21,7 @@ fn write(out: &mut String, state: &State) -> fmt::Result {
     for (i, method) in support.methods().enumerate() {
         writeln!(out, "method {}: {method}", i + 1)?;
     }
-    if let Some(reason) = support.no_rw_file {
+    if let Err(reason) = support.rw_file {
         writeln!(out, "no rw_file: {reason}")?;
     }
     let counts = admission.counts();

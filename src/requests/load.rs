@@ -5,7 +5,8 @@ use super::convert::{duplicate, loaded_item, CheckedLoad};
 use crate::state::State;
 use dmabufio_core::error::{Error, ErrorKind, Result};
 use dmabufio_core::file::RegularFile;
-use dmabufio_core::load::{check, load, Loaded};
+use dmabufio_core::heap::Allocation;
+use dmabufio_core::load::{check, load, Loaded, Source};
 use dmabufio_core::priority::PriorityGuard;
 use dmabufio_wire::{aidl, status};
 use rustix::fd::AsFd;
@@ -32,16 +33,15 @@ pub(crate) fn run(
         let file = RegularFile::new(file.as_fd(), shared.heap.heap())?;
         admitted.settle(file.stalls())?;
         let all = items.iter().map(|item| item.size).fold(0, u64::saturating_add);
-        let mut reservation = shared.reserve(uid, all)?;
+        let reservation = shared.reserve(uid, all)?;
         let _priority = PriorityGuard::new(priority);
         let mut deliver = |result: Result<Loaded>| {
-            if let Ok(Loaded { fd, size, .. }) = &result {
-                reservation.spend(fd, *size);
-            }
             // Nobody receives any more once the request has timed out.
             let _ = sender.send(result);
         };
-        let source = shared.source(uid, &tag, arrival);
+        let State { heap, pool, .. } = &*shared;
+        let allocated = &|buffer: &Allocation| reservation.spend(buffer);
+        let source = Source { heap, pool: pool.as_ref(), uid, tag: &tag, arrival, allocated };
         log::debug!("load {} uid={uid} tag={tag}: {} items", admitted.id, items.len());
         load(source, &file, &items, mode, &mut || admitted.progress(), &mut deliver)
     });

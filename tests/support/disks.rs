@@ -2,6 +2,8 @@
 
 use super::fuse::FuseFile;
 use super::scratch;
+#[allow(deprecated, reason = "AOSP's rustix has no feature `mount`")]
+use rustix::fs::{mount, MountFlags};
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::Write;
@@ -62,7 +64,7 @@ impl Disks {
                 let file = FuseFile::answering(self.dir.path(), content);
                 self.fuse.insert(file).path.clone()
             }
-            "erofs" | "erofs lz4" => {
+            "erofs" | "erofs lz4" | "erofs without a device" => {
                 self.mounts.remove(file_system);
                 let source = TempDir::new_in(self.dir.path()).expect("a folder");
                 fs::write(source.path().join(name), content).expect("write");
@@ -72,7 +74,10 @@ impl Disks {
                     mkfs.arg("-zlz4");
                 }
                 run(mkfs.arg("--quiet").arg(&image).arg(source.path()));
-                let mount = self.mount_image(file_system, &image, 512, "erofs", "ro");
+                let mount = match file_system {
+                    "erofs without a device" => self.mount_file(file_system, &image),
+                    _ => self.mount_image(file_system, &image, 512, "erofs", "ro"),
+                };
                 let path = mount.path.join(name);
                 self.mounts.insert(file_system, mount);
                 path
@@ -141,6 +146,14 @@ impl Disks {
         }
         run(mount.args(["-t", kind, &device]).arg(&path));
         Mount { path, layers: None, device: Some(device) }
+    }
+
+    /// Mounts an erofs image without a loop device, as Linux can since 6.12.
+    #[allow(deprecated, reason = "AOSP's rustix has no feature `mount`")]
+    fn mount_file(&self, name: &str, image: &Path) -> Mount {
+        let path = self.mount_point(name);
+        mount(image, &path, "erofs", MountFlags::RDONLY, "").expect("mount an image file");
+        Mount { path, layers: None, device: None }
     }
 
     fn overlay(&mut self, name: &str, on: &'static str) -> Mount {

@@ -149,7 +149,7 @@ pub fn read_buffer(fd: BorrowedFd<'_>, heap: Heap, len: usize) -> Vec<u8> {
 
 /// Sets the whole content of a buffer, written by the CPU through its mapping.
 pub fn write_buffer(fd: BorrowedFd<'_>, heap: Heap, bytes: &[u8]) {
-    let mapping = Mapping::new(fd, 0, bytes.len(), Access::ReadWrite).expect("map a buffer");
+    let mut mapping = Mapping::new(fd, 0, bytes.len(), Access::ReadWrite).expect("map a buffer");
     let buffer = DmaBuf::new(fd, heap).expect("a buffer");
     let access = buffer.begin_cpu_access(Direction::Load).expect("begin CPU access");
     mapping.write(0, bytes).expect("write a buffer");

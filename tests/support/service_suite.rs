@@ -23,6 +23,7 @@ use vendor_dmabufio::aidl::vendor::dmabufio::{
     Direction::Direction,
     Durability::Durability,
     Error::Error as Code,
+    ExtentPlan::ExtentPlan,
     FallbackReason::FallbackReason,
     Heap::Heap,
     IDmabufIo::{IDmabufIo, MAX_BATCH, MAX_EXTENTS},
@@ -461,8 +462,63 @@ fn negative_length_is_refused() {
 }
 
 #[test]
-fn zero_length_is_refused() {
-    Fixture::new().refuses_extents("extent 0: ", &[(0, 0, 0)]);
+fn empty_extents_move_nothing_wherever_they_lie() {
+    let fixture = Fixture::new();
+    let extents = [(0, 0, 0), (4096, 100, 0), (65_536, 65_536, 0), (1 << 40, 5, 0), (0, 100, 0)];
+    let mut load = fixture.valid();
+    load.extents = list(&extents);
+    let receipt = fixture.service.transfer(&load).expect("load");
+    assert_eq!((receipt.bytes, receipt.method), (0, Method::NONE));
+    assert_eq!(receipt.firstFallback, FallbackReason::NONE);
+    let fd = duplicate(&load.buffer);
+    let bytes = read_buffer(fd.as_fd(), fixture.heap, 65_536);
+    assert!(bytes.iter().all(|byte| *byte == 0), "bytes moved");
+
+    let file = pfd(duplicate(&load.file));
+    let plan = fixture.service.probe(&file, &list(&extents)).expect("probe").extents;
+    assert_eq!(plan, vec![ExtentPlan::default(); extents.len()]);
+
+    let item = |size, extents: &[_]| LoadItem { size, extents: list(extents) };
+    let request = LoadRequest {
+        file: load.file,
+        items: vec![item(4096, &[(0, 0, 100)]), item(1, &[(0, 0, 0)])],
+        ..Default::default()
+    };
+    let items = fixture.service.load(&request).expect("load").items;
+    let bytes = items.iter().map(|item| item.receipt.as_ref().map(|receipt| receipt.bytes));
+    assert_eq!(bytes.collect::<Vec<_>>(), [Some(100), Some(0)]);
+}
+
+#[test]
+fn empty_extent_beyond_the_buffer_is_refused() {
+    Fixture::new().refuses_extents("extent 1: ", &[(0, 0, 1), (0, 65_537, 0)]);
+}
+
+// Files that say other sizes than they have.
+
+#[test]
+fn file_of_procfs_is_refused() {
+    let file = File::open("/proc/version").expect("open");
+    Fixture::new().refuses_file("file: says that it has no bytes", file);
+}
+
+#[test]
+fn file_of_sysfs_is_loaded_as_far_as_it_goes() {
+    const PATH: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
+    let fixture = Fixture::new();
+    let content = fs::read(PATH).expect("read");
+    for mode in [Mode::AUTO, Mode::BUFFERED] {
+        let buffer = fixture.allocate(8192);
+        let file = File::open(PATH).expect("open");
+        let mut load = request(Some(pfd(duplicate(&buffer.fd))), file, &[(0, 0, 8192)]);
+        load.mode = mode;
+        let receipt = fixture.service.transfer(&load).expect("load");
+        assert_eq!(receipt.bytes, content.len() as i64, "{mode:?}");
+        assert_eq!(receipt.bytesBuffered, receipt.bytes, "{mode:?}");
+        let bytes = read_buffer(duplicate(&buffer.fd).as_fd(), fixture.heap, 8192);
+        assert_eq!(&bytes[..content.len()], content, "{mode:?}");
+        assert!(bytes[content.len()..].iter().all(|byte| *byte == 0), "{mode:?}");
+    }
 }
 
 #[test]

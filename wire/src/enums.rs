@@ -1,4 +1,4 @@
-//! The enums that both sides have, variant by variant.
+//! The pairs of AIDL enums and core enums, variant by variant.
 
 use crate::aidl;
 use dmabufio_core::error::{Error, ErrorKind, Result};
@@ -16,15 +16,15 @@ pub trait Wire: Sized {
     /// The counterpart of this value.
     fn to_aidl(self) -> Self::Aidl;
 
-    /// The value that `aidl` stands for.
+    /// The value for `aidl`.
     ///
     /// # Errors
-    /// `InvalidRequest` if `aidl` holds a number that this version of the interface does not know.
+    /// `InvalidRequest` if this version of the interface does not know the number in `aidl`.
     fn from_aidl(aidl: Self::Aidl) -> Result<Self>;
 }
 
-/// Implements [`Wire`] from one table of pairs. The compiler refuses a table that misses a variant of
-/// the core type.
+/// Implements [`Wire`] from one table of pairs. The compiler rejects a table that lacks a variant
+/// of the core type.
 macro_rules! pairs {
     ($name:literal, $core:ty, $aidl:ty, $($ours:pat => $theirs:ident as $value:expr),+ $(,)?) => {
         impl Wire for $core {
@@ -103,7 +103,8 @@ pairs!("reason", Option<FallbackReason>, aidl::FallbackReason::FallbackReason,
     Some(FallbackReason::FileVerity) => FILE_VERITY as Some(FallbackReason::FileVerity),
     Some(FallbackReason::FileCompressed) => FILE_COMPRESSED as Some(FallbackReason::FileCompressed),
     Some(FallbackReason::FileEncrypted) => FILE_ENCRYPTED as Some(FallbackReason::FileEncrypted),
-    Some(FallbackReason::FileInlineData) => FILE_INLINE_DATA as Some(FallbackReason::FileInlineData),
+    Some(FallbackReason::FileInlineData) =>
+        FILE_INLINE_DATA as Some(FallbackReason::FileInlineData),
     Some(FallbackReason::FileSystemStalls) =>
         FILE_SYSTEM_STALLS as Some(FallbackReason::FileSystemStalls),
     Some(FallbackReason::Unaligned) => UNALIGNED as Some(FallbackReason::Unaligned),

@@ -1,8 +1,8 @@
-//! Between the types of the AIDL interface `vendor.dmabufio` and those of the core.
+//! Converts between the types of the AIDL interface `vendor.dmabufio` and the types of the core.
 //!
-//! The service and its clients share this crate, so that each AIDL type meets its core type once.
-//! AIDL numbers are signed and AIDL enums may hold any value. Everything that arrives is checked,
-//! with an error that names the operand.
+//! The service and its clients share this crate, so that each conversion exists once. AIDL numbers
+//! are signed, and AIDL enums can hold any value. Therefore this crate checks every received value;
+//! an error names the operand.
 
 mod enums;
 pub mod status;
@@ -15,5 +15,5 @@ pub use values::{
 };
 pub use vendor_dmabufio::aidl::vendor::dmabufio as aidl;
 
-/// The name that the service registers under.
+/// The name under which the service registers.
 pub const INSTANCE: &str = "vendor.dmabufio.IDmabufIo/default";

@@ -1,4 +1,4 @@
-//! Ranges, receipts and plans.
+//! Converts ranges, receipts and plans.
 
 use crate::aidl;
 use crate::enums::Wire;
@@ -8,18 +8,18 @@ use dmabufio_core::transfer::plan::ExtentPlan;
 use dmabufio_core::transfer::receipt::Receipt;
 use std::time::Duration;
 
-/// A number of bytes, as the interface has it. `name` is for the error.
+/// Converts a number of bytes to the type of the interface. The error names `name`.
 ///
 /// # Errors
-/// `InvalidRequest` if it needs 64 bits.
+/// `InvalidRequest` if the number needs 64 bits.
 pub fn signed(name: &str, value: u64) -> Result<i64> {
     i64::try_from(value).map_err(|_| invalid(format!("{name}={value}: beyond 63 bits")))
 }
 
-/// A number of bytes or nanoseconds that the interface has as `value`. `name` is for the error.
+/// Converts a number of bytes or nanoseconds from the interface. The error names `name`.
 ///
 /// # Errors
-/// `InvalidRequest` if it is negative.
+/// `InvalidRequest` if the number is negative.
 pub fn unsigned(name: &str, value: i64) -> Result<u64> {
     u64::try_from(value).map_err(|_| invalid(format!("{name}={value}: negative")))
 }
@@ -89,6 +89,7 @@ pub fn receipt_to_aidl(receipt: Receipt) -> aidl::Receipt::Receipt {
         queueNanos: nanos(receipt.queue),
         ioNanos: nanos(receipt.io),
         syncNanos: nanos(receipt.sync),
+        // See docs/design/0001-first-slice.md#priority-is-implemented-digests-are-reserved
         digest: Vec::new(),
     }
 }
@@ -108,7 +109,7 @@ pub fn receipt_from_aidl(from: &aidl::Receipt::Receipt) -> Result<Receipt> {
     })
 }
 
-/// A count of what moved, which the extents of a request keep below 63 bits.
+/// A count of moved bytes. The extents of a request keep it below 63 bits.
 fn saturated(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }

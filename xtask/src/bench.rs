@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: the tables of `docs/performance.md`, and whether the targets are met.
+//! `cargo xtask bench`: measures the figures of `docs/performance.md` and judges the targets.
 //!
 //! Two boots: one with the disk as fast as QEMU is, one with the disk limited so that it relates to buffered reading as
 //! on the phone of the published table. What is measured is in `vm/jobs/bench.sh`.
@@ -28,8 +28,10 @@ use report::{Bench, Machine, Session};
 const JOB: &str = "vm/jobs/bench.sh";
 /// The disk of the published test against reading through the page cache: 4000 MB/s of UFS 4.0 and 1 GiB in 1068 ms.
 const DISK_OVER_BUFFERED: f64 = 3.9;
-/// Where the results go unless told.
+/// The default folder for the results.
 const OUT: &str = "target/bench";
+/// The folder of the published figures and plots.
+const PUBLISHED: &str = "docs/performance";
 
 /// Arguments of `cargo xtask bench`.
 #[derive(Debug, clap::Args)]
@@ -37,9 +39,12 @@ pub struct Args {
     /// Less data and fewer sizes, enough for the targets; about 10 minutes
     #[arg(long)]
     quick: bool,
-    /// Where bench.json, tables.md and the plots go; target/bench unless given
-    #[arg(long)]
+    /// Folder for bench.json, figures.md and the plots [default: target/bench]
+    #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Copy figures.md and the plots to docs/performance
+    #[arg(long)]
+    update: bool,
 }
 
 /// Runs the benchmark; 1 if a target was missed.
@@ -69,12 +74,15 @@ pub fn run(args: &Args) -> Result<u8> {
         sessions: vec![free, limited],
     };
     write(&bench, &out)?;
+    if args.update {
+        publish(&out, &tree::root().join(PUBLISHED))?;
+    }
     for target in &bench.targets {
         let met = if target.met { "pass" } else { "FAIL" };
         println!("{met}  {}  {}", target.id, target.what);
         println!("          {} (wanted {})", target.measured, target.wanted);
     }
-    println!("{} after {}", out.join("tables.md").display(), exec::elapsed(start.elapsed()));
+    println!("{} after {}", out.join("figures.md").display(), exec::elapsed(start.elapsed()));
     Ok(u8::from(!bench.targets.iter().all(|target| target.met)))
 }
 
@@ -158,15 +166,30 @@ fn printed(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Writes bench.json, the tables and the plots.
+/// Writes bench.json, the figures and the plots.
 fn write(bench: &Bench, out: &Path) -> Result<()> {
     let save = |name: &str, text: String| {
         let path = out.join(name);
         fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
     };
     save("bench.json", format!("{}\n", serde_json::to_string_pretty(bench)?))?;
-    save("tables.md", markdown::write(bench))?;
+    save("figures.md", markdown::write(bench))?;
     plot::draw(bench, out)
+}
+
+/// Copies the figures and the plots in `out` to `docs`.
+fn publish(out: &Path, docs: &Path) -> Result<()> {
+    for entry in fs::read_dir(out).with_context(|| format!("reading {}", out.display()))? {
+        let from = entry?.path();
+        let Some(name) = from.file_name() else {
+            continue;
+        };
+        if name == "figures.md" || from.extension().is_some_and(|extension| extension == "svg") {
+            fs::copy(&from, docs.join(name))
+                .with_context(|| format!("copying {}", from.display()))?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

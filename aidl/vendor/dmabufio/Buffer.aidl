@@ -22,12 +22,12 @@ import vendor.dmabufio.Heap;
 @VintfStability
 parcelable Buffer {
     /**
-     * The buffer, readable, writable and close-on-exec. The receiver owns it; the service keeps no
-     * reference.
+     * The descriptor of the buffer: readable, writable and close-on-exec. The receiver owns it; the
+     * service keeps no reference.
      */
     ParcelFileDescriptor fd;
     /** Size in bytes, a multiple of the page size. */
     long size;
-    /** The heap that it came from. */
+    /** The heap that the buffer came from. */
     Heap heap = Heap.SYSTEM;
 }

@@ -16,15 +16,15 @@
 
 package vendor.dmabufio;
 
-/** What to allocate. */
+/** The description of a buffer to allocate. */
 @VintfStability
 @RustDerive(Clone=true, PartialEq=true, Eq=true)
 parcelable BufferDesc {
-    /** Size in bytes. Greater than zero; rounded up to a multiple of the page size. */
+    /** Size in bytes, greater than zero. The service rounds it up to whole pages. */
     long size;
     /**
-     * A name for the buffer's purpose, shown by the kernel's dma-buf statistics as
-     * "dmabufio:(uid):(tag)", cut to 31 bytes. Printable ASCII, may be empty.
+     * A name for the purpose of the buffer: printable ASCII, may be empty. The dma-buf statistics
+     * of the kernel show it as "dmabufio:(uid):(tag)", cut to 31 bytes.
      */
     @utf8InCpp String tag;
 }

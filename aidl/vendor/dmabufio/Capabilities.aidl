@@ -20,22 +20,26 @@ import vendor.dmabufio.Digest;
 import vendor.dmabufio.Heap;
 import vendor.dmabufio.Method;
 
-/** What this service can do here. Found by probing when the service started; constant until it ends. */
+/**
+ * The abilities of this service on this device. The service probes them when it starts; they are
+ * constant until it ends.
+ */
 @VintfStability
 @RustDerive(Clone=true, PartialEq=true, Eq=true)
 parcelable Capabilities {
     /** The heap that allocate() uses. */
     Heap heap = Heap.SYSTEM;
-    /** The methods that work on buffers of that heap in transfer(), best first. */
+    /** The methods of transfer() that work on buffers of that heap, best first. */
     Method[] methods;
     /**
-     * The same for load(), which may know more ways to a buffer that it allocates. Open the file with
-     * O_DIRECT if the first one is MAPPED_DIRECT.
+     * The methods of load() that work on buffers of that heap, best first. load() may have more
+     * methods because it allocates the buffers itself. If the first method is MAPPED_DIRECT, open
+     * the file with O_DIRECT.
      */
     Method[] loadMethods;
-    /** The digests that transfer() can compute. Always holds Digest.NONE. */
+    /** The digests that transfer() can compute. The list always contains Digest.NONE. */
     Digest[] digests;
-    /** The page size in bytes: the alignment that direct I/O needs in file and buffer. */
+    /** The page size in bytes. Direct I/O needs this alignment in the file and in the buffer. */
     long pageSize;
     /** The largest buffer that allocate() accepts, in bytes. */
     long maxBufferBytes;

@@ -16,7 +16,7 @@
 
 package vendor.dmabufio;
 
-/** A digest over the bytes that a transfer moved. Capabilities.digests lists what is implemented. */
+/** A digest over the bytes that a transfer moved. Capabilities.digests lists the available ones. */
 @VintfStability
 @Backing(type="int")
 enum Digest {

@@ -16,7 +16,7 @@
 
 package vendor.dmabufio;
 
-/** Which way a transfer moves data. */
+/** The direction in which a transfer moves data. */
 @VintfStability
 @Backing(type="int")
 enum Direction {

@@ -16,13 +16,13 @@
 
 package vendor.dmabufio;
 
-/** What must have reached stable storage when a save returns. A load accepts NONE only. */
+/** The data that is on stable storage when a save returns. A load accepts only NONE. */
 @VintfStability
 @Backing(type="int")
 enum Durability {
-    /** Nothing: data may be lost on power failure. */
+    /** No guarantee: a power failure may lose the data. */
     NONE = 0,
-    /** The data and what is needed to read it back: fdatasync(2). */
+    /** The data and the metadata that is needed to read it back: fdatasync(2). */
     DATA = 1,
     /** The data and all metadata of the file: fsync(2). */
     FULL = 2,

@@ -16,35 +16,31 @@
 
 package vendor.dmabufio;
 
-/** Service-specific error codes. The message of the status names the operand and the errno. */
+/** The service-specific error codes. The message of the status names the operand and the errno. */
 @VintfStability
 @Backing(type="int")
 enum Error {
-    /** Mode.DIRECT was asked for and a body byte could not go direct. No byte has moved. */
+    /** The caller asked for Mode.DIRECT, but a body byte cannot go direct. No byte has moved. */
     NOT_DIRECT = 1,
-    /**
-     * The buffer is attached to a device, a resource is busy, or as many requests run, of this user
-     * or of all users, as the service allows. Then the message has the number and the limit. Retry
-     * later.
-     */
+    /** The buffer is attached to a device, or a resource is busy. Retry later. */
     BUSY = 2,
-    /**
-     * Not enough memory, or the live buffers of this user would exceed half of it. The message has
-     * the numbers.
-     */
+    /** There is not enough memory. */
     NO_MEMORY = 3,
     /**
-     * No space, or no quota, on the file system of the file (ENOSPC, EDQUOT), or the file would be
-     * larger than a file can be there (EFBIG).
+     * The file system of the file has no space or no quota left (ENOSPC, EDQUOT), or the file would
+     * exceed the largest file size of that file system (EFBIG).
      */
     NO_SPACE = 4,
-    /** The I/O failed. The errno is in the message. */
+    /**
+     * The I/O failed, whatever the errno is (EINVAL too). Bytes may have moved before. The message
+     * contains the errno.
+     */
     IO = 5,
     /**
-     * The file made no progress: for 10 seconds where a user-space daemon serves it (FUSE), 64 KiB
-     * being progress, and for 60 seconds elsewhere, 64 MiB being progress. The piece that was being
-     * moved then, at most that much within the extents, may still arrive later. Look at the daemon
-     * or the disk, and at whoever else works on the file.
+     * The transfer made no progress: for 10 seconds and 64 KiB if a user-space daemon serves the
+     * file system (FUSE), for 60 seconds and 64 MiB otherwise. At most that many bytes within the
+     * extents were in flight and may still arrive later. Check the daemon or the disk, and who else
+     * uses the file.
      */
     TIMED_OUT = 6,
 }

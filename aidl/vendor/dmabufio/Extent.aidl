@@ -17,11 +17,11 @@
 package vendor.dmabufio;
 
 /**
- * One contiguous range of a transfer: where it lies in the file and where it lies in the buffer.
+ * One contiguous range of a transfer: its position in the file and its position in the buffer.
  *
- * All three fields are bytes. Any alignment is legal: the page-aligned body of an extent is moved
- * by direct I/O where the file and the buffer allow it, and at most one page at each edge by a
- * copy. A body can only be direct if fileOffset and bufferOffset are equal modulo the page size.
+ * All three fields are in bytes. Any alignment is legal: direct I/O moves the page-aligned body of
+ * an extent where the file and the buffer allow it, and a copy moves at most one page at each edge.
+ * A body can go direct only if fileOffset and bufferOffset are equal modulo the page size.
  */
 @VintfStability
 @FixedSize
@@ -31,6 +31,9 @@ parcelable Extent {
     long fileOffset;
     /** Offset in the buffer, in bytes. Not negative. */
     long bufferOffset;
-    /** Length in bytes. Greater than zero; bufferOffset + length is at most the buffer's size. */
+    /**
+     * Length in bytes. Not negative; 0 is legal and moves nothing, as a tensor of no bytes needs it.
+     * bufferOffset + length is at most the buffer's size.
+     */
     long length;
 }

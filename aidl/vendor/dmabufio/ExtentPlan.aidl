@@ -19,19 +19,22 @@ package vendor.dmabufio;
 import vendor.dmabufio.FallbackReason;
 import vendor.dmabufio.Method;
 
-/** What transfer() would do with one extent. The three counts add up to the bytes that would move. */
+/**
+ * A prediction of how transfer() would move one extent. The three counts add up to the number of
+ * bytes that would move.
+ */
 @VintfStability
 @FixedSize
 @RustDerive(Clone=true, Copy=true, PartialEq=true, Eq=true)
 parcelable ExtentPlan {
     /** Bytes that direct I/O would move. */
     long bytesDirect;
-    /** Bytes at the edges of a direct body that would be copied: less than one page at each end. */
+    /** Bytes at the edges of a direct body. The CPU would copy them: under one page at each end. */
     long bytesBounced;
     /** Bytes that the CPU would copy because the extent would not go direct. */
     long bytesBuffered;
-    /** The method of the body, or of everything if there is no body. */
+    /** The method for the body, or for all bytes if there is no body. */
     Method method = Method.NONE;
-    /** Why the body would not go by the best method; NONE if it would. */
+    /** The reason why the body would not take the best method, or NONE. */
     FallbackReason reason = FallbackReason.NONE;
 }

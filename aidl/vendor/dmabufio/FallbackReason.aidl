@@ -16,11 +16,11 @@
 
 package vendor.dmabufio;
 
-/** Why bytes did not take the best path. */
+/** The reason why bytes did not take the best path. */
 @VintfStability
 @Backing(type="int")
 enum FallbackReason {
-    /** They did. */
+    /** All bytes took the best path. */
     NONE = 0,
     /** The caller asked for Mode.BUFFERED. */
     REQUESTED = 1,
@@ -28,31 +28,31 @@ enum FallbackReason {
     NO_IOCTL = 2,
     /** The exporter of the buffer does not implement DMA_BUF_IOCTL_RW_FILE. */
     EXPORTER = 3,
-    /** A device is attached to the buffer, or the kernel has it mapped. */
+    /** A device is attached to the buffer, or the kernel has mapped the buffer. */
     BUFFER_BUSY = 4,
     /**
-     * The file, or the file system it lies on, cannot do direct I/O for a reason that it does not
-     * tell.
+     * The file, or its file system, cannot do direct I/O, and the file system does not report the
+     * reason.
      */
     FILE_NOT_DIRECT = 5,
-    /** The file system can be stalled by a user-space daemon (FUSE). */
+    /** A user-space daemon can stall the file system (FUSE). */
     FILE_SYSTEM_STALLS = 6,
     /** fileOffset and bufferOffset differ modulo the alignment that direct I/O needs. */
     UNALIGNED = 7,
-    /** Direct I/O through a mapping needs a file descriptor opened with O_DIRECT. */
+    /** Direct I/O through a mapping needs a file descriptor with O_DIRECT. */
     DESCRIPTOR_NOT_DIRECT = 8,
     /**
-     * The page cache holds most of it already, and copying is faster than reading it again. The
-     * service sees that only where the kernel tells it: for a descriptor that can write, or a file
-     * of its own. A client that sees it can ask for Mode.BUFFERED, as the client library does.
+     * The page cache holds most of the data already, and a copy is faster than a second read. The
+     * kernel gives the service this information only for a writable descriptor or for a file of its
+     * own. A client that has the information can ask for Mode.BUFFERED, as the client library does.
      */
     RESIDENT = 9,
-    /** The file has fs-verity: what is read is verified in the page cache. */
+    /** The file has fs-verity: the kernel verifies its data in the page cache. */
     FILE_VERITY = 10,
-    /** The file is compressed by its file system. */
+    /** The file system compresses the file. */
     FILE_COMPRESSED = 11,
-    /** The file is encrypted by its file system without inline encryption hardware. */
+    /** The file system encrypts the file without inline encryption hardware. */
     FILE_ENCRYPTED = 12,
-    /** The file is so small that its file system keeps the data in the inode. */
+    /** The file is so small that the file system keeps its data in the inode. */
     FILE_INLINE_DATA = 13,
 }

@@ -16,17 +16,17 @@
 
 package vendor.dmabufio;
 
-/** Where the buffers of allocate() come from. */
+/** The source of the buffers of allocate(). */
 @VintfStability
 @Backing(type="int")
 enum Heap {
     /** The system heap, /dev/dma_heap/system. */
     SYSTEM = 1,
-    /** A memfd wrapped by /dev/udmabuf. */
+    /** A memfd that /dev/udmabuf turns into a dma-buf. */
     UDMABUF = 2,
     /**
-     * A plain memfd, which is not a dma-buf and which no device can use. For hosts without device
-     * nodes; never chosen unless the service was told to.
+     * A plain memfd. It is not a dma-buf, and no device can use it. It is for hosts without device
+     * nodes; the service uses it only if its command line asks for it.
      */
     MEMFD = 3,
 }

@@ -29,93 +29,95 @@ import vendor.dmabufio.TransferRequest;
 /**
  * Moves file data into and out of dma-bufs with no CPU copy and no page cache.
  *
- * probe() predicts which path a transfer will take, transfer() does it, and its receipt says which
- * path every byte took and why. All sizes and offsets are bytes. Descriptors that a caller passes
- * stay the caller's, and their position and flags are never changed.
+ * probe() predicts the path of a transfer. transfer() moves the data, and its receipt reports the
+ * path of every byte and the reason. All sizes and offsets are in bytes. The caller keeps the
+ * descriptors that it passes; the service never changes their position or flags.
  *
- * Mistakes of the caller are AIDL exceptions (EX_ILLEGAL_ARGUMENT, EX_NULL_POINTER, EX_SECURITY,
- * EX_UNSUPPORTED_OPERATION); everything else is a service-specific error with a code of Error. The
- * message names the operand.
+ * The service reports a mistake of the caller as an AIDL exception (EX_ILLEGAL_ARGUMENT,
+ * EX_NULL_POINTER, EX_SECURITY, EX_UNSUPPORTED_OPERATION), and every other failure as a
+ * service-specific error with a code of Error. The message names the operand.
  */
 @VintfStability
 interface IDmabufIo {
-    /** The largest number of extents in one request. Keeps a request in a small parcel. */
+    /** The largest number of extents in one request. It keeps the parcel of a request small. */
     const int MAX_EXTENTS = 2048;
 
-    /** The largest number of buffers in one load. Bounds the descriptors in one reply. */
+    /** The largest number of buffers in one load. It bounds the descriptors in one reply. */
     const int MAX_BATCH = 32;
 
     /**
-     * Says what this service can do here. Never waits for I/O.
+     * Returns the abilities of this service on this device. Never waits for I/O.
      *
      * @return the heap, the methods and the limits.
      */
     Capabilities getCapabilities();
 
     /**
-     * Allocates a zeroed buffer. Blocks for as long as zeroing the memory takes, unless the service
-     * has one of this size ready.
+     * Allocates a zeroed buffer. Blocks until the memory is zeroed, unless the service has a buffer
+     * of this size ready.
      *
-     * @param desc size and name.
-     * @return the buffer, which belongs to the caller.
+     * @param desc the size and the name.
+     * @return the buffer. The caller owns it.
      * @throws EX_ILLEGAL_ARGUMENT if the size is not positive or exceeds
-     *         Capabilities.maxBufferBytes, or the tag is not printable ASCII.
-     * @throws ServiceSpecificException Error.NO_MEMORY if there is not enough memory, or this user
-     *         holds too much of it; Error.BUSY if too many requests run.
+     *         Capabilities.maxBufferBytes, or if the tag is not printable ASCII.
+     * @throws ServiceSpecificException Error.NO_MEMORY if there is not enough memory.
      */
     Buffer allocate(in BufferDesc desc);
 
     /**
-     * Predicts what transfer() with Mode.AUTO would do with a buffer of allocate() that no device
-     * is attached to, in the direction that the access mode of the file allows (LOAD if it allows
-     * both). It holds for as long as file, buffer and page cache stay as they are. Does no I/O.
+     * Predicts how transfer() with Mode.AUTO would move data between the file and a buffer of
+     * allocate() to which no device is attached. The access mode of the file decides the direction
+     * (LOAD if the mode allows both). The prediction is valid until the file, the buffer or the
+     * page cache changes. Does no I/O.
      *
      * @param file a regular file, as for transfer().
-     * @param extents as for transfer(); bufferOffset is used for its alignment only.
+     * @param extents as for transfer(). Of bufferOffset, only the alignment matters.
      * @return one prediction for each extent.
      * @throws EX_ILLEGAL_ARGUMENT if the file is not a regular file that can be read or written,
-     *         or an extent is malformed; the message names the extent.
+     *         or if an extent is malformed. The message names the extent.
      * @throws ServiceSpecificException Error.BUSY or Error.TIMED_OUT, as for transfer().
      */
     Plan probe(in ParcelFileDescriptor file, in Extent[] extents);
 
     /**
-     * Moves data between a file and a buffer, and returns when it has moved. Everything that can
-     * be checked is checked before the first byte moves.
+     * Moves data between a file and a buffer, and returns after the last byte has moved. The
+     * service makes all possible checks before the first byte moves.
      *
-     * If it fails after it started, the content of the destination within the extents is
-     * undefined; bytes outside the extents are never changed.
+     * If a transfer fails after it has started, the content of the destination within the extents
+     * is undefined. The service never changes bytes outside the extents.
      *
-     * @param request what to move.
-     * @return which bytes moved, by which path, and why.
+     * @param request the buffer, the file, the extents and the options.
+     * @return the number of bytes that moved on each path, and the reason for a fallback.
      * @throws EX_ILLEGAL_ARGUMENT if an extent is malformed, out of range or overlaps another, if
      *         the buffer is not a dma-buf or lacks the access that the direction needs, if the file
-     *         is not regular or lacks the access that the direction needs, if an enum has an unknown
-     *         value, if a LOAD asks for durability, or if the tag is not printable ASCII or too
-     *         long. The message names the operand.
+     *         is not regular or lacks the access that the direction needs, if an enum has an
+     *         unknown value, if a LOAD asks for durability, or if the tag is too long or is not
+     *         printable ASCII. The message names the operand.
      * @throws EX_NULL_POINTER if a descriptor is missing.
      * @throws EX_SECURITY if the kernel refuses access to the file or the buffer.
      * @throws EX_UNSUPPORTED_OPERATION if the digest is not in Capabilities.digests, or no method
      *         works on this buffer.
      * @throws ServiceSpecificException Error.NOT_DIRECT, Error.BUSY, Error.NO_MEMORY,
-     *         Error.NO_SPACE, Error.IO or Error.TIMED_OUT. A request is BUSY while too many
-     *         requests of the same user or of all users run. Narrower limits hold for files that a
-     *         user-space daemon serves, and for users whose requests have timed out and are stuck.
+     *         Error.NO_SPACE, Error.IO or Error.TIMED_OUT. Two cases concern files that a
+     *         user-space daemon serves: the error is BUSY while two requests of the same user, or
+     *         too many requests of all users, use such files, and TIMED_OUT if the daemon does not
+     *         answer.
      */
     Receipt transfer(in TransferRequest request);
 
     /**
-     * Allocates buffers and fills them from a file, and returns when all are filled. The next
-     * buffer is allocated while the one before is filled. What is malformed is refused before
-     * anything is allocated; after that, each item succeeds or fails by itself. When the file's
-     * daemon stops answering, the items that are filled are returned, and the rest is TIMED_OUT.
+     * Allocates buffers and fills them from a file, and returns after the last one is filled. The
+     * service allocates the next buffer while it fills the one before. It refuses a malformed
+     * request before it allocates the first buffer. After that, each item succeeds or fails by
+     * itself. If the daemon that serves the file stops answering, the service returns the filled
+     * items, and the other items are TIMED_OUT.
      *
      * @param request the file and the buffers.
-     * @return a buffer and a receipt, or an error, for each item.
-     * @throws EX_ILLEGAL_ARGUMENT as for allocate() and transfer(); the message names the item.
+     * @return for each item, a buffer and a receipt, or an error.
+     * @throws EX_ILLEGAL_ARGUMENT as for allocate() and transfer(). The message names the item.
      * @throws EX_NULL_POINTER if the descriptor is missing.
-     * @throws ServiceSpecificException Error.BUSY or Error.TIMED_OUT, as for transfer(), if
-     *         nothing could be begun; Error.NO_MEMORY if the service is short of threads.
+     * @throws ServiceSpecificException Error.BUSY or Error.TIMED_OUT, as for transfer(), if the
+     *         service could not start the load; Error.NO_MEMORY if it cannot create a thread.
      */
     LoadResult load(in LoadRequest request);
 }

@@ -22,8 +22,11 @@ import vendor.dmabufio.Extent;
 @VintfStability
 @RustDerive(Clone=true, PartialEq=true, Eq=true)
 parcelable LoadItem {
-    /** Size of the buffer in bytes, as for BufferDesc.size. */
+    /**
+     * Size of the buffer in bytes, as for BufferDesc.size: there is no buffer of no bytes. To load
+     * nothing, ask for a buffer of any size and one extent of length 0.
+     */
     long size;
-    /** What to fill it with, as for TransferRequest.extents. The rest of the buffer is zero. */
+    /** The ranges to load, as for TransferRequest.extents. The rest of the buffer is zero. */
     Extent[] extents;
 }

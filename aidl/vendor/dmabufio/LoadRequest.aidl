@@ -20,19 +20,19 @@ import vendor.dmabufio.LoadItem;
 import vendor.dmabufio.Mode;
 import vendor.dmabufio.Priority;
 
-/** One file, many new buffers. */
+/** A load: one file and the new buffers to fill from it. */
 @VintfStability
 parcelable LoadRequest {
     /** The file, as for TransferRequest.file. */
     ParcelFileDescriptor file;
     /**
-     * The buffers, at most IDmabufIo.MAX_BATCH, with at most Capabilities.maxExtents extents in all.
-     * They are filled in this order.
+     * The buffers, at most IDmabufIo.MAX_BATCH, with at most Capabilities.maxExtents extents in
+     * total. The service fills them in this order.
      */
     LoadItem[] items;
-    /** How much must bypass the page cache. */
+    /** Controls whether the load bypasses the page cache. */
     Mode mode = Mode.AUTO;
-    /** Who waits for it, as for TransferRequest.priority. */
+    /** Who waits for it. */
     Priority priority = Priority.NORMAL;
     /** A name for the buffers, as for BufferDesc.tag. */
     @utf8InCpp String tag;

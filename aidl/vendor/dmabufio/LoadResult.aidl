@@ -18,7 +18,7 @@ package vendor.dmabufio;
 
 import vendor.dmabufio.LoadedItem;
 
-/** The answer of load(). */
+/** The result of load(). */
 @VintfStability
 parcelable LoadResult {
     /** One entry for each item, in the order of the request. */

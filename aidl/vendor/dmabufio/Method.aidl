@@ -16,18 +16,18 @@
 
 package vendor.dmabufio;
 
-/** A way of moving bytes between a file and a buffer. */
+/** A method to move bytes between a file and a buffer. */
 @VintfStability
 @Backing(type="int")
 enum Method {
-    /** No byte was moved, or none will be. */
+    /** No byte has moved, or no byte will move. */
     NONE = 0,
-    /** DMA_BUF_IOCTL_RW_FILE with DIRECT: the device moves data straight between file and buffer. */
+    /** DMA_BUF_IOCTL_RW_FILE with DIRECT: the device moves the data; the CPU copies nothing. */
     RW_FILE_DIRECT = 1,
     /** DMA_BUF_IOCTL_RW_FILE without DIRECT: the kernel copies through the page cache. */
     RW_FILE_BUFFERED = 2,
-    /** O_DIRECT read or write on a CPU mapping of the buffer. Page-backed buffers only. */
+    /** O_DIRECT read or write on a CPU mapping of the buffer. Only for page-backed buffers. */
     MAPPED_DIRECT = 3,
-    /** read or write on a CPU mapping of the buffer, through the page cache. */
+    /** Read or write on a CPU mapping of the buffer, through the page cache. */
     MAPPED_BUFFERED = 4,
 }

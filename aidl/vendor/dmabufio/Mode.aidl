@@ -16,18 +16,19 @@
 
 package vendor.dmabufio;
 
-/** How much of a transfer must bypass the page cache. */
+/** Controls whether a transfer bypasses the page cache. */
 @VintfStability
 @Backing(type="int")
 enum Mode {
-    /** The best path there is; never fails because direct I/O is not possible. */
+    /** The best possible path. A transfer never fails because direct I/O is impossible. */
     AUTO = 0,
     /**
-     * Every body byte by direct I/O. Fails with Error.NOT_DIRECT before any byte moves if that is
-     * not possible. Edges of at most one page each are still copied. Should the file system copy a
-     * body all the same, which it does not tell, the receipt says so where that can be checked.
+     * Direct I/O for every body byte. If that is impossible, the transfer fails with
+     * Error.NOT_DIRECT before any byte moves. Edges of at most one page each are still copied. A
+     * file system may copy a body without reporting it; the receipt then counts the body as copied
+     * where the service can check this.
      */
     DIRECT = 1,
-    /** Everything through the page cache. */
+    /** All bytes go through the page cache. */
     BUFFERED = 2,
 }

@@ -18,7 +18,7 @@ package vendor.dmabufio;
 
 import vendor.dmabufio.ExtentPlan;
 
-/** The answer of probe(). */
+/** The result of probe(). */
 @VintfStability
 @RustDerive(Clone=true, PartialEq=true, Eq=true)
 parcelable Plan {

@@ -19,41 +19,42 @@ package vendor.dmabufio;
 import vendor.dmabufio.FallbackReason;
 import vendor.dmabufio.Method;
 
-/** What a transfer did. bytesDirect + bytesBounced + bytesBuffered = bytes. */
+/** The report on a finished transfer. bytesDirect + bytesBounced + bytesBuffered = bytes. */
 @VintfStability
 @RustDerive(Clone=true, PartialEq=true, Eq=true)
 parcelable Receipt {
     /**
-     * Bytes moved. Less than the sum of the extents if a load met the end of the file; the buffer
-     * beyond the end of the file is left as it was.
+     * Bytes moved. If a load reached the end of the file, this is less than the sum of the extents,
+     * and the service did not change the buffer beyond the end of the file.
      */
     long bytes;
     /**
-     * Bytes moved by direct I/O, past the page cache. Where a load can be checked, bytes that the
-     * file system copied through the page cache all the same are not among them, whatever the mode.
+     * Bytes moved by direct I/O, without the page cache. Where the service can check a load, this
+     * count excludes bytes that the file system copied through the page cache, in every mode.
      */
     long bytesDirect;
-    /** Bytes at the edges of direct bodies, copied by the CPU: less than a page at each end. */
+    /** Bytes at the edges of direct bodies. The CPU copied them: less than one page at each end. */
     long bytesBounced;
-    /** Bytes copied by the CPU because their extent did not go direct. */
+    /** Bytes that the CPU copied because their extent did not go direct. */
     long bytesBuffered;
-    /** The method that moved the most bytes; NONE if nothing moved. */
+    /** The method that moved the most bytes, or NONE if no byte moved. */
     Method method = Method.NONE;
-    /** Why the first body that did not take the best path did not; NONE if all did. */
+    /** The reason why the first fallback happened, or NONE. */
     FallbackReason firstFallback = FallbackReason.NONE;
     /**
-     * Whether all of bytesDirect was checked: the page cache did not take in what was loaded. False
-     * for a save, if bytesDirect is 0, and where the kernel does not tell the service (for a
-     * read-only descriptor of somebody else's file), most was cached before, or a contiguous piece
-     * is shorter than 64 KiB. The client can then look at the page cache itself.
+     * Whether the service checked all of bytesDirect: the page cache did not take in the loaded
+     * data. False for a save; if bytesDirect is 0; if the kernel does not show the page cache to
+     * the service (for a read-only descriptor of a file of another user); if most of the data was
+     * cached before; or if a contiguous piece is shorter than 64 KiB. The client can then check the
+     * page cache itself.
      */
     boolean checked;
     /** Nanoseconds from the arrival of the call to the start of its I/O. */
     long queueNanos;
     /** Nanoseconds spent in I/O. */
     long ioNanos;
-    /** Nanoseconds spent making a save durable. */
+    /** Nanoseconds spent on making a save durable. */
     long syncNanos;
-    /** The digest that was asked for; empty for Digest.NONE. */
+    /** The requested digest; empty for Digest.NONE. */
     byte[] digest;
 }

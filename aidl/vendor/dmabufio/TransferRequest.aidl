@@ -23,36 +23,38 @@ import vendor.dmabufio.Extent;
 import vendor.dmabufio.Mode;
 import vendor.dmabufio.Priority;
 
-/** One buffer, one file, many extents. */
+/** A transfer between one buffer and one file, in one or more extents. */
 @VintfStability
 parcelable TransferRequest {
     /**
-     * The buffer, a dma-buf from any exporter. Writable for LOAD, readable for SAVE. Stays the
-     * caller's.
+     * The buffer, a dma-buf from any exporter: writable for LOAD, readable for SAVE. The caller
+     * keeps it.
      */
     ParcelFileDescriptor buffer;
     /**
-     * A regular file. Readable for LOAD, writable and without O_APPEND for SAVE. Stays the
-     * caller's: its position and flags are never changed. Open it with no more access than the
-     * transfer needs: on Android the service must be allowed every access that the descriptor has.
+     * A regular file: readable for LOAD, writable and without O_APPEND for SAVE. The service cannot
+     * load a file whose content the kernel makes when somebody reads it, and whose size is 0 until
+     * then (procfs). The caller keeps the file; the service never changes its position or flags. Open it with only the access that the
+     * transfer needs: on Android the policy must allow the service every access of the descriptor.
      */
     ParcelFileDescriptor file;
     /**
-     * The ranges to move, at most Capabilities.maxExtents, in any order. They may not overlap in
-     * the buffer (LOAD) or in the file (SAVE). Ranges that continue each other in file and buffer
-     * are moved as one, with unaligned edges at its ends only; they need not be merged before.
+     * The ranges to move, 1 to Capabilities.maxExtents, in any order. They must not overlap in
+     * the buffer (LOAD) or in the file (SAVE). The service merges ranges that continue each other
+     * in file and buffer, so that only the merged range has unaligned edges. The caller need not
+     * merge them.
      */
     Extent[] extents;
-    /** Which way to move data. */
+    /** The direction. */
     Direction direction = Direction.LOAD;
-    /** How much must bypass the page cache. */
+    /** Controls whether the transfer bypasses the page cache. */
     Mode mode = Mode.AUTO;
-    /** Who waits for it: the priority of its I/O, and not its place among waiting requests. */
+    /** Who waits for it. */
     Priority priority = Priority.NORMAL;
-    /** What must be on stable storage on return. NONE for LOAD. */
+    /** The data that must be on stable storage on return. NONE for LOAD. */
     Durability durability = Durability.NONE;
     /** A digest to compute over the moved bytes, in the order of the extents. */
     Digest digest = Digest.NONE;
-    /** A name for the request in logs and dumps. Printable ASCII, at most 31 bytes, may be empty. */
+    /** A name for logs and dumps. Printable ASCII, at most 31 bytes, may be empty. */
     @utf8InCpp String tag;
 }

@@ -13,6 +13,7 @@ mod runner;
 mod service;
 
 use crate::connect::ConnectArgs;
+use crate::name::NameField;
 use crate::output::Output;
 use crate::size;
 use anyhow::{ensure, Result};
@@ -94,7 +95,7 @@ pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCo
     );
     let source = Source::open(&args.file, args.size)?;
     let mut report = Report {
-        file: args.file.display().to_string(),
+        file: NameField::new("file", &args.file),
         bytes: source.len,
         chunk: args.chunk,
         runs: args.runs,

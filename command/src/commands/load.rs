@@ -2,14 +2,17 @@
 
 use super::{sliced, verify, ModeArg};
 use crate::connect::ConnectArgs;
+use crate::name::{shown, NameField};
 use crate::output::{Output, ReceiptReport};
 use crate::size;
-use anyhow::{bail, ensure, Context, Result};
-use dmabufio_client::{Buffer, Client, Filled, Transfer};
+use anyhow::{bail, ensure, Context, Error, Result};
+use dmabufio_client::{open_regular, Buffer, Client, Error as ClientError, Filled, Load, Transfer};
+use dmabufio_core::error::ErrorKind;
 use dmabufio_core::extent::{Direction, Extent};
 use dmabufio_core::file::cached_pages;
 use dmabufio_core::load::{Item, MAX_BATCH};
 use dmabufio_core::transfer::receipt::Receipt;
+use rustix::fs::OFlags;
 use serde::Serialize;
 use std::fs::File;
 use std::ops::Range;
@@ -47,7 +50,8 @@ pub struct Args {
 
 #[derive(Serialize)]
 struct Report {
-    file: String,
+    #[serde(flatten)]
+    file: NameField,
     heap: String,
     buffers: usize,
     offset: u64,
@@ -83,9 +87,8 @@ pub fn load(
     let page_size = client.capabilities()?.page_size;
     let at = offset % page_size;
     let start = Instant::now();
-    // Nothing to load is no reason to fail, but there is no buffer without a page.
-    let len = len.max(1);
-    let buffer = client.allocate(at + len, "load").context("allocate a buffer")?;
+    // There is no buffer of no bytes.
+    let buffer = client.allocate((at + len).max(1), "load").context("allocate a buffer")?;
     let alloc = start.elapsed();
     let extent = Extent { file_offset: offset, buffer_offset: at, len };
     let transfer = Transfer {
@@ -120,7 +123,8 @@ fn load_split(
     let mut progress = output.progress(range.end - range.start, "loading");
     let mut filled = Vec::with_capacity(items.len());
     for batch in items.chunks(MAX_BATCH) {
-        for result in client.load(file.as_fd(), batch, mode.into(), "load")? {
+        let request = Load { mode: mode.into(), tag: "load", ..Load::new(file.as_fd(), batch) };
+        for result in client.load(&request)? {
             let part = result.with_context(|| format!("buffer {}", filled.len()))?;
             progress.add(part.receipt.bytes());
             filled.push(part);
@@ -131,12 +135,24 @@ fn load_split(
 
 /// How many bytes `file` has from `offset`, at most `length`.
 pub fn available(path: &Path, file: &File, offset: u64, length: Option<u64>) -> Result<u64> {
-    let size = file.metadata().with_context(|| format!("stat {}", path.display()))?.len();
+    let size = file.metadata().with_context(|| format!("stat {}", shown(path)))?.len();
     let rest = size.saturating_sub(offset);
     if offset > size {
-        bail!("--offset {offset}: beyond the end of {}, {size} bytes", path.display());
+        bail!("--offset {offset}: beyond the end of {}, {size} bytes", shown(path));
     }
     Ok(length.map_or(rest, |length| length.min(rest)))
+}
+
+/// Adds what to do to an error that says that a buffer of `len` bytes is too large.
+fn hint(error: Error, client: &Client, len: u64) -> Error {
+    let too_large = client.capabilities().is_ok_and(|known| len > known.max_buffer_bytes);
+    let kind = error.downcast_ref().and_then(ClientError::kind);
+    if !too_large && kind != Some(ErrorKind::NoMemory) {
+        return error;
+    }
+    let hint = "too large for one buffer; use --split for several smaller ones, or --offset and \
+                --length for a part of the file";
+    error.context(hint)
 }
 
 pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCode> {
@@ -150,18 +166,19 @@ pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCo
     let cached = || cached_pages(file.as_fd(), 0, 0).ok();
     let cached_before = cached();
     let start = Instant::now();
-    let name = args.file.display();
+    let name = shown(&args.file);
     let mut alloc = None;
     let (parts, at) = match args.split {
         Some(split) if len > 0 => {
             let range = args.offset..args.offset + len;
             let parts = load_split(&client, output, &file, range, split, args.mode)
-                .with_context(|| name.to_string())?;
+                .with_context(|| name.clone())?;
             (parts, args.offset % client.capabilities()?.page_size)
         }
         _ => {
             let loaded = load(&client, output, &file, args.offset, len, args.mode)
-                .with_context(|| name.to_string())?;
+                .map_err(|error| hint(error, &client, len))
+                .with_context(|| name.clone())?;
             alloc = Some(loaded.alloc);
             (vec![Filled { buffer: loaded.buffer, receipt: loaded.receipt }], loaded.at)
         }
@@ -174,7 +191,7 @@ pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCo
     let moved = receipt.bytes();
     if args.verify {
         // Another descriptor, which never has O_DIRECT.
-        let file = File::open(&args.file).with_context(|| format!("open {name} to verify"))?;
+        let file = open_regular(&args.file, OFlags::empty()).context("open the file to verify")?;
         let mut offset = args.offset;
         for Filled { buffer, receipt } in &parts {
             verify::equal(&file, offset, buffer, at, receipt.bytes())
@@ -183,7 +200,7 @@ pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCo
         }
     }
     let report = Report {
-        file: name.to_string(),
+        file: NameField::new("file", &args.file),
         heap: parts.first().map_or_else(String::new, |part| part.buffer.heap().to_string()),
         buffers: parts.len(),
         offset: args.offset,
@@ -196,7 +213,7 @@ pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCo
     output.result(&report, |out| {
         let heap = &report.heap;
         let via = connect.describe();
-        writeln!(out, "loaded {}: {} by {via}", report.file, size::bytes(moved))?;
+        writeln!(out, "loaded {name}: {} by {via}", size::bytes(moved))?;
         writeln!(out, "  total      {:>10}  {}", size::time(total), size::rate(moved, total))?;
         match alloc {
             Some(alloc) => writeln!(out, "  allocate   {:>10}  heap {heap}", size::time(alloc))?,

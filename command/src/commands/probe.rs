@@ -2,6 +2,7 @@
 
 use super::load::available;
 use crate::connect::ConnectArgs;
+use crate::name::{shown, NameField};
 use crate::output::Output;
 use crate::size;
 use anyhow::{Context, Result};
@@ -30,7 +31,8 @@ pub struct Args {
 
 #[derive(Serialize)]
 struct Report {
-    file: String,
+    #[serde(flatten)]
+    file: NameField,
     direct_alignment: Option<u64>,
     bytes_direct: u64,
     bytes_bounced: u64,
@@ -47,14 +49,14 @@ pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCo
     let extent = Extent {
         file_offset: args.offset,
         buffer_offset: args.offset % capabilities.page_size,
-        len: len.max(1),
+        len,
     };
     let plan = client
         .probe(file.as_fd(), &[extent])
-        .with_context(|| format!("probe {}", args.file.display()))?;
+        .with_context(|| format!("probe {}", shown(&args.file)))?;
     let plan = plan.first().context("the service predicted nothing")?;
     let report = Report {
-        file: args.file.display().to_string(),
+        file: NameField::new("file", &args.file),
         direct_alignment: RegularFile::new(file.as_fd(), capabilities.heap)?.direct_align(),
         bytes_direct: plan.direct,
         bytes_bounced: plan.bounced,
@@ -63,7 +65,7 @@ pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCo
         reason: plan.reason.map(|reason| reason.to_string()),
     };
     output.result(&report, |out| {
-        writeln!(out, "{}: {} by {}", report.file, report.method, connect.describe())?;
+        writeln!(out, "{}: {} by {}", shown(&args.file), report.method, connect.describe())?;
         match report.direct_alignment {
             Some(align) => writeln!(out, "  direct I/O aligned to {align} bytes")?,
             None => writeln!(out, "  the file or its file system offers no direct I/O")?,

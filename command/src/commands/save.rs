@@ -3,24 +3,31 @@
 use super::load::{available, load};
 use super::{sliced, verify, ModeArg};
 use crate::connect::ConnectArgs;
+use crate::name::{shown, NameField};
 use crate::output::{Output, ReceiptReport};
+use crate::replace::{Cleanup, Replacement};
 use crate::size;
-use anyhow::{bail, Context, Result};
+use anyhow::{Context, Result};
 use clap::ValueEnum;
 use dmabufio_client::Transfer;
 use dmabufio_core::extent::{Direction, Extent};
 use dmabufio_core::transfer::Durability;
 use serde::Serialize;
-use std::fs::{File, Permissions};
 use std::os::fd::AsFd;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Save a buffer to a file, durably and whole or not at all
 ///
-/// The buffer is loaded from another file first. It is saved to a new file beside the
-/// destination, which then takes the destination's name: a failure leaves what was there before.
+/// The buffer is loaded from another file first. It is saved to a new file in the destination's
+/// folder, which then takes the destination's name: a failure or a signal leaves what was there.
+///
+/// The new file gets owner, group, permissions, access control list, user's extended attributes
+/// and, where the policy allows it, SELinux label of the file that it replaces, or save fails
+/// before any I/O. It does not get set-user-ID, set-group-ID and file capabilities. Other hard
+/// links keep the old content. A symbolic link stays, and the file that it leads to is replaced;
+/// one that leads to no file is an error, and so is a destination that may not be written, or is
+/// no regular file.
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
@@ -56,7 +63,8 @@ enum DurabilityArg {
 
 #[derive(Serialize)]
 struct Report {
-    destination: String,
+    #[serde(flatten)]
+    destination: NameField,
     load: ReceiptReport,
     save: ReceiptReport,
     /// Compared with the buffer, and equal.
@@ -64,28 +72,18 @@ struct Report {
 }
 
 pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCode> {
+    // Before the client has threads, which would get the signals otherwise.
+    let cleanup = Cleanup::start()?;
     let client = connect.connect()?;
+    let name = shown(&args.destination);
+    let replacement = Replacement::new(&args.destination, cleanup).with_context(|| name.clone())?;
+    let file = replacement.file();
     let source = client.open_for_transfer(&args.from, args.mode.into())?;
     let len = available(&args.from, &source, 0, None)?;
     let loaded = load(&client, output, &source, 0, len, args.mode)
-        .with_context(|| format!("load {}", args.from.display()))?;
+        .with_context(|| format!("load {}", shown(&args.from)))?;
     let len = loaded.receipt.bytes();
 
-    let name = args.destination.display();
-    let directory = match args.destination.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let mode = match args.destination.metadata() {
-        Ok(existing) if !existing.is_file() => bail!("{name}: exists and is no regular file"),
-        Ok(existing) => existing.permissions(),
-        Err(_) => Permissions::from_mode(0o666),
-    };
-    let file = tempfile::Builder::new()
-        .prefix(".dmabufio-")
-        .permissions(mode)
-        .tempfile_in(directory)
-        .with_context(|| format!("make a file in {} to save to", directory.display()))?;
     let transfer = Transfer {
         mode: args.mode.into(),
         durability: match args.durability {
@@ -93,25 +91,23 @@ pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCo
             DurabilityArg::Data => Durability::Data,
             DurabilityArg::Full => Durability::Full,
         },
-        ..Transfer::new(loaded.buffer.as_fd(), file.as_file().as_fd(), &[], Direction::Save)
+        ..Transfer::new(loaded.buffer.as_fd(), file.as_fd(), &[], Direction::Save)
     };
     let extent = Extent { file_offset: 0, buffer_offset: loaded.at, len };
     let receipt = sliced::transfer(&client, &transfer, extent, output.progress(len, "saving"))
         .with_context(|| format!("save {name}"))?;
 
     if args.verify {
-        verify::equal(file.as_file(), 0, &loaded.buffer, loaded.at, len)
+        verify::equal(file, 0, &loaded.buffer, loaded.at, len)
             .with_context(|| format!("verify what is to become {name}"))?;
     }
-    file.persist(&args.destination).with_context(|| format!("rename to {name}"))?;
+    replacement.publish().with_context(|| name.clone())?;
     if args.durability == DurabilityArg::Full {
-        // The name is the directory's data.
-        let synced = File::open(directory).and_then(|directory| directory.sync_all());
-        synced.with_context(|| format!("sync {}", directory.display()))?;
+        replacement.sync_name().with_context(|| name.clone())?;
     }
 
     let report = Report {
-        destination: name.to_string(),
+        destination: NameField::new("destination", &args.destination),
         load: ReceiptReport::new(&loaded.receipt),
         save: ReceiptReport::new(&receipt),
         verified: args.verify,

@@ -20,7 +20,8 @@ pub fn transfer(
 ) -> Result<Receipt> {
     let mut total = Receipt::default();
     let mut done = 0;
-    while done < extent.len {
+    // At least one: nothing to move is to be checked, and made durable, all the same.
+    loop {
         let slice = Extent {
             file_offset: extent.file_offset + done,
             buffer_offset: extent.buffer_offset + done,
@@ -37,12 +38,11 @@ pub fn transfer(
         })?;
         add(&mut total, &receipt);
         progress.add(receipt.bytes());
-        if receipt.bytes() < slice.len {
-            break;
-        }
         done += slice.len;
+        if last || receipt.bytes() < slice.len {
+            return Ok(total);
+        }
     }
-    Ok(total)
 }
 
 /// Adds a receipt to the sum of those before it.

@@ -18,8 +18,16 @@ fn well_formed_extents_pass() {
 }
 
 #[test]
-fn zero_length_is_named() {
-    assert!(message(check_shape(&[extent(0, 0, 1), extent(5, 6, 0)])).starts_with("extent 1: "));
+fn empty_extent_is_legal_anywhere_in_the_buffer() {
+    for offset in [0, 5, 10, 100] {
+        let extents = [extent(0, 0, 10), extent(5, offset, 0), extent(5, offset, 0)];
+        assert_eq!(check_shape(&extents), Ok(()), "{offset}");
+        for direction in [Direction::Load, Direction::Save] {
+            assert_eq!(check_placement(&extents, 100, direction), Ok(()), "{offset}");
+        }
+    }
+    let error = message(check_placement(&[extent(0, 101, 0)], 100, Direction::Load));
+    assert!(error.contains("beyond the buffer of 100 bytes"), "{error}");
 }
 
 #[test]

@@ -87,16 +87,23 @@ pub fn dma_buf_set_name(
     unsafe { ioctl(buf, Setter::<BufSetName, _>::new(*name)) }
 }
 
-/// `ioctl(buf, DMA_BUF_IOCTL_RW_FILE)`—Moves data between a dma-buf and a file. Not retried on
-/// `EINTR`.
+/// `ioctl(buf, DMA_BUF_IOCTL_RW_FILE)`—Moves data between a dma-buf and `file`, which takes the place
+/// of `request.fd`; without a file that is -1, by which the kernel says whether it has the ioctl. Not
+/// retried on `EINTR`.
 ///
 /// # References
 ///  - `kernel/uapi/dma-buf-rw-file.h`
 #[doc(alias = "DMA_BUF_IOCTL_RW_FILE")]
-pub fn dma_buf_rw_file(buf: BorrowedFd<'_>, request: uapi::dma_buf_rw_file) -> io::Result<()> {
+pub fn dma_buf_rw_file(
+    buf: BorrowedFd<'_>,
+    file: Option<BorrowedFd<'_>>,
+    request: uapi::dma_buf_rw_file,
+) -> io::Result<()> {
+    let fd = file.map_or(-1, |file| file.as_raw_fd());
+    let request = uapi::dma_buf_rw_file { fd, ..request };
     // SAFETY: `request` is a dma_buf_rw_file, the size that the opcode encodes; the kernel only
     // reads it and keeps no pointer to it. No memory of this process is written: the data goes to
-    // the buffer, to which no Rust reference exists (see `mmap`).
+    // the buffer, to which no Rust reference exists (see `mmap`). The file is open, or there is none.
     unsafe { ioctl(buf, Setter::<BufRwFile, _>::new(request)) }
 }
 

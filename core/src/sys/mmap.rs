@@ -31,41 +31,20 @@ pub struct Mapping {
 
 // SAFETY: a Mapping is an address range that it alone unmaps; nothing in it belongs to a thread.
 unsafe impl Send for Mapping {}
-// SAFETY: `&Mapping` gives access through system calls only, and concurrent system calls on the
-// same memory are memory-safe; their outcome is for the caller to order.
+// SAFETY: `&Mapping` gives system calls, which are memory-safe on the same memory at the same time,
+// and `read`. `write` takes `&mut Mapping`, so this process does not write what it reads.
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
     /// `mmap(MAP_SHARED)`—Maps `len` bytes of `fd` from `offset`, a multiple of the page size.
     #[doc(alias = "mmap")]
     pub fn new(fd: BorrowedFd<'_>, offset: u64, len: usize, access: Access) -> io::Result<Self> {
-        Self::map(fd, offset, len, access, MapFlags::SHARED)
-    }
-
-    /// As [`Mapping::new`], with all pages faulted in (`MAP_POPULATE`).
-    #[doc(alias = "MAP_POPULATE")]
-    pub fn populated(
-        fd: BorrowedFd<'_>,
-        offset: u64,
-        len: usize,
-        access: Access,
-    ) -> io::Result<Self> {
-        Self::map(fd, offset, len, access, MapFlags::SHARED | MapFlags::POPULATE)
-    }
-
-    fn map(
-        fd: BorrowedFd<'_>,
-        offset: u64,
-        len: usize,
-        access: Access,
-        flags: MapFlags,
-    ) -> io::Result<Self> {
         let prot = match access {
             Access::Read => ProtFlags::READ,
             Access::ReadWrite => ProtFlags::READ | ProtFlags::WRITE,
         };
         // SAFETY: a new mapping at an address that the kernel chooses aliases no Rust object.
-        let start = unsafe { mm::mmap(ptr::null_mut(), len, prot, flags, fd, offset)? };
+        let start = unsafe { mm::mmap(ptr::null_mut(), len, prot, MapFlags::SHARED, fd, offset)? };
         NonNull::new(start).map(|start| Self { start, len, access }).ok_or(Errno::NOMEM)
     }
 
@@ -177,7 +156,17 @@ impl Mapping {
 
     /// Copies `data` into the mapping, which must be [`Access::ReadWrite`], from `at`. Raises
     /// `SIGBUS` if a page is gone, which the owner of a buffer can rule out.
-    pub fn write(&self, at: usize, data: &[u8]) -> io::Result<()> {
+    ///
+    /// ```compile_fail
+    /// # use dmabufio_core::sys::mmap::Mapping;
+    /// fn write_from_two_threads(mapping: &Mapping) {
+    ///     std::thread::scope(|scope| {
+    ///         scope.spawn(|| mapping.write(0, b"one"));
+    ///         scope.spawn(|| mapping.write(0, b"two"));
+    ///     });
+    /// }
+    /// ```
+    pub fn write(&mut self, at: usize, data: &[u8]) -> io::Result<()> {
         if self.access != Access::ReadWrite {
             return Err(Errno::ACCESS);
         }

@@ -4,12 +4,13 @@ use crate::sys::{last_errno, uapi};
 use rustix::fd::{AsRawFd, BorrowedFd};
 use rustix::io;
 
-/// `statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC)`—Returns what the kernel knows of a file
-/// without asking a remote or user-space file system, so that it cannot be made to wait.
+/// `statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, mask)`—Returns what the kernel knows of a
+/// file without asking a remote or user-space file system, so that it cannot be made to wait.
+/// `mask` says which fields are wanted, `STATX_*`.
 ///
 /// # References
 ///  - `statx(2)`
-pub fn statx(fd: BorrowedFd<'_>) -> io::Result<uapi::statx> {
+pub fn statx(fd: BorrowedFd<'_>, mask: u32) -> io::Result<uapi::statx> {
     const AT_STATX_DONT_SYNC: i32 = 0x4000;
     let mut stat = uapi::statx::default();
     // SAFETY: the path is an empty C string and `stat` is a live, exclusively borrowed statx; the
@@ -20,7 +21,7 @@ pub fn statx(fd: BorrowedFd<'_>) -> io::Result<uapi::statx> {
             fd.as_raw_fd(),
             c"".as_ptr(),
             libc::AT_EMPTY_PATH | AT_STATX_DONT_SYNC,
-            uapi::STATX_BASIC_STATS | uapi::STATX_DIOALIGN,
+            mask,
             &raw mut stat,
         )
     };

@@ -145,6 +145,8 @@ pub struct statx {
     spare3: [u64; 12],
 }
 
+/// `stx_size`.
+pub const STATX_SIZE: u32 = 0x0200;
 /// Type, mode, size and the other classic fields.
 pub const STATX_BASIC_STATS: u32 = 0x07ff;
 /// `stx_dio_*`, since Linux 6.1.

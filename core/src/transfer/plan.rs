@@ -6,11 +6,12 @@
 //! end an *edge* of less than one alignment unit. A run that cannot go direct, or that the page
 //! cache mostly holds already, is *copied* as a whole. Data is never shifted in place.
 
-use super::Piece;
+use super::piece::Piece;
 use crate::error::{Error, ErrorKind, Result};
 use crate::extent::{Direction, Extent};
 use crate::file::RegularFile;
-use crate::method::{FallbackReason, Method, Mode, Route};
+use crate::method::{FallbackReason, Method, Mode};
+use crate::route::Route;
 
 /// What part of an extent a segment is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +22,16 @@ pub(crate) enum Role {
     Edge,
     /// All of a run that does not go direct.
     Copied,
+}
+
+impl Role {
+    /// The method for a segment of this role.
+    pub fn method(self, route: Route) -> Method {
+        match self {
+            Self::Body => route.direct.unwrap_or(route.copy),
+            Self::Edge | Self::Copied => route.copy,
+        }
+    }
 }
 
 /// A contiguous part of a run, moved in one way.
@@ -76,9 +87,11 @@ impl Run {
         self.segments.iter().copied().filter(|segment| segment.range.len > 0)
     }
 
-    /// What is for direct I/O, if anything is.
-    pub fn body(&self) -> Option<Piece> {
-        self.segments().find(|segment| segment.role == Role::Body).map(|segment| segment.range)
+    /// The pieces in file order, of at most `longest` bytes.
+    pub fn pieces(&self, longest: u64) -> impl Iterator<Item = (Role, Piece)> + '_ {
+        let pieces =
+            move |segment: Segment| segment.pieces(longest).map(move |piece| (segment.role, piece));
+        self.segments().flat_map(pieces)
     }
 
     /// Splits the first `len` bytes of `whole`; the rest lies beyond the end of the file.
@@ -134,9 +147,7 @@ impl<'a> Plan<'a> {
     /// Plans `extents` for `route`. A load ends at the end of the file, as it is now.
     ///
     /// # Errors
-    /// `NotDirect` if `mode` is [`Mode::Direct`] and a body byte cannot go direct, `Busy` if that is
-    /// because a device is attached to the buffer;
-    /// `InvalidRequest` if a save through an `O_DIRECT` descriptor is not aligned.
+    /// `NotDirect` if `mode` is [`Mode::Direct`] and a body byte cannot go direct; `InvalidRequest` if a save through an `O_DIRECT` descriptor is not aligned.
     pub fn new(
         extents: &'a [Extent],
         file: &RegularFile<'_>,
@@ -147,7 +158,7 @@ impl<'a> Plan<'a> {
         let mut runs = Vec::new();
         for (members, whole) in merge(extents) {
             let len = match direction {
-                Direction::Load => whole.len.min(file.size().saturating_sub(whole.file_offset)),
+                Direction::Load => whole.len.min(file.end().saturating_sub(whole.file_offset)),
                 Direction::Save => whole.len,
             };
             let refused = |member: Option<&usize>, kind, why: String| {
@@ -174,10 +185,7 @@ impl<'a> Plan<'a> {
             if mode == Mode::Direct && run.segments().any(|part| part.role == Role::Copied) {
                 let reason = run.reason.map_or_else(String::new, |reason| format!(": {reason}"));
                 let why = format!("cannot go direct{reason}");
-                // That may be over soon.
-                let busy = run.reason == Some(FallbackReason::BufferBusy);
-                let kind = if busy { ErrorKind::Busy } else { ErrorKind::NotDirect };
-                return Err(refused(run.members.first(), kind, why));
+                return Err(refused(run.members.first(), ErrorKind::NotDirect, why));
             }
             runs.push(run);
         }
@@ -230,9 +238,10 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// Sorts extents by file offset, and joins those that continue each other in file and buffer.
+/// Sorts extents by file offset, and joins those that continue each other in file and buffer. Those
+/// that are empty are left out.
 fn merge(extents: &[Extent]) -> Vec<(Vec<usize>, Extent)> {
-    let mut order: Vec<usize> = (0..extents.len()).collect();
+    let mut order: Vec<usize> = (0..extents.len()).filter(|&i| !extents[i].is_empty()).collect();
     order.sort_by_key(|&i| extents[i].file_offset);
     let mut runs: Vec<(Vec<usize>, Extent)> = Vec::with_capacity(extents.len());
     for i in order {

@@ -1,7 +1,7 @@
 //! What a transfer did.
 
+use super::attempt::Moved;
 use super::plan::Role;
-use super::Moved;
 use crate::method::{FallbackReason, Method};
 use std::time::Duration;
 

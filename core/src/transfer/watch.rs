@@ -45,6 +45,31 @@ impl<'a> Watch<'a> {
     }
 }
 
+/// The shortest range that is worth asking about, in bytes. What comes in for a shorter one stays.
+const MIN_ABSENT: u64 = 256 << 10;
+
+/// The parts of a range of `file`, in bytes, that the page cache holds nothing of. None where the
+/// kernel does not tell.
+pub(super) fn absent(file: &RegularFile<'_>, range: Range<u64>) -> Vec<Range<u64>> {
+    let mut absent = Vec::new();
+    let mut open = vec![range];
+    open.retain(|range| range.end - range.start >= MIN_ABSENT);
+    while let Some(range) = open.pop() {
+        let len = range.end - range.start;
+        match file.cached_pages(range.clone()) {
+            None => return Vec::new(),
+            Some(0) => absent.push(range),
+            Some(cached) if len > MIN_ABSENT && cached * sysconf::page_size() < len => {
+                let half = len / 2;
+                let middle = (range.start + half) / sysconf::page_size() * sysconf::page_size();
+                open.extend([range.start..middle, middle..range.end]);
+            }
+            Some(_) => {}
+        }
+    }
+    absent
+}
+
 /// How many pages of the ranges are cached, if the kernel tells.
 fn count(file: &RegularFile<'_>, ranges: &[Range<u64>]) -> Option<u64> {
     whole_pages(ranges).map(|range| file.cached_pages(range)).sum()

@@ -12,8 +12,9 @@ const GROUPS: &[&[&str]] = &[
     &["error", "priority"],
     &["dmabuf", "extent", "file", "heap"],
     &["method"],
-    &["probe", "transfer"],
-    &["pool"],
+    &["route", "support"],
+    &["transfer"],
+    &["probe", "pool"],
     &["load"],
     &["lib"],
 ];
@@ -106,11 +107,13 @@ fn names_crate(code: &str, name: &str) -> bool {
 /// The other method that a line of a method's file imports.
 fn sibling<'a>(name: &str, code: &'a str) -> Option<&'a str> {
     const METHODS: &[&str] = &["mapped", "rw_file"];
-    let own = name.strip_prefix("core/src/method/")?.split(['/', '.']).next()?;
+    let own = name.strip_prefix("core/src/transfer/")?.split(['/', '.']).next()?;
+    METHODS.contains(&own).then_some(())?;
     METHODS.iter().filter(|method| **method != own).find_map(|method| {
         let found = code.find(&format!("super::{method}")).map(|at| at + "super::".len());
-        let found = found
-            .or_else(|| code.find(&format!("method::{method}")).map(|at| at + "method::".len()))?;
+        let found = found.or_else(|| {
+            code.find(&format!("transfer::{method}")).map(|at| at + "transfer::".len())
+        })?;
         code.get(found..found + method.len())
     })
 }
@@ -122,8 +125,8 @@ mod tests {
     #[test]
     fn import_from_above_is_found() {
         assert_eq!(
-            problems_in("core/src/method/mapped.rs", "use crate::transfer::plan;\n"),
-            ["core/src/method/mapped.rs:1: method imports transfer, which is above it"]
+            problems_in("core/src/method.rs", "use crate::transfer::plan;\n"),
+            ["core/src/method.rs:1: method imports transfer, which is above it"]
         );
         assert!(problems_in("core/src/load.rs", "use crate::method;\nuse crate::sys::uapi;\n")
             .is_empty());
@@ -150,12 +153,12 @@ mod tests {
 
     #[test]
     fn methods_do_not_know_each_other() {
-        assert_eq!(problems_in("core/src/method/mapped.rs", "use super::rw_file;\n").len(), 1);
+        assert_eq!(problems_in("core/src/transfer/mapped.rs", "use super::rw_file;\n").len(), 1);
         assert_eq!(
-            problems_in("core/src/method/mapped.rs", "use crate::method::rw_file::x;\n").len(),
+            problems_in("core/src/transfer/mapped.rs", "use crate::transfer::rw_file::x;\n").len(),
             1
         );
-        assert!(problems_in("core/src/method/mapped.rs", "use super::Piece;\n").is_empty());
+        assert!(problems_in("core/src/transfer/mapped.rs", "use super::piece::Piece;\n").is_empty());
     }
 
     #[test]

@@ -5,14 +5,13 @@ use super::runner::{Case, Source, Times};
 use anyhow::{bail, Context, Result};
 use dmabufio_core::heap::{Allocator, Heap};
 use dmabufio_core::sys::mmap::{Access, Mapping};
-use dmabufio_core::sys::sendfile::sendfile;
-use dmabufio_core::sys::splice::{pipe, splice, splice_into};
 use dmabufio_core::sys::sysconf::page_size;
 use dmabufio_core::sys::{ioctl, uapi};
-use rustix::fs::{fcntl_add_seals, ftruncate, memfd_create, MemfdFlags, SealFlags};
+use rustix::fs::{fcntl_add_seals, ftruncate, memfd_create, sendfile, MemfdFlags, SealFlags};
 use rustix::io::{pread, Errno};
+use rustix::pipe::{fcntl_setpipe_size, pipe_with, splice, PipeFlags, SpliceFlags};
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
 /// Bytes in the pipe of the splice row: what an ordinary user may ask for.
@@ -154,9 +153,11 @@ impl Target {
                 // The mapping is the memfd's: the udmabuf's own cannot be pinned for direct I/O.
                 let memory = match way {
                     Way::UdmabufPopulatedDirectRead | Way::UdmabufHugeDirectRead => {
-                        let access = Access::ReadWrite;
-                        let mapping = Mapping::populated(memfd.as_fd(), 0, len, access);
-                        Memory::Mapped(mapping.context("mmap with MAP_POPULATE; huge pages are those of /proc/sys/vm/nr_hugepages")?)
+                        let mapping = Mapping::new(memfd.as_fd(), 0, len, Access::ReadWrite);
+                        let mapping = mapping
+                            .context("mmap; huge pages are those of /proc/sys/vm/nr_hugepages")?;
+                        mapping.populate(len).context("MADV_POPULATE_WRITE")?;
+                        Memory::Mapped(mapping)
                     }
                     _ => map(memfd.as_fd(), len)?,
                 };
@@ -180,7 +181,7 @@ impl Target {
             }
             (Way::UdmabufBufferSendfile | Way::UdmabufDirectSendfile, _, Some(memfd)) => {
                 repeat(self.len, "sendfile", |done, left| {
-                    sendfile(memfd.as_fd(), file, offset + done as u64, left)
+                    sendfile(memfd, file, Some(&mut (offset + done as u64)), left)
                 })
             }
             (Way::UdmabufSplice, _, Some(memfd)) => splice_all(memfd, self.len, file, offset),
@@ -220,12 +221,11 @@ pub fn rw_file(
 ) -> Result<()> {
     let request = uapi::dma_buf_rw_file {
         flags: uapi::DMA_BUF_RW_FLAGS_READ | flags,
-        fd: file.as_raw_fd(),
         file_offset,
-        buf_offset: 0,
         buf_len: len,
+        ..Default::default()
     };
-    ioctl::dma_buf_rw_file(dma_buf, request).context("DMA_BUF_IOCTL_RW_FILE")
+    ioctl::dma_buf_rw_file(dma_buf, Some(file), request).context("DMA_BUF_IOCTL_RW_FILE")
 }
 
 /// A memfd of `len` bytes that udmabuf takes.
@@ -265,13 +265,16 @@ fn repeat(
 
 /// Moves `len` bytes of `file` from `offset` through a pipe to the start of `memfd`.
 fn splice_all(memfd: &OwnedFd, len: usize, file: BorrowedFd<'_>, offset: u64) -> Result<()> {
-    let (out, into) = pipe(PIPE).context("pipe")?;
+    let (out, into) = pipe_with(PipeFlags::CLOEXEC).context("pipe")?;
+    fcntl_setpipe_size(&into, PIPE).context("F_SETPIPE_SZ")?;
+    let flags = SpliceFlags::empty();
     repeat(len, "splice", |done, left| {
-        let filled = splice(file, offset + done as u64, into.as_fd(), left.min(PIPE))?;
+        let filled =
+            splice(file, Some(&mut (offset + done as u64)), &into, None, left.min(PIPE), flags)?;
         let mut drained = 0;
         while drained < filled {
-            let at = (done + drained) as u64;
-            drained += splice_into(memfd.as_fd(), at, out.as_fd(), filled - drained)?;
+            let mut at = (done + drained) as u64;
+            drained += splice(&out, None, memfd, Some(&mut at), filled - drained, flags)?;
         }
         Ok(filled)
     })

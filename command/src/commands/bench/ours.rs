@@ -4,8 +4,9 @@
 use super::fill::rw_file;
 use super::fio::{self, Job};
 use super::runner::{Case, Source, Times};
+use crate::name::shown;
 use anyhow::{bail, ensure, Context, Result};
-use dmabufio_client::{Buffer, Client, Filled, Transfer};
+use dmabufio_client::{Buffer, Client, Filled, Load, Transfer};
 use dmabufio_core::extent::{Direction, Extent, MAX_EXTENTS};
 use dmabufio_core::load::{Item, MAX_BATCH};
 use dmabufio_core::method::Mode;
@@ -155,7 +156,9 @@ fn load(source: &Source, client: &Client, chunk: u64, check: bool) -> Result<Tim
     let begin = Instant::now();
     let mut filled = Vec::new();
     for batch in items.chunks(MAX_BATCH) {
-        for result in client.load(source.buffered.as_fd(), batch, Mode::Direct, TAG)? {
+        let request =
+            Load { mode: Mode::Direct, tag: TAG, ..Load::new(source.buffered.as_fd(), batch) };
+        for result in client.load(&request)? {
             filled.push(result?);
         }
     }
@@ -224,8 +227,8 @@ pub fn sizes<'a>(source: &'a Source, clients: &'a Clients, all: bool) -> Result<
     let largest = sizes.iter().copied().filter(|size| *size <= limit).max();
     let buffer = Rc::new(local.allocate(largest.context("a file this small")?, TAG)?);
     let scratch = source.path.with_extension("bench-scratch");
-    let options = OpenOptions::new().read(true).write(true).create(true).truncate(true).clone();
-    let out = options.open(&scratch).with_context(|| format!("create {}", scratch.display()))?;
+    let options = OpenOptions::new().read(true).write(true).create_new(true).clone();
+    let out = options.open(&scratch).with_context(|| format!("create {}", shown(&scratch)))?;
     // Without a name, nothing is left however this ends.
     fs::remove_file(&scratch)?;
     let out = Rc::new(out);

@@ -1,5 +1,6 @@
 //! What a benchmark found, as `docs/performance.md` describes it. Times are nanoseconds.
 
+use crate::name::NameField;
 use crate::size;
 use serde::Serialize;
 use std::io::{Result, Write};
@@ -95,7 +96,8 @@ pub struct ServiceFigures {
 /// Everything that one run of the command found.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    pub file: String,
+    #[serde(flatten)]
+    pub file: NameField,
     pub bytes: u64,
     pub chunk: u64,
     pub runs: u32,
@@ -118,7 +120,7 @@ impl Report {
             writeln!(
                 out,
                 "{}: {} in {} buffers of {}, {} cache, median of {}{}",
-                self.file,
+                self.file.shown(),
                 size::bytes(self.bytes),
                 self.bytes.div_ceil(self.chunk),
                 size::bytes(self.chunk),

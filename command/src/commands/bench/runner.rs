@@ -3,15 +3,17 @@
 
 use super::report::{per_gib, Figures, Row, Spread, Table};
 use crate::commands::verify::compare;
+use crate::name::shown;
 use crate::progress::Progress;
 use anyhow::{ensure, Context, Result};
 use clap::ValueEnum;
+use dmabufio_client::open_regular;
 use dmabufio_core::file::cached_pages;
 use dmabufio_core::sys::sysconf::page_size;
 use rustix::fs::{fadvise, Advice, OFlags};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -80,13 +82,10 @@ pub struct Source {
 
 impl Source {
     pub fn open(path: &Path, size: Option<u64>) -> Result<Self> {
-        let name = path.display();
-        let open = |flags: OFlags| {
-            OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)
-        };
-        let buffered = open(OFlags::empty()).with_context(|| format!("open {name}"))?;
-        let direct = open(OFlags::DIRECT)
-            .with_context(|| format!("open {name} with O_DIRECT; use a file on f2fs or ext4"))?;
+        let name = shown(path);
+        let buffered = open_regular(path, OFlags::empty())?;
+        let direct = open_regular(path, OFlags::DIRECT)
+            .with_context(|| format!("{name}: open with O_DIRECT; use a file on f2fs or ext4"))?;
         let page_size = page_size();
         let len = buffered.metadata()?.len();
         let len = size.unwrap_or(len).min(len) / page_size * page_size;

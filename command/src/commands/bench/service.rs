@@ -3,6 +3,7 @@
 use super::ours::at_once;
 use super::report::{ServiceFigures, Spread};
 use super::runner::{services, Cache, Source};
+use crate::name::shown;
 use anyhow::{bail, ensure, Context, Result};
 use dmabufio_client::Client;
 use std::env;
@@ -63,13 +64,13 @@ pub fn start(runs: u32) -> Result<Option<Spread>> {
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
-            .with_context(|| format!("start {}", program.display()))?;
+            .with_context(|| format!("start {}", shown(&program)))?;
         let log = BufReader::new(service.stderr.take().context("the service's log")?);
         let registered = log.lines().map_while(Result::ok).any(|line| line.contains("registered"));
         times.push(start.elapsed());
         service.kill().context("end the service")?;
         service.wait()?;
-        ensure!(registered, "{}: it did not register", program.display());
+        ensure!(registered, "{}: it did not register", shown(&program));
     }
     Ok(Spread::new(times.into_iter().skip(1)))
 }

@@ -34,17 +34,17 @@ fn finding(heap: Heap, connect: &ConnectArgs) -> Finding {
         }
     };
     let methods: Vec<String> = support.methods().map(|method| method.to_string()).collect();
-    let text = match support.no_rw_file {
-        Some(reason) if heap != Heap::Memfd => format!("{} ({reason}){node}", methods.join(", ")),
+    let text = match support.rw_file {
+        Err(reason) if heap != Heap::Memfd => format!("{} ({reason}){node}", methods.join(", ")),
         _ => format!("{}{node}", methods.join(", ")),
     };
-    match support.no_rw_file {
-        None => Finding::new(Group::Necessary, subject, Verdict::Ok, text),
-        Some(_) if wanted && heap == Heap::System => {
+    match support.rw_file {
+        Ok(()) => Finding::new(Group::Necessary, subject, Verdict::Ok, text),
+        Err(_) if wanted && heap == Heap::System => {
             Finding::new(Group::Recommended, subject, Verdict::Slow, text)
                 .fix("apply kernel/patches and enable CONFIG_DMABUF_RW_FILE")
         }
-        Some(_) => Finding::new(Group::Informative, subject, Verdict::Info, text),
+        Err(_) => Finding::new(Group::Informative, subject, Verdict::Info, text),
     }
 }
 

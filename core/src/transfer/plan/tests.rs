@@ -1,5 +1,5 @@
+use super::super::piece::MAX_PIECE;
 use super::*;
-use crate::method::MAX_PIECE;
 use proptest::prelude::*;
 
 const PAGE: u64 = 4096;

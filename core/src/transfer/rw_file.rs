@@ -4,11 +4,11 @@
 //! The ioctl returns no count. A save that returns 0 has written everything; a load has read
 //! everything up to the end of the file, so the size of the file after the call bounds what moved.
 
-use super::{Job, Piece};
+use super::job::Job;
+use super::piece::Piece;
 use crate::error::{During, Result};
 use crate::extent::Direction;
 use crate::sys::{ioctl, uapi};
-use rustix::fd::AsRawFd;
 
 /// Past the page cache. The piece is aligned as the file needs it and at least to pages.
 pub(super) fn direct(job: Job<'_>) -> Result<u64> {
@@ -28,12 +28,12 @@ fn run(job: Job<'_>, flags: u32) -> Result<u64> {
     };
     let request = uapi::dma_buf_rw_file {
         flags: operation | flags,
-        fd: file.fd().as_raw_fd(),
         file_offset: piece.file_offset,
         buf_offset: piece.buffer_offset,
         buf_len: piece.len,
+        ..Default::default()
     };
-    ioctl::dma_buf_rw_file(buffer.fd(), request).during(|| {
+    ioctl::dma_buf_rw_file(buffer.fd(), Some(file.fd()), request).during(|| {
         let Piece { file_offset, buffer_offset, len } = piece;
         let how = if flags == 0 { "buffered" } else { "direct" };
         format!(

@@ -5,7 +5,8 @@
 //! the piece does not have, data goes through a bounce buffer: the pages of a memfd, which the file
 //! is read into, and which is then itself read into the mapping.
 
-use super::{Job, Piece};
+use super::job::Job;
+use super::piece::Piece;
 use crate::error::{During, Error, ErrorKind, Result};
 use crate::extent::Direction;
 use crate::file::RegularFile;
@@ -25,10 +26,12 @@ pub(super) fn direct(job: Job<'_>) -> Result<u64> {
 }
 
 /// At any alignment, with any file.
-pub(super) fn buffered(job: Job<'_>) -> Result<u64> {
+///
+/// A bounce buffer that is needed is left in `bounce` for the next piece.
+pub(super) fn buffered(job: Job<'_>, bounce: &mut Option<Bounce>) -> Result<u64> {
     run(job, |window| {
         if job.file.is_o_direct() {
-            return window.bounced(job.file);
+            return window.bounced(job.file, bounce);
         }
         let result = match window.straight(job.file.fd(), job.uncached) {
             // Neither the kernel (before Linux 6.14) nor the file system need have it. To ask again for
@@ -41,7 +44,7 @@ pub(super) fn buffered(job: Job<'_>) -> Result<u64> {
         match result {
             // Some file systems (9p, FUSE with FOPEN_DIRECT_IO) pin the memory that they read into,
             // and the mapping of a system-heap buffer has no pages to pin.
-            Err(error) if error.errno() == Some(Errno::FAULT) => window.bounced(job.file),
+            Err(error) if error.errno() == Some(Errno::FAULT) => window.bounced(job.file, bounce),
             result => result,
         }
     })
@@ -122,9 +125,14 @@ impl Window<'_> {
     /// Through a bounce buffer. Reads of the file are aligned to the bounce
     /// buffer's pages at both ends, as `O_DIRECT` wants it; writes are as long as the piece, whose
     /// alignment the plan has checked.
-    fn bounced(&self, file: &RegularFile<'_>) -> Result<u64> {
+    fn bounced(&self, file: &RegularFile<'_>, bounce: &mut Option<Bounce>) -> Result<u64> {
         let mut done = 0;
-        let bounce = Bounce::new().during(|| format!("bounce buffer of {BOUNCE} bytes"))?;
+        let bounce = match bounce {
+            Some(bounce) => &*bounce,
+            None => {
+                bounce.insert(Bounce::new().during(|| format!("bounce buffer of {BOUNCE} bytes"))?)
+            }
+        };
         let align = file.direct_align().unwrap_or(0).max(sysconf::page_size());
         while done < self.piece.len {
             let offset = self.piece.file_offset + done;
@@ -138,11 +146,11 @@ impl Window<'_> {
                     let read = bounce.pages.fill(0, to_usize(want)?, file.fd(), start);
                     let read = self.count(read, start, to_usize(want)?)?;
                     let len = read.saturating_sub(ahead).min(left);
-                    self.copy(&bounce, at, ahead, len)?
+                    self.copy(bounce, at, ahead, len)?
                 }
                 Direction::Save => {
                     let len = left.min(BOUNCE);
-                    self.copy(&bounce, at, 0, len)?;
+                    self.copy(bounce, at, 0, len)?;
                     let written = bounce.pages.drain(0, to_usize(len)?, file.fd(), offset);
                     self.count(written, offset, to_usize(len)?)?
                 }
@@ -190,7 +198,8 @@ impl Window<'_> {
 }
 
 /// Memory that both direct I/O and a copy by the kernel can use.
-struct Bounce {
+#[derive(Debug)]
+pub(super) struct Bounce {
     memfd: OwnedFd,
     pages: Mapping,
 }
@@ -202,9 +211,15 @@ impl Bounce {
         let pages = Mapping::new(memfd.as_fd(), 0, BOUNCE as usize, Access::ReadWrite)?;
         Ok(Self { memfd, pages })
     }
+
+    /// Which one it is.
+    #[cfg(test)]
+    pub fn inode(&self) -> u64 {
+        rustix::fs::fstat(&self.memfd).expect("fstat").st_ino
+    }
 }
 
-/// Pieces are at most [`super::MAX_PIECE`] bytes; this keeps the compiler's word for it.
+/// Pieces are at most [`super::piece::MAX_PIECE`] bytes; this keeps the compiler's word for it.
 fn to_usize(bytes: u64) -> Result<usize> {
     usize::try_from(bytes)
         .map_err(|_| Error::new(ErrorKind::InvalidRequest, format!("length={bytes}: too large")))

@@ -1,0 +1,84 @@
+//! Opening files by path.
+
+use crate::error::Error;
+use dmabufio_core::error::{Error as CoreError, ErrorKind};
+use dmabufio_core::file::describe;
+use rustix::fs::{fcntl_getfl, fcntl_setfl, FileType, OFlags};
+use rustix::io::Errno;
+use std::fs::{metadata, File, Metadata, OpenOptions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+/// Opens a regular file for reading, with further `flags`. Never waits for the other end of a pipe,
+/// and opens no device, which may do something when it is opened.
+///
+/// # Errors
+/// `BadDescriptor`, naming what it is, if it is no regular file.
+pub fn open_regular(path: &Path, flags: OFlags) -> Result<File, Error> {
+    let failed = |error: io::Error| {
+        // A file name may hold what a terminal would obey.
+        let what = format!("open {path:?}");
+        match Errno::from_io_error(&error) {
+            Some(errno) => CoreError::from_errno(what, errno),
+            None => CoreError::new(ErrorKind::Io, format!("{what}: {error}")),
+        }
+    };
+    check_regular(path, &metadata(path).map_err(failed)?)?;
+    // For what may have taken the name since.
+    let careful = flags | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = OpenOptions::new().read(true).custom_flags(careful.bits() as i32).open(path);
+    let file = file.map_err(failed)?;
+    check_regular(path, &file.metadata().map_err(failed)?)?;
+    // Whom the descriptor is passed to expects one like any other.
+    let cleared = fcntl_getfl(&file).and_then(|now| fcntl_setfl(&file, now - OFlags::NONBLOCK));
+    cleared.map_err(|errno| failed(errno.into()))?;
+    Ok(file)
+}
+
+fn check_regular(path: &Path, metadata: &Metadata) -> Result<(), Error> {
+    match FileType::from_raw_mode(metadata.mode()) {
+        FileType::RegularFile => Ok(()),
+        other => {
+            let what = format!("{path:?}: {}; name a regular file", describe(other));
+            Err(CoreError::new(ErrorKind::BadDescriptor, what).into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{mknodat, Mode, CWD};
+    use std::fs::{create_dir, write};
+    use std::os::unix::net::UnixListener;
+    use tempfile::tempdir;
+
+    #[test]
+    fn what_is_no_regular_file_is_refused_by_its_type() {
+        let dir = tempdir().expect("a folder");
+        let at = |name| dir.path().join(name);
+        create_dir(at("folder")).expect("mkdir");
+        mknodat(CWD, at("pipe"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("mkfifo");
+        let _listener = UnixListener::bind(at("socket")).expect("bind");
+        for (path, what) in [
+            (at("folder"), "a directory"),
+            (at("pipe"), "a pipe"),
+            (at("socket"), "a socket"),
+            ("/dev/null".into(), "a character device"),
+        ] {
+            let error = open_regular(&path, OFlags::empty()).expect_err(what);
+            assert_eq!(error.kind(), Some(ErrorKind::BadDescriptor), "{what}");
+            assert_eq!(error.to_string(), format!("{path:?}: {what}; name a regular file"));
+        }
+    }
+
+    #[test]
+    fn regular_file_is_opened_without_o_nonblock() {
+        let dir = tempdir().expect("a folder");
+        let path = dir.path().join("file");
+        write(&path, "content").expect("write");
+        let file = open_regular(&path, OFlags::empty()).expect("open");
+        assert!(!fcntl_getfl(&file).expect("flags").contains(OFlags::NONBLOCK));
+    }
+}

@@ -1,0 +1,53 @@
+//! Asks the kernel what can be done with a buffer.
+
+use crate::dmabuf::DmaBuf;
+use crate::error::{Error, Result};
+use crate::extent::Direction;
+use crate::method::{FallbackReason, Support};
+use crate::sys::mmap::{Access, Mapping};
+use crate::sys::{ioctl, sysconf, uapi};
+use rustix::io::Errno;
+
+/// What `buffer` can do as long as no device is attached to it.
+pub(crate) fn of(buffer: &DmaBuf<'_>, direction: Direction) -> Result<Support> {
+    let rw_file = rw_file(buffer, direction)?;
+    let page_backed = rw_file.is_err() && is_page_backed(buffer);
+    Ok(Support { rw_file, page_backed })
+}
+
+/// Whether `DMA_BUF_IOCTL_RW_FILE` works on `buffer`, or the reason why it does not. The request is valid but
+/// for its file, -1, which the kernel looks at last: `EBADF` means that everything else is there.
+fn rw_file(
+    buffer: &DmaBuf<'_>,
+    direction: Direction,
+) -> Result<std::result::Result<(), FallbackReason>> {
+    if !buffer.is_dma_buf() {
+        return Ok(Err(FallbackReason::Exporter));
+    }
+    let operation = match direction {
+        Direction::Load => uapi::DMA_BUF_RW_FLAGS_READ,
+        Direction::Save => uapi::DMA_BUF_RW_FLAGS_WRITE,
+    };
+    let request = uapi::dma_buf_rw_file {
+        flags: operation | uapi::DMA_BUF_RW_FLAGS_DIRECT,
+        buf_len: sysconf::page_size(),
+        ..Default::default()
+    };
+    match ioctl::dma_buf_rw_file(buffer.fd(), None, request) {
+        Err(Errno::BADF) => Ok(Ok(())),
+        Err(Errno::NOTTY) => Ok(Err(FallbackReason::NoIoctl)),
+        // Success is impossible; whatever said it does not have the ioctl's semantics.
+        Err(Errno::INVAL) | Ok(()) => Ok(Err(FallbackReason::Exporter)),
+        Err(errno) => Err(Error::from_errno("buffer: probe of DMA_BUF_IOCTL_RW_FILE", errno)),
+    }
+}
+
+/// A buffer that cannot be mapped is not; the mapped methods say so when they are all that is left.
+fn is_page_backed(buffer: &DmaBuf<'_>) -> bool {
+    let page_size = sysconf::page_size() as usize;
+    match buffer.memory() {
+        Some(memory) => memory.is_page_backed(page_size),
+        None => Mapping::new(buffer.fd(), 0, page_size, Access::Read)
+            .is_ok_and(|mapping| mapping.is_page_backed(page_size)),
+    }
+}

@@ -1,0 +1,129 @@
+//! Moves the pieces of a plan in the order of the file.
+
+use super::ahead::Ahead;
+use super::attempt::{Moved, Worker};
+use super::durable::make_durable;
+use super::piece::{Piece, MAX_PIECE, MAX_STALLING_PIECE};
+use super::plan::{Plan, Role, Run};
+use super::receipt::{Receipt, Tally};
+use super::request::Request;
+use crate::error::{Error, ErrorKind, Result};
+use crate::method::{Method, Mode};
+use crate::route::Route;
+use std::time::Duration;
+
+/// How many bytes a save to a file that may stall moves before it makes them durable: one sync at
+/// the end could take any time, and show no progress.
+const SYNC_EVERY: u64 = 16 << 20;
+
+/// A transfer under way.
+#[derive(Debug)]
+pub(super) struct Mover<'a> {
+    request: &'a Request<'a>,
+    route: Route,
+    worker: Worker<'a>,
+    tally: Tally,
+    /// Bytes that have moved since the last sync.
+    unsynced: u64,
+    /// Time in syncs.
+    sync: Duration,
+}
+
+impl<'a> Mover<'a> {
+    pub fn new(request: &'a Request<'a>, route: Route) -> Self {
+        let (worker, tally) = (Worker::new(request), Tally::default());
+        Self { request, route, worker, tally, unsynced: 0, sync: Duration::ZERO }
+    }
+
+    /// Moves all pieces, calling `progress` after each.
+    pub fn run(
+        mut self,
+        plan: &Plan<'_>,
+        progress: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<Receipt> {
+        let longest = if self.request.file.stalls() { MAX_STALLING_PIECE } else { MAX_PIECE };
+        // Once a body went direct: until then nobody knows whether anything can.
+        let mut ahead: Option<Ahead> = None;
+        for (i, run) in plan.runs().iter().enumerate() {
+            for (role, piece) in run.pieces(longest) {
+                let early = ahead.as_mut().and_then(|ahead| ahead.take(piece));
+                let moved = match early {
+                    Some(moved) => moved,
+                    None => self
+                        .step(role, piece)
+                        .map_err(|error| error.in_extent(plan.extent_of(run, piece)))?,
+                };
+                self.tally.add(role, &moved, run.reason.or(self.route.reason));
+                progress()?;
+                if moved.len < piece.len {
+                    // The end of the file.
+                    break;
+                }
+                self.sync_if_due(moved.len, progress)?;
+                if role == Role::Body && ahead.is_none() && self.route.direct.is_some() {
+                    let others = remaining(plan, i, piece, longest);
+                    ahead = Some(Ahead::move_small(self.request, others, self.route));
+                }
+            }
+        }
+        Ok(Receipt { sync: self.sync, ..self.tally.finish() })
+    }
+
+    /// Moves one piece, stepping down the route where the kernel says so.
+    fn step(&mut self, role: Role, piece: Piece) -> Result<Moved> {
+        loop {
+            let method = role.method(self.route);
+            match self.worker.attempt(self.route, method, piece) {
+                Ok(moved) => return Ok(moved),
+                Err(error) => self.route = self.step_down(method, piece, error)?,
+            }
+        }
+    }
+
+    /// The route to go on with after `error`, if the method is merely not possible here and the mode
+    /// allows another.
+    fn step_down(&mut self, method: Method, piece: Piece, error: Error) -> Result<Route> {
+        let Some(next) = error.errno().and_then(|errno| self.route.step_down(method, errno)) else {
+            return Err(error);
+        };
+        if self.request.mode == Mode::Direct {
+            // Busy keeps its kind: it may be over soon. So does a failure after bytes have moved,
+            // because NotDirect promises that none have.
+            if error.kind() == ErrorKind::Busy || self.has_moved(method, piece) {
+                return Err(error);
+            }
+            return Err(Error::new(ErrorKind::NotDirect, error.to_string()));
+        }
+        log::debug!("{error}; going on by another method");
+        Ok(next)
+    }
+
+    /// Whether bytes have moved, or may have when `method` failed on `piece`: if its first block can
+    /// be moved now. The ioctl does not say, and reads and writes do only if the first one works.
+    fn has_moved(&mut self, method: Method, piece: Piece) -> bool {
+        let first = Piece { len: piece.len.min(self.route.align), ..piece };
+        !self.tally.is_empty() || self.worker.attempt(self.route, method, first).is_ok()
+    }
+
+    fn sync_if_due(&mut self, moved: u64, progress: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+        self.unsynced += moved;
+        if self.request.file.stalls() && self.unsynced >= SYNC_EVERY {
+            self.sync += make_durable(self.request)?;
+            self.unsynced = 0;
+            progress()?;
+        }
+        Ok(())
+    }
+}
+
+/// The pieces of the bodies and edges that come after `piece` of run number `i`.
+fn remaining<'a>(
+    plan: &'a Plan<'_>,
+    i: usize,
+    piece: Piece,
+    longest: u64,
+) -> impl Iterator<Item = (Role, Piece)> + 'a {
+    let pieces = plan.runs()[i..].iter().flat_map(move |run: &Run| run.pieces(longest));
+    let behind = move |(role, other): &(Role, Piece)| *role != Role::Copied && *other != piece;
+    pieces.skip_while(move |(_, other)| *other != piece).filter(behind)
+}

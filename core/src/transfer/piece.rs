@@ -1,0 +1,28 @@
+//! What one call moves.
+
+use std::ops::Range;
+
+/// The longest piece that is moved by one system call, in bytes. The kernel moves no
+/// more at a time either (`DMA_BUF_FILE_IO_CHUNK`).
+pub const MAX_PIECE: u64 = 64 << 20;
+
+/// The same on a file that may stall, where the end of a piece is the only sign of life.
+pub const MAX_STALLING_PIECE: u64 = 64 << 10;
+
+/// A range that one call moves: at most [`MAX_PIECE`] bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Piece {
+    /// Bytes from the start of the file.
+    pub file_offset: u64,
+    /// Bytes from the start of the buffer.
+    pub buffer_offset: u64,
+    /// Bytes to move.
+    pub len: u64,
+}
+
+impl Piece {
+    /// The bytes of the file.
+    pub fn in_file(self) -> Range<u64> {
+        self.file_offset..self.file_offset + self.len
+    }
+}
