@@ -88,12 +88,26 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// The kernel of that flavour, built unless it is there.
-pub fn ensure(flavour: Flavour) -> Result<Kernel> {
+/// The package of the source, and its version, installed.
+fn package() -> Result<(String, String)> {
     let package = format!("linux-source-{SERIES}");
     packages::ensure(&[&package]).context("getting the kernel's source")?;
     let version = packages::installed(&package)?
         .with_context(|| format!("{package} is not installed after all"))?;
+    Ok((package, version))
+}
+
+/// `tools/testing/selftests` of the source, with what the kernel's own tests are built from.
+pub fn selftests() -> Result<PathBuf> {
+    let (package, version) = package()?;
+    packages::ensure(BUILD_PACKAGES).context("getting what builds the kernel's tests")?;
+    let base = cache::subdir("kernel/trees")?.join(&version);
+    Ok(source::unpacked(&base, &package, &version)?.join("tools/testing/selftests"))
+}
+
+/// The kernel of that flavour, built unless it is there.
+pub fn ensure(flavour: Flavour) -> Result<Kernel> {
+    let (package, version) = package()?;
     let patches = source::patches(SERIES)?;
     let fragments = [
         tree::read("kernel/configs/vm.config")?,

@@ -30,9 +30,9 @@ pub fn patches(series: &str) -> Result<Patches> {
     Ok(Patches { files, key })
 }
 
-/// The source tree below `base`, patched.
-pub fn ensure(base: &Path, package: &str, version: &str, patches: &Patches) -> Result<PathBuf> {
-    let linux = cache::publish(&base.join("linux"), |stage| {
+/// The source tree below `base`, in which a series of patches may or may not be.
+pub fn unpacked(base: &Path, package: &str, version: &str) -> Result<PathBuf> {
+    cache::publish(&base.join("linux"), |stage| {
         fs::create_dir_all(stage)?;
         Step::new(format!("unpacking {package} {version}"))
             .hint(format!("`apt-get install --reinstall {package}` if the archive is damaged"))
@@ -44,7 +44,12 @@ pub fn ensure(base: &Path, package: &str, version: &str, patches: &Patches) -> R
                     .arg(stage)
                     .arg("--strip-components=1"),
             )
-    })?;
+    })
+}
+
+/// The source tree below `base`, patched.
+pub fn ensure(base: &Path, package: &str, version: &str, patches: &Patches) -> Result<PathBuf> {
+    let linux = unpacked(base, package, version)?;
     let applied = base.join("patched-with");
     if fs::read_to_string(&applied).is_ok_and(|key| key == patches.key) {
         return Ok(linux);

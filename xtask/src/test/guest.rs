@@ -14,9 +14,9 @@ use crate::cache::RunDir;
 use crate::cargo::Artifact;
 use crate::exec::{self, Step};
 use crate::failure::Unavailable;
-use crate::kernel::Flavour;
+use crate::kernel::{self, Flavour};
 use crate::vm::{self, Bus, Fs, Heap, Options};
-use crate::{cargo, packages, tree};
+use crate::{cargo, tree};
 
 /// The suite that runs everywhere: every method, both directions, against what the file system really does.
 const EVERYWHERE: &str = "methods";
@@ -26,25 +26,29 @@ const PREFIX: &str = "vm_";
 const PATCHED: &str = "vm_patched";
 /// Of those, the ones that make no sense without SELinux.
 const SELINUX: &str = "vm_selinux";
-/// What makes the kernel's selftest look that the ioctl is not there.
-const STOCK: &str = "--stock";
+/// Where the kernel patches' own tests are.
+const SELFTESTS: &str = "kernel/selftests/dmabuf-rw-file";
+/// How they are named here.
+const SELFTEST: &str = "kernel_selftest_";
+/// Of those, the one for a kernel without the ioctl.
+const ABSENT: &str = "kernel_selftest_absent";
 
 /// One program to run in the guest.
 #[derive(Debug)]
 struct Program {
     name: String,
     path: PathBuf,
-    args: &'static str,
+    args: String,
 }
 
 /// Runs it.
 pub fn run(table: &mut Table) {
     let start = Instant::now();
     let made = RunDir::new().and_then(|dir| {
-        let selftest = selftest(dir.path())?;
-        Ok((dir, tests()?, selftest, cargo::release()?))
+        let selftests = selftests(dir.path())?;
+        Ok((dir, tests()?, selftests, cargo::release()?))
     });
-    let (dir, tests, selftest, product) = match made {
+    let (dir, tests, selftests, product) = match made {
         Ok(made) => made,
         Err(error) => {
             table.row("vm", "building the programs", || Err(error));
@@ -76,7 +80,7 @@ pub fn run(table: &mut Table) {
             .filter(|program| kernel != Flavour::Stock || !program.name.starts_with(PATCHED))
             .filter(|program| selinux || !program.name.starts_with(SELINUX))
             .chain(
-                selftest.iter().filter(|test| (test.args == STOCK) == (kernel == Flavour::Stock)),
+                selftests.iter().filter(|test| (test.name == ABSENT) == (kernel == Flavour::Stock)),
             )
             .collect();
         let label = if selinux { "-selinux" } else { "" };
@@ -185,7 +189,7 @@ fn tests() -> Result<Vec<Program>> {
             else {
                 bail!("cargo built no test program {name} of {package}; is it declared in its Cargo.toml?");
             };
-            programs.push(Program { name: name.clone(), path: path.clone(), args: "" });
+            programs.push(Program { name: name.clone(), path: path.clone(), args: String::new() });
         }
     }
     if programs.is_empty() {
@@ -206,18 +210,37 @@ fn names(dir: &Path) -> BTreeSet<String> {
         .collect()
 }
 
-/// Builds the kernel patch's own test.
-fn selftest(dir: &Path) -> Result<Vec<Program>> {
-    packages::ensure(&["gcc", "libc6-dev"])
-        .context(Unavailable("the kernel's selftest could not be built"))?;
-    let path = dir.join("rw_file");
-    let mut gcc = exec::command("gcc");
-    gcc.current_dir(tree::root())
-        .args(["-O2", "-Wall", "-Wextra", "-pthread", "-I", "kernel/uapi", "-o"])
-        .arg(&path);
-    Step::new("building the kernel selftest rw_file").run(gcc.arg("kernel/selftests/rw_file.c"))?;
-    let program = |args| Program { name: "kernel_selftest".into(), path: path.clone(), args };
-    Ok(vec![program(vm::TEST_DIR), program(STOCK)])
+/// Builds the kernel patches' own tests as the kernel's tree would. They use the folder that they are started in.
+fn selftests(dir: &Path) -> Result<Vec<Program>> {
+    let unavailable = Unavailable("the kernel's selftests could not be built");
+    let harness = kernel::selftests().context(unavailable)?;
+    let out = dir.join("selftests");
+    fs::create_dir(&out).with_context(|| format!("creating {}", out.display()))?;
+    let uapi = tree::root().join("kernel/uapi/dma-buf-rw-file.h");
+    let mut make = exec::command("make");
+    make.arg("-C")
+        .arg(tree::root().join(SELFTESTS))
+        .arg(format!("SELFTESTS={}", harness.display()))
+        .arg(format!("OUTPUT={}", out.display()))
+        .arg(format!("KHDR_INCLUDES=-include {}", uapi.display()))
+        .arg("USERCFLAGS=-Werror");
+    // Options of an outer make are not for this one.
+    make.env_remove("MAKEFLAGS").env_remove("MFLAGS").env_remove("MAKELEVEL");
+    Step::new("building the kernel's selftests").run(&mut make)?;
+
+    let mut programs = Vec::new();
+    for entry in fs::read_dir(&out).with_context(|| format!("reading {}", out.display()))? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        programs.push(Program {
+            name: format!("{SELFTEST}{name}"),
+            path: "env".into(),
+            args: format!("-C {} {}", vm::TEST_DIR, path.display()),
+        });
+    }
+    programs.sort_by(|a, b| a.name.cmp(&b.name));
+    ensure!(programs.iter().any(|test| test.name == ABSENT), "{SELFTESTS} has no test `absent`");
+    Ok(programs)
 }
 
 #[cfg(test)]

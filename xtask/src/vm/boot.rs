@@ -21,7 +21,8 @@ const STOP_LIMIT: Duration = Duration::from_secs(90);
 /// The CPU where software emulates it. With ERMS the kernel clears pages with `rep stosb`, which the emulation does byte
 /// by byte; without, with plain stores, and clearing a page costs next to copying one what it costs on a phone.
 const CPU: &[&str] = &["-cpu", "max,erms=off"];
-/// What the kernel says when it found a mistake of its own, and what SELinux denied while it was enforcing.
+/// What the kernel says when it found a mistake of its own, or can no longer look for one, and what SELinux denied while
+/// it was enforcing. Lockdep and the DMA API's checks report with `WARNING:`; what they say otherwise is no complaint.
 const COMPLAINTS: &[&str] = &[
     "BUG:",
     "WARNING:",
@@ -34,7 +35,9 @@ const COMPLAINTS: &[&str] = &[
     "possible recursive locking",
     "suspicious RCU usage",
     "refcount_t:",
-    "DMA-API:",
+    "DMA-API: debugging out of memory",
+    "dma-debug disabled",
+    "trying to register non-static key",
     "permissive=0",
     "printk limit exceeded",
 ];
@@ -307,6 +310,41 @@ mod tests {
         let log = b"[ 0.1] Linux version\n[ 1.0] WARNING: CPU: 0 at x.c:1\n[ 1.1] BUG: KASAN: use-after-free\n";
         assert_eq!(complaints(log).len(), 2);
         assert!(complaints(b"[ 0.1] debug: all fine\n").is_empty());
+    }
+
+    #[test]
+    fn banners_of_the_debug_kernel_are_no_complaints() {
+        let log = b"\
+[    0.000000] Lock dependency validator: Copyright (c) 2006 Red Hat, Inc., Ingo Molnar
+[    0.006000] kasan: KernelAddressSanitizer initialized (generic)
+[    0.441730] DMA-API: preallocated 65536 debug entries
+[    0.441730] DMA-API: debugging enabled by kernel config
+[    9.120000] DMA-API: dma_debug_entry pool grown to 131072 (200%)
+";
+        assert_eq!(complaints(log), [""; 0]);
+    }
+
+    #[test]
+    fn reports_of_the_debug_kernel_are_complaints() {
+        for report in [
+            "WARNING: CPU: 1 PID: 77 at kernel/dma/debug.c:1128 check_unmap+0x5b7/0x9a0",
+            "WARNING: possible circular locking dependency detected",
+            "WARNING: possible recursive locking detected",
+            "WARNING: inconsistent lock state",
+            "WARNING: lock held when returning to user space!",
+            "WARNING: suspicious RCU usage",
+            "BUG: KASAN: slab-use-after-free in lkdtm_READ_AFTER_FREE+0x123/0x160",
+            "BUG: sleeping function called from invalid context at mm/util.c:1",
+            "BUG: MAX_LOCKDEP_CHAINS too low!",
+            "UBSAN: shift-out-of-bounds in fs/x.c:1:1",
+            "INFO: task rw_file:77 blocked for more than 120 seconds.",
+            "DMA-API: debugging out of memory - disabling",
+            "DMA-API: cacheline tracking ENOMEM, dma-debug disabled",
+            "INFO: trying to register non-static key.",
+        ] {
+            let log = format!("[    1.0] Linux version\n[    9.1] {report}\n");
+            assert_eq!(complaints(log.as_bytes()), [format!("[    9.1] {report}")]);
+        }
     }
 
     #[test]
