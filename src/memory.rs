@@ -43,8 +43,8 @@ pub(crate) struct Memory {
 
 #[derive(Debug)]
 struct Ledger {
-    /// Bytes that requests are about to allocate.
-    reserved: u64,
+    /// Bytes that requests are about to allocate, by user.
+    reserved: HashMap<u32, u64>,
     /// The buffers that may live, by inode.
     buffers: HashMap<u64, Entry>,
     /// What they come to for each user.
@@ -103,7 +103,7 @@ impl Memory {
 
     fn with(total: u64, statistics: Option<PathBuf>) -> Self {
         let (buffers, users) = (HashMap::new(), HashMap::new());
-        let ledger = Ledger { reserved: 0, buffers, users, many: FEW, statistics };
+        let ledger = Ledger { reserved: HashMap::new(), buffers, users, many: FEW, statistics };
         Self { total, ledger: Mutex::new(ledger) }
     }
 
@@ -123,11 +123,11 @@ impl Memory {
         available: impl Fn() -> Option<u64>,
         shrink: impl FnOnce(),
     ) -> Result<Reservation<'_>> {
-        let first = self.try_reserve(uid, bytes, available());
+        let first = self.try_reserve(uid, bytes, &available);
         let result = match first {
             Err(Refusal::Machine(_)) => {
                 shrink();
-                self.try_reserve(uid, bytes, available())
+                self.try_reserve(uid, bytes, &available)
             }
             result => result,
         };
@@ -141,27 +141,31 @@ impl Memory {
         &self,
         uid: u32,
         bytes: u64,
-        available: Option<u64>,
+        available: &impl Fn() -> Option<u64>,
     ) -> StdResult<Reservation<'_>, Refusal> {
         let mut ledger = self.lock();
         let half = self.total / 2;
+        let promised = ledger.reserved.get(&uid).copied().unwrap_or(0);
+        let wanted = promised.saturating_add(bytes);
         let fits = |Sum { buffers, bytes: live }: Sum| {
-            buffers < MAX_BUFFERS_OF_USER && live.saturating_add(bytes) <= half
+            buffers < MAX_BUFFERS_OF_USER && live.saturating_add(wanted) <= half
         };
         if !fits(ledger.of(uid)) {
             ledger.forget_dead();
             let sum = ledger.of(uid);
             if !fits(sum) {
                 return Err(Refusal::User(format!(
-                    "{bytes} bytes: this user holds {} buffers of {} bytes, \
-                     {MAX_BUFFERS_OF_USER} of {half} allowed; free some",
+                    "{bytes} bytes: this user holds {} buffers of {} bytes and was promised \
+                     {promised}, {MAX_BUFFERS_OF_USER} of {half} allowed; free some",
                     sum.buffers, sum.bytes
                 )));
             }
         }
+        // Read under the lock: what another request spends meanwhile would be in neither number.
         // Where the kernel does not say, it has to refuse itself.
+        let available = available();
         let reserve = self.total / RESERVE;
-        let reserved = ledger.reserved;
+        let reserved: u64 = ledger.reserved.values().sum();
         let room = available
             .map_or(u64::MAX, |bytes| bytes.saturating_sub(reserve).saturating_sub(reserved));
         if bytes > room {
@@ -171,7 +175,7 @@ impl Memory {
                 available.unwrap_or(0)
             )));
         }
-        ledger.reserved += bytes;
+        *ledger.reserved.entry(uid).or_default() += bytes;
         Ok(Reservation { memory: self, uid, left: AtomicU64::new(bytes) })
     }
 
@@ -182,6 +186,16 @@ impl Memory {
 }
 
 impl Ledger {
+    /// Takes back a part of what was promised to `uid`.
+    fn release(&mut self, uid: u32, bytes: u64) {
+        if let Some(reserved) = self.reserved.get_mut(&uid) {
+            *reserved -= bytes;
+            if *reserved == 0 {
+                self.reserved.remove(&uid);
+            }
+        }
+    }
+
     fn of(&self, uid: u32) -> Sum {
         self.users.get(&uid).copied().unwrap_or_default()
     }
@@ -218,7 +232,7 @@ impl Reservation<'_> {
         let mut ledger = self.memory.lock();
         let spent = (*size).min(self.left.load(Ordering::Relaxed));
         self.left.fetch_sub(spent, Ordering::Relaxed);
-        ledger.reserved -= spent;
+        ledger.release(self.uid, spent);
         let Some(statistics) = &ledger.statistics else {
             return;
         };
@@ -232,7 +246,8 @@ impl Reservation<'_> {
 
 impl Drop for Reservation<'_> {
     fn drop(&mut self) {
-        self.memory.lock().reserved -= *self.left.get_mut();
+        let left = *self.left.get_mut();
+        self.memory.lock().release(self.uid, left);
     }
 }
 

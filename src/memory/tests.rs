@@ -43,6 +43,33 @@ fn parallel_requests_do_not_get_the_same_memory() {
 }
 
 #[test]
+fn parallel_requests_of_one_user_count_for_its_limit_before_they_have_allocated() {
+    let memory = machine();
+    let first = reserve(&memory, 400 * MIB, 2048 * MIB).expect("room");
+    let error = reserve(&memory, 200 * MIB, 2048 * MIB).expect_err("more than half in all");
+    assert_eq!(error.kind(), ErrorKind::NoMemory);
+    assert_eq!(
+        error.to_string(),
+        "209715200 bytes: this user holds 0 buffers of 0 bytes and was promised 419430400, 4096 of \
+         536870912 allowed; free some"
+    );
+    memory.reserve_of(8, 400 * MIB, || Some(2048 * MIB), || {}).expect("another user");
+    drop(first);
+    reserve(&memory, 200 * MIB, 2048 * MIB).expect("the first is over");
+    assert!(memory.lock().reserved.is_empty(), "users that left are remembered");
+}
+
+#[test]
+fn available_memory_is_read_while_no_request_can_spend() {
+    let memory = machine();
+    let available = || {
+        assert!(memory.ledger.try_lock().is_err(), "another request may spend meanwhile");
+        Some(100 * MIB)
+    };
+    memory.reserve_of(7, MIB, available, || {}).expect("room");
+}
+
+#[test]
 fn spent_memory_is_promised_no_more() {
     let memory = machine();
     let first = reserve(&memory, 20 * MIB, 100 * MIB).expect("room");
@@ -79,7 +106,8 @@ fn live_buffers_of_one_user_are_bounded_and_dead_ones_forgotten() {
     assert_eq!(error.kind(), ErrorKind::NoMemory);
     assert_eq!(
         error.to_string(),
-        "1 bytes: this user holds 2 buffers of 536870912 bytes, 4096 of 536870912 allowed; free some"
+        "1 bytes: this user holds 2 buffers of 536870912 bytes and was promised 0, 4096 of 536870912 \
+         allowed; free some"
     );
     memory.reserve_of(8, 1, || Some(2048 * MIB), || {}).expect("another user");
     fs::remove_dir(entry(&buffers[0])).expect("rmdir");
