@@ -12,8 +12,9 @@ use dmabufio_core::dmabuf::DmaBuf;
 use dmabufio_core::error::{ErrorKind, Result};
 use dmabufio_core::extent::{Direction, Extent};
 use dmabufio_core::file::{cached_pages, RegularFile};
-use dmabufio_core::heap::{Allocation, Allocator, Heap};
+use dmabufio_core::heap::{half_of_memory, Allocation, Allocator, Heap};
 use dmabufio_core::method::{FallbackReason, Method, Mode, Support};
+use dmabufio_core::pool::{Class, Pool};
 use dmabufio_core::probe;
 use dmabufio_core::transfer::piece::MAX_PIECE;
 use dmabufio_core::transfer::plan::ExtentPlan;
@@ -712,6 +713,25 @@ fn buffers_are_zeroed_and_named() {
             let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd()));
             assert!(info.expect("fdinfo").contains("dmabufio:1000:camera"), "{heap}");
         }
+    }
+}
+
+#[test]
+fn largest_buffer_of_udmabuf_is_what_the_driver_allows() {
+    for heap in heaps().into_iter().filter(|heap| *heap == Heap::Udmabuf) {
+        let limit = fs::read_to_string("/sys/module/udmabuf/parameters/size_limit_mb");
+        let bytes = limit.expect("limit").trim().parse::<u64>().expect("a number") << 20;
+        let allocator = Allocator::open(heap).expect("heap");
+        assert_eq!(allocator.max_bytes(), bytes.min(half_of_memory()));
+        allocator.allocate(64 << 10).expect("less");
+        let error = allocator.allocate(allocator.max_bytes() + 1).expect_err("more");
+        assert_eq!(error.kind(), ErrorKind::InvalidRequest);
+        assert!(error.to_string().contains("size_limit_mb"), "{error}");
+
+        // The limit is that of one buffer, not of a pool.
+        let class = Class { size: allocator.max_bytes(), count: 2 };
+        let fits = 2 * class.size <= half_of_memory();
+        assert_eq!(Pool::new(&[class], &allocator).is_ok(), fits);
     }
 }
 

@@ -11,9 +11,14 @@ use crate::sys::{ioctl, sysconf};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{self, FallocateFlags, MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::io::Errno;
+use std::fs::read_to_string;
 
 const SYSTEM_HEAP: &str = "/dev/dma_heap/system";
 const UDMABUF: &str = "/dev/udmabuf";
+
+/// The largest buffer of udmabuf in MiB; 64 by default. A negative number is no limit: the driver
+/// reads it as a large unsigned one.
+pub const UDMABUF_LIMIT: &str = "/sys/module/udmabuf/parameters/size_limit_mb";
 
 #[derive(Debug)]
 enum Source {
@@ -69,10 +74,11 @@ impl Allocator {
             Heap::Udmabuf => Source::Udmabuf(open_device(UDMABUF)?),
             Heap::Memfd => Source::Memfd,
         };
-        let page_size = sysconf::page_size();
-        // What the system heap enforces itself (system_heap_allocate): half of the memory.
-        let max_bytes = sysconf::physical_pages() / 2 * page_size;
-        Ok(Self { source, page_size, max_bytes })
+        let max_bytes = match heap {
+            Heap::Udmabuf => udmabuf_limit().unwrap_or(u64::MAX).min(half_of_memory()),
+            Heap::System | Heap::Memfd => half_of_memory(),
+        };
+        Ok(Self { source, page_size: sysconf::page_size(), max_bytes })
     }
 
     /// Which heap this is.
@@ -89,17 +95,28 @@ impl Allocator {
         self.page_size
     }
 
-    /// The largest buffer in bytes.
+    /// The largest buffer in bytes: half of the memory, or less where udmabuf allowed less
+    /// ([`UDMABUF_LIMIT`]) when the heap was opened.
     pub fn max_bytes(&self) -> u64 {
         self.max_bytes
     }
 
     /// Checks that a buffer can have `size` bytes.
     pub fn check_size(&self, size: u64) -> Result<()> {
-        if size == 0 || size > self.max_bytes {
+        let max = self.max_bytes;
+        if size > max && max < half_of_memory() {
             return Err(Error::new(
                 ErrorKind::InvalidRequest,
-                format!("size={size}: not between 1 and {} bytes", self.max_bytes),
+                format!(
+                    "size={size}: more than the {max} bytes that udmabuf allows; raise \
+                     {UDMABUF_LIMIT}, which is read at start"
+                ),
+            ));
+        }
+        if size == 0 || size > max {
+            return Err(Error::new(
+                ErrorKind::InvalidRequest,
+                format!("size={size}: not between 1 and {max} bytes"),
             ));
         }
         Ok(())
@@ -125,8 +142,8 @@ impl Allocator {
                         return Err(Error::new(
                             ErrorKind::InvalidRequest,
                             format!(
-                                "size={size}: more than udmabuf allows; raise \
-                                 /sys/module/udmabuf/parameters/size_limit_mb"
+                                "size={size}: more than udmabuf allows; raise {UDMABUF_LIMIT} \
+                                 (to 2047 at most without the fix of CVE-2025-37803)"
                             ),
                         ))
                     }
@@ -147,6 +164,18 @@ impl Allocator {
     pub fn allocate_named(&self, size: u64, uid: u32, tag: &str) -> Result<Allocation> {
         self.allocate(size)?.named(uid, tag)
     }
+}
+
+/// Half of the memory in bytes: the largest buffer of the system heap (`system_heap_allocate`).
+pub fn half_of_memory() -> u64 {
+    sysconf::physical_pages() / 2 * sysconf::page_size()
+}
+
+/// The limit of udmabuf in bytes. `None` where there is none, or where this process may not read it;
+/// then the driver refuses a buffer that is too large.
+fn udmabuf_limit() -> Option<u64> {
+    let limit: i64 = read_to_string(UDMABUF_LIMIT).ok()?.trim().parse().ok()?;
+    u64::try_from(limit).ok()?.checked_mul(1 << 20)
 }
 
 fn open_device(path: &str) -> Result<OwnedFd> {

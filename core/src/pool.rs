@@ -7,7 +7,7 @@
 pub mod pressure;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::heap::{Allocation, Allocator};
+use crate::heap::{half_of_memory, Allocation, Allocator};
 use crate::sys::ioprio::{self, IoPriority};
 use crate::sys::nice;
 use rustix::fd::BorrowedFd;
@@ -121,7 +121,7 @@ impl Pool {
     ///
     /// # Errors
     /// `InvalidRequest` if a size occurs twice or cannot be allocated, or if all buffers together
-    /// are more than `heap` gives to one: half of the memory.
+    /// are more than half of the memory.
     pub fn new(classes: &[Class], heap: &Allocator) -> Result<Self> {
         let invalid = |what: String| Error::new(ErrorKind::InvalidRequest, what);
         let page_size = heap.page_size();
@@ -138,11 +138,11 @@ impl Pool {
             let (ready, asked) = (Vec::new(), None);
             shelves.push(Shelf { class: Class { size, count }, ready, asked, hits: 0, misses: 0 });
         }
-        if bytes > heap.max_bytes() || buffers > MAX_BUFFERS {
+        let half = half_of_memory();
+        if bytes > half || buffers > MAX_BUFFERS {
             return Err(invalid(format!(
                 "pool: {buffers} buffers of {bytes} bytes in all: more than {MAX_BUFFERS} buffers \
-                 or half of the memory, {} bytes",
-                heap.max_bytes()
+                 or half of the memory, {half} bytes"
             )));
         }
         let state = Mutex::new(State { shelves, ..State::default() });
