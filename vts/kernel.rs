@@ -8,9 +8,15 @@ const NECESSARY: &str = include_str!("../kernel/configs/device/necessary.config"
 const RECOMMENDED: &str = include_str!("../kernel/configs/device/recommended.config");
 
 /// The options of a fragment that a configuration lacks, each with the comment above it. A module is as good as built in.
+/// Of an option that is set twice the last line counts, as in Kconfig.
 fn lacking(fragment: &str, config: &str) -> Vec<String> {
     let has = |option: &str| {
-        config.lines().any(|line| matches!(line.strip_prefix(option), Some("=y" | "=m")))
+        let off = format!("# {option} is not set");
+        let set = config.lines().rev().find_map(|line| match line.strip_prefix(option) {
+            Some(value) => value.strip_prefix('='),
+            None => (line == off).then_some("n"),
+        });
+        matches!(set, Some("y" | "m"))
     };
     let mut reason = "";
     let mut lacking = Vec::new();
@@ -43,6 +49,10 @@ fn missing_option_is_named_with_its_reason() {
     let config = "CONFIG_A=m\n# CONFIG_B is not set\nCONFIG_C_MORE=y\n";
     let expected = ["CONFIG_B is off: For b.", "CONFIG_C is off: For c."];
     assert_eq!(lacking(fragment, config), expected);
+    for off in ["# CONFIG_A is not set\n", "CONFIG_A=n\n"] {
+        let twice = format!("CONFIG_A=y\n{off}CONFIG_B=y\nCONFIG_C=y\n");
+        assert_eq!(lacking(fragment, &twice), ["CONFIG_A is off: For a."], "{off}");
+    }
     for fragment in [NECESSARY, RECOMMENDED] {
         assert!(lacking(fragment, "").len() >= 5);
     }
