@@ -103,10 +103,89 @@ fn kernel_configuration_without_the_heap_is_broken() {
     GzDecoder::new(running).read_to_string(&mut config).expect("gzip");
     let other = TempDir::new_in(disk()).expect("a folder");
     let file = other.path().join("config");
-    fs::write(&file, config.replace("CONFIG_DMABUF_HEAPS_SYSTEM=y", "")).expect("write");
+    // As a merged configuration has it: Kconfig takes the last line.
+    let off = "# CONFIG_DMABUF_HEAPS_SYSTEM is not set\n";
+    fs::write(&file, format!("{config}{off}")).expect("write");
     let report = Report::of(&disk(), &["--config", file.to_str().expect("UTF-8")]);
     report.complains("kernel config", "broken", "CONFIG_DMABUF_HEAPS_SYSTEM=y");
     assert_eq!(report.status, Some(2));
+}
+
+/// What doctor says where a file is in place of the kernel's configuration.
+fn with_configuration(file: &Path) -> Report {
+    let script = "mount --bind \"$1\" /proc/config.gz && exec \"$0\" doctor --json --path \"$2\"";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", script, DOCTOR]).arg(file).arg(disk());
+    Report::from(&mut command)
+}
+
+#[test]
+fn configuration_of_another_kernel_does_not_make_a_machine_broken() {
+    let dir = TempDir::new_in(disk()).expect("a folder");
+    let file = dir.path().join("config");
+    // None of the options that are asked for.
+    fs::write(&file, "# CONFIG_DMABUF_HEAPS is not set\nCONFIG_64BIT=y\n").expect("write");
+    let report = with_configuration(&file);
+    let found = report.find("kernel config", "ok");
+    let one = found.iter().find(|one| one["group"] == "necessary");
+    let text = one.and_then(|one| one["text"].as_str()).unwrap_or_default();
+    assert!(
+        text.contains("the kernel shows CONFIG_DMA_SHARED_BUFFER, CONFIG_DMABUF_HEAPS"),
+        "{text}"
+    );
+    if is_patched() {
+        report.concludes(0, "info");
+    } else {
+        // The kernel shows all others.
+        report.complains("kernel config", "slow", "CONFIG_DMABUF_RW_FILE=y");
+        report.concludes(1, "slow");
+    }
+}
+
+#[test]
+fn kernel_is_asked_where_its_configuration_cannot_be_read() {
+    let dir = TempDir::new_in(disk()).expect("a folder");
+    let file = dir.path().join("config");
+    fs::write(&file, "").expect("write");
+    let report = with_configuration(&file);
+    let found = report.find("kernel config", "info");
+    let [one] = found.as_slice() else { panic!("{:#}", report.json) };
+    assert_eq!(
+        one["text"],
+        "/proc/config.gz: no kernel configuration; the running kernel was asked instead"
+    );
+    assert!(one["fix"].as_str().is_some_and(|fix| fix.contains("--config")), "{one:#}");
+    let necessary = report.find("kernel", "ok");
+    assert!(necessary.iter().any(|one| one["group"] == "necessary"), "{:#}", report.json);
+    if is_patched() {
+        report.concludes(0, "info");
+    } else {
+        report.complains("kernel", "slow", "CONFIG_DMABUF_RW_FILE");
+        report.concludes(1, "slow");
+    }
+}
+
+#[test]
+fn largest_buffer_of_udmabuf_is_its_limit_and_the_setting_is_named() {
+    const LIMIT: &str = "/sys/module/udmabuf/parameters/size_limit_mb";
+    let limit = fs::read_to_string(LIMIT).expect("the limit");
+    let mib: u64 = limit.trim().parse().expect("a number");
+    let report = Report::of(&disk(), &["--local", "--heap", "udmabuf"]);
+    let found = report.find("heap udmabuf", "info");
+    let text = found[0]["text"].as_str().expect("text");
+    assert!(text.contains(&format!("buffers up to {mib}.0 MiB")) && text.contains(LIMIT), "{text}");
+
+    let dir = TempDir::new_in(disk()).expect("a folder");
+    let file = dir.path().join("large");
+    let larger = File::create(&file).and_then(|file| file.set_len((mib << 20) + 1));
+    larger.expect("a sparse file");
+    let mut load = Command::new(DOCTOR);
+    let output = load.arg("load").arg(&file).args(["--local", "--heap", "udmabuf"]).output();
+    let output = output.expect("run dmabufio");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    let expected = format!("more than the {} bytes that udmabuf allows; raise {LIMIT}", mib << 20);
+    assert!(error.contains(&expected), "{error}");
 }
 
 #[test]

@@ -2,10 +2,13 @@
 
 mod heaps;
 mod kernel;
+mod running;
 mod selinux;
 mod service;
 mod storage;
 mod ufs;
+mod vintf;
+mod xml;
 
 use crate::connect::ConnectArgs;
 use crate::output::Output;
@@ -26,7 +29,7 @@ pub struct Args {
     /// The directory whose file system and disk are looked at
     #[arg(long, value_name = "DIR", default_value = ".")]
     path: PathBuf,
-    /// A kernel configuration to look at, compressed or not; else the running one
+    /// A kernel configuration to judge, as text or in gzip format; else the running kernel is
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -98,7 +101,7 @@ pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCo
     let mut findings = kernel::findings(args.config.as_deref(), connect);
     findings.extend(heaps::findings(connect));
     findings.push(service::answer(connect));
-    findings.push(service::declaration(Path::new("/")));
+    findings.push(vintf::finding(Path::new("/")));
     findings.extend(selinux::findings());
     findings.extend(storage::findings(&args.path));
     findings.push(ufs::finding());

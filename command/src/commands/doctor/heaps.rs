@@ -2,7 +2,8 @@
 
 use super::{Finding, Group, Verdict};
 use crate::connect::ConnectArgs;
-use dmabufio_core::heap::{Allocator, Heap};
+use crate::size;
+use dmabufio_core::heap::{half_of_memory, Allocator, Heap, UDMABUF_LIMIT};
 use dmabufio_core::probe;
 use rustix::fs::{stat, Mode};
 
@@ -19,24 +20,36 @@ fn finding(heap: Heap, connect: &ConnectArgs) -> Finding {
     };
     let node = node.map(describe).unwrap_or_default();
     let wanted = connect.socket.is_none() && heap == connect.heap;
-    let found = Allocator::open(heap).and_then(|heap| probe::heap(&heap));
-    let support = match found {
-        Ok(support) => support,
+    let found = Allocator::open(heap)
+        .and_then(|heap| Ok((probe::heap(&heap)?, limit(heap.heap(), heap.max_bytes()))));
+    let (support, limit) = match found {
+        Ok(found) => found,
         Err(error) => {
             let text = format!("{error}{node}");
             if !wanted {
                 return Finding::new(Group::Informative, subject, Verdict::Info, text);
             }
-            return Finding::new(Group::Necessary, subject, Verdict::Broken, text).fix(
-                "enable CONFIG_DMABUF_HEAPS_SYSTEM and give this process access to \
-                 /dev/dma_heap/system, or use another heap",
-            );
+            let fix = match heap {
+                Heap::System => {
+                    "enable CONFIG_DMABUF_HEAPS_SYSTEM and give this process access to \
+                     /dev/dma_heap/system, or use another heap"
+                }
+                Heap::Udmabuf => {
+                    "enable CONFIG_UDMABUF, load its module and give this process access to \
+                     /dev/udmabuf, or use another heap"
+                }
+                Heap::Memfd => "enable CONFIG_MEMFD_CREATE, or use another heap",
+            };
+            return Finding::new(Group::Necessary, subject, Verdict::Broken, text).fix(fix);
         }
     };
     let methods: Vec<String> = support.methods().map(|method| method.to_string()).collect();
+    let methods = methods.join(", ");
     let text = match support.rw_file {
-        Err(reason) if heap != Heap::Memfd => format!("{} ({reason}){node}", methods.join(", ")),
-        _ => format!("{}{node}", methods.join(", ")),
+        Err(reason) if heap != Heap::Memfd => {
+            format!("{methods} ({reason}), {limit}{node}")
+        }
+        _ => format!("{methods}, {limit}{node}"),
     };
     match support.rw_file {
         Ok(()) => Finding::new(Group::Necessary, subject, Verdict::Ok, text),
@@ -46,6 +59,15 @@ fn finding(heap: Heap, connect: &ConnectArgs) -> Finding {
         }
         Err(_) => Finding::new(Group::Informative, subject, Verdict::Info, text),
     }
+}
+
+/// The largest buffer of a heap, and how it becomes larger where that is a setting.
+pub fn limit(heap: Heap, max_bytes: u64) -> String {
+    let limit = format!("buffers up to {}", size::bytes(max_bytes));
+    if heap == Heap::Udmabuf && max_bytes < half_of_memory() {
+        return format!("{limit} (for more raise {UDMABUF_LIMIT}, then restart)");
+    }
+    limit
 }
 
 /// Who may open a device node. Opening it says what else there is to say.

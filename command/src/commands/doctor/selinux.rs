@@ -64,11 +64,20 @@ fn log() -> Result<String, Errno> {
 
 /// How many denials name the service, and the last of them.
 fn denied(log: &str) -> (usize, &str) {
-    let mut lines = log
-        .lines()
-        .filter(|line| line.contains("avc:") && line.contains("denied") && line.contains(OURS));
+    let mut lines = log.lines().filter(|line| line.contains("avc:  denied  {") && is_ours(line));
     let last = lines.next_back().unwrap_or_default();
     (lines.count() + usize::from(!last.is_empty()), last)
+}
+
+/// Whether the context of either side has a type of ours. Names of files and threads do not count: anybody may choose
+/// them.
+fn is_ours(denial: &str) -> bool {
+    denial.split(' ').any(|field| {
+        let context = field.strip_prefix("scontext=").or(field.strip_prefix("tcontext="));
+        context.is_some_and(|context| {
+            context.split(':').nth(2).is_some_and(|name| name.starts_with(OURS))
+        })
+    })
 }
 
 #[cfg(test)]
@@ -82,6 +91,8 @@ mod tests {
         let ours =
             "5,1,3,-;audit: avc:  denied  { use } scontext=u:r:hal_vendor_dmabufio_default:s0\n";
         assert_eq!(denied(other).0, 0);
+        let named = "5,1,4,-;audit: avc:  denied  { read } comm=\"hal_vendor_dmabufio\" scontext=u:r:shell:s0\n";
+        assert_eq!(denied(named).0, 0);
         assert_eq!(denied(&format!("{ours}{other}")), (1, ours.trim()));
         assert_eq!(denied(&format!("{ours}{other}{ours}")).0, 2);
     }

@@ -4,7 +4,7 @@ use super::{Finding, Group, Verdict};
 use dmabufio_core::file::RegularFile;
 use dmabufio_core::heap::Heap;
 use rustix::fs::{self, major, minor, Mode, OFlags};
-use std::fs::read_to_string;
+use std::fs::{canonicalize, read_to_string};
 use std::os::fd::AsFd;
 use std::path::Path;
 
@@ -71,20 +71,20 @@ fn direct(path: &Path, name: &str) -> Finding {
 /// file system that encrypts no files.
 fn encryption(path: &Path) -> Option<Finding> {
     let device = fs::stat(path).ok()?.st_dev;
+    let (major, minor) = (major(device), minor(device));
     let table = read_to_string("/proc/self/mountinfo").ok()?;
-    let mount = mount(&table, major(device), minor(device))?;
-    let disk = mount.source.rsplit('/').next().unwrap_or_default();
-    let features = read_to_string(format!("/sys/fs/{}/{disk}/features", mount.kind));
+    let mount = mount(&table, major, minor)?;
+    let disk = canonicalize(format!("/sys/dev/block/{major}:{minor}")).ok()?;
+    let name = disk.file_name()?.to_string_lossy();
+    let features = read_to_string(format!("/sys/fs/{}/{name}/features", mount.kind));
     let encrypts = match mount.kind {
-        "f2fs" => features.is_ok_and(|list| list.contains("encryption")),
-        // It keeps no list of what one file system has switched on.
-        "ext4" => false,
+        "f2fs" => features.is_ok_and(|list| has_feature(&list, "encryption")),
+        // ext4 keeps no list of what one file system has switched on.
         _ => false,
     };
     let subject = "encryption";
     if mount.options.split(',').any(|option| option == "inlinecrypt") {
-        let hardware = Path::new("/sys/class/block").join(disk).join("queue/crypto").exists();
-        let by = if hardware { "the disk" } else { "the kernel's software fallback" };
+        let by = if disk_encrypts(&disk) { "the disk" } else { "the kernel's software fallback" };
         let text = format!("inline, by {by}: encrypted files go direct too");
         return Some(Finding::new(Group::Recommended, subject, Verdict::Ok, text));
     }
@@ -94,6 +94,18 @@ fn encryption(path: &Path) -> Option<Finding> {
             "mount it with the option inlinecrypt (fstab) on a kernel with CONFIG_BLK_INLINE_ENCRYPTION",
         )
     })
+}
+
+/// Whether a list of f2fs has a feature by this very name.
+fn has_feature(list: &str, name: &str) -> bool {
+    list.split(',').any(|feature| feature.trim() == name)
+}
+
+/// Whether a disk encrypts inline, given its folder in sysfs or that of one of its partitions.
+fn disk_encrypts(folder: &Path) -> bool {
+    let is_partition = folder.join("partition").exists();
+    let disk = if is_partition { folder.parent() } else { Some(folder) };
+    disk.is_some_and(|disk| disk.join("queue/crypto").exists())
 }
 
 /// What is mounted.
@@ -118,6 +130,7 @@ fn mount(table: &str, major: u32, minor: u32) -> Option<Mount<'_>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::{create_dir_all, write};
 
     #[test]
     fn options_of_the_file_system_are_found_by_its_device() {
@@ -129,5 +142,23 @@ mod tests {
         assert_eq!((found.kind, found.source), ("f2fs", "/dev/sda"));
         assert!(found.options.contains("inlinecrypt"));
         assert!(mount(table, 8, 1).is_none());
+    }
+
+    #[test]
+    fn partition_has_the_encryption_of_its_disk() {
+        let root = tempfile::tempdir().expect("a folder");
+        let (disk, partition) = (root.path().join("sda"), root.path().join("sda/sda1"));
+        create_dir_all(&partition).expect("mkdir");
+        write(partition.join("partition"), "1\n").expect("write");
+        assert!(!disk_encrypts(&disk) && !disk_encrypts(&partition));
+        create_dir_all(disk.join("queue/crypto")).expect("mkdir");
+        assert!(disk_encrypts(&disk) && disk_encrypts(&partition));
+    }
+
+    #[test]
+    fn feature_is_found_by_its_whole_name() {
+        assert!(has_feature("encryption, blkzoned\n", "encryption"));
+        assert!(has_feature("blkzoned, encryption\n", "encryption"));
+        assert!(!has_feature("test_dummy_encryption_v2, encryption_more\n", "encryption"));
     }
 }

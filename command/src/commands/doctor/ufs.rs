@@ -39,19 +39,23 @@ fn describe(device: &Path) -> String {
     if let (Some(gear), Some(lanes)) = (read("power_info/gear"), read("power_info/lane")) {
         facts.push(format!("gear {gear}, lanes {lanes}"));
     }
-    facts.extend(
-        number("device_descriptor/queue_depth").map(|depth| format!("queue depth {depth}")),
-    );
-    if let Some(on) = read("flags/wb_enable") {
-        let on = on == "true";
-        let free = number("attributes/wb_avail_buf").filter(|_| on);
-        let free = free.map(|tenths| format!(", {}% free", tenths * 10)).unwrap_or_default();
-        facts.push(format!("WriteBooster {}{free}", if on { "on" } else { "off" }));
+    // 0 means that each logical unit has a queue of its own.
+    let depth = number("device_descriptor/queue_depth").filter(|depth| *depth > 0);
+    facts.extend(depth.map(|depth| format!("queue depth {depth}")));
+    match read("flags/wb_enable").as_deref() {
+        Some("true") => {
+            let free = number("attributes/wb_avail_buf").filter(|tenths| *tenths <= 10);
+            let free = free.map(|tenths| format!(", {}% free", tenths * 10)).unwrap_or_default();
+            facts.push(format!("WriteBooster on{free}"));
+        }
+        Some("false") => facts.push("WriteBooster off".to_owned()),
+        _ => {}
     }
     facts.extend(number("health_descriptor/eol_info").map(health));
-    if let Some(worn) = number("health_descriptor/life_time_estimation_a").filter(|n| *n > 0) {
-        facts.push(format!("{}% of its life used", worn * 10));
-    }
+    // Two kinds of memory, or two ways to estimate the same; the worse one counts.
+    let estimates = ["life_time_estimation_a", "life_time_estimation_b"]
+        .map(|name| number(&format!("health_descriptor/{name}")).filter(|n| *n <= BEYOND_LIFE));
+    facts.extend(estimates.into_iter().flatten().max().and_then(life));
     facts.extend(temperature(device).map(|degrees| format!("{degrees} °C")));
     facts.join(", ")
 }
@@ -63,6 +67,21 @@ fn health(info: u64) -> String {
         2 => "health warning: 80% of the reserved blocks are used".to_owned(),
         3 => "health critical: 90% of the reserved blocks are used".to_owned(),
         _ => "health not told".to_owned(),
+    }
+}
+
+/// The largest value of bDeviceLifeTimeEstA and bDeviceLifeTimeEstB; those above it are reserved.
+const BEYOND_LIFE: u64 = 0x0b;
+
+/// bDeviceLifeTimeEstA or bDeviceLifeTimeEstB of the health descriptor: tenths of the life that the maker expects, begun
+/// ones counted. 0 is not defined.
+fn life(estimate: u64) -> Option<String> {
+    match estimate {
+        1..BEYOND_LIFE => {
+            Some(format!("{}-{}% of its life used", (estimate - 1) * 10, estimate * 10))
+        }
+        BEYOND_LIFE => Some("beyond the life that its maker expects: replace it".to_owned()),
+        _ => None,
     }
 }
 
@@ -82,31 +101,80 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
 mod tests {
     use super::*;
     use std::fs;
+    use tempfile::TempDir;
+
+    /// A device that shows these facts.
+    fn device(facts: &[(&str, &str)]) -> TempDir {
+        let device = tempfile::tempdir().expect("a folder");
+        for (name, text) in facts {
+            let path = device.path().join(name);
+            fs::create_dir_all(path.parent().expect("a folder")).expect("mkdir");
+            fs::write(path, format!("{text}\n")).expect("write");
+        }
+        device
+    }
+
+    const VERSION: (&str, &str) = ("device_descriptor/specification_version", "0x0400");
 
     #[test]
     fn every_fact_that_is_there_is_told_and_no_other() {
-        let device = tempfile::tempdir().expect("a folder");
-        let file = |name: &str, text: &str| {
-            let path = device.path().join(name);
-            fs::create_dir_all(path.parent().expect("a folder")).expect("mkdir");
-            fs::write(path, text).expect("write");
-        };
-        file("device_descriptor/specification_version", "0x0400\n");
-        assert_eq!(describe(device.path()), "UFS 4.0");
-        file("device_descriptor/specification_version", "0x0310\n");
-        file("device_descriptor/queue_depth", "0x20\n");
-        file("string_descriptors/product_name", "PHONE DISK\n");
-        file("power_info/gear", "HS_GEAR5\n");
-        file("power_info/lane", "2\n");
-        file("flags/wb_enable", "true\n");
-        file("attributes/wb_avail_buf", "0x0000000a\n");
-        file("health_descriptor/eol_info", "0x01\n");
-        file("health_descriptor/life_time_estimation_a", "0x02\n");
-        file("hwmon/hwmon0/temp1_input", "45000\n");
+        assert_eq!(describe(device(&[VERSION]).path()), "UFS 4.0");
+        let full = device(&[
+            ("device_descriptor/specification_version", "0x0310"),
+            ("device_descriptor/queue_depth", "0x20"),
+            ("string_descriptors/product_name", "PHONE DISK"),
+            ("power_info/gear", "HS_GEAR5"),
+            ("power_info/lane", "2"),
+            ("flags/wb_enable", "true"),
+            ("attributes/wb_avail_buf", "0x0000000a"),
+            ("health_descriptor/eol_info", "0x01"),
+            ("health_descriptor/life_time_estimation_a", "0x02"),
+            ("hwmon/hwmon0/temp1_input", "45000"),
+        ]);
         assert_eq!(
-            describe(device.path()),
+            describe(full.path()),
             "UFS 3.1, PHONE DISK, gear HS_GEAR5, lanes 2, queue depth 32, WriteBooster on, 100% free, \
-             health normal, 20% of its life used, 45 °C"
+             health normal, 10-20% of its life used, 45 °C"
         );
+    }
+
+    #[test]
+    fn life_is_told_as_the_standard_defines_its_values() {
+        let told = |a, b| {
+            let (a, b) = (
+                ("health_descriptor/life_time_estimation_a", a),
+                ("health_descriptor/life_time_estimation_b", b),
+            );
+            describe(device(&[VERSION, a, b]).path())
+        };
+        for (a, b, expected) in [
+            ("0x00", "0x00", "UFS 4.0"),
+            ("0x01", "0x00", "UFS 4.0, 0-10% of its life used"),
+            ("0x01", "0x09", "UFS 4.0, 80-90% of its life used"),
+            ("0x0a", "", "UFS 4.0, 90-100% of its life used"),
+            ("0x0b", "0x01", "UFS 4.0, beyond the life that its maker expects: replace it"),
+            ("0x00", "0x0b", "UFS 4.0, beyond the life that its maker expects: replace it"),
+            ("0x0c", "0xff", "UFS 4.0"),
+        ] {
+            assert_eq!(told(a, b), expected, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn values_without_a_meaning_are_left_out() {
+        let odd = device(&[
+            VERSION,
+            ("device_descriptor/queue_depth", "0x00"),
+            ("flags/wb_enable", "true"),
+            ("attributes/wb_avail_buf", "0x0000000b"),
+        ]);
+        assert_eq!(describe(odd.path()), "UFS 4.0, WriteBooster on");
+        let odd = device(&[
+            VERSION,
+            ("device_descriptor/queue_depth", "0xzz"),
+            ("flags/wb_enable", "none"),
+            ("health_descriptor/life_time_estimation_a", ""),
+        ]);
+        assert_eq!(describe(odd.path()), "UFS 4.0");
     }
 }
