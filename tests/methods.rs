@@ -14,6 +14,7 @@ use dmabufio_core::extent::{Direction, Extent};
 use dmabufio_core::file::{cached_pages, RegularFile};
 use dmabufio_core::heap::{half_of_memory, Allocation, Allocator, Heap};
 use dmabufio_core::method::{FallbackReason, Method, Mode, Support};
+use dmabufio_core::pool::{Class, Pool};
 use dmabufio_core::probe;
 use dmabufio_core::transfer::piece::MAX_PIECE;
 use dmabufio_core::transfer::plan::ExtentPlan;
@@ -726,6 +727,11 @@ fn largest_buffer_of_udmabuf_is_what_the_driver_allows() {
         let error = allocator.allocate(allocator.max_bytes() + 1).expect_err("more");
         assert_eq!(error.kind(), ErrorKind::InvalidRequest);
         assert!(error.to_string().contains("size_limit_mb"), "{error}");
+
+        // The limit is that of one buffer, not of a pool.
+        let class = Class { size: allocator.max_bytes(), count: 2 };
+        let fits = 2 * class.size <= half_of_memory();
+        assert_eq!(Pool::new(&[class], &allocator).is_ok(), fits);
     }
 }
 

@@ -16,8 +16,8 @@ use std::fs::read_to_string;
 const SYSTEM_HEAP: &str = "/dev/dma_heap/system";
 const UDMABUF: &str = "/dev/udmabuf";
 
-/// The largest buffer of udmabuf in MiB, 64 unless somebody raises it. Below 0 means no limit: the
-/// driver takes such a number as a large one without a sign.
+/// The largest buffer of udmabuf in MiB; 64 by default. A negative number is no limit: the driver
+/// reads it as a large unsigned one.
 pub const UDMABUF_LIMIT: &str = "/sys/module/udmabuf/parameters/size_limit_mb";
 
 #[derive(Debug)]
@@ -166,13 +166,13 @@ impl Allocator {
     }
 }
 
-/// What the system heap enforces itself (`system_heap_allocate`), in bytes.
+/// Half of the memory in bytes: the largest buffer of the system heap (`system_heap_allocate`).
 pub fn half_of_memory() -> u64 {
     sysconf::physical_pages() / 2 * sysconf::page_size()
 }
 
-/// The limit of udmabuf in bytes. `None` where there is none, or this process may not read it; then
-/// the driver's answer has to do.
+/// The limit of udmabuf in bytes. `None` where there is none, or where this process may not read it;
+/// then the driver refuses a buffer that is too large.
 fn udmabuf_limit() -> Option<u64> {
     let limit: i64 = read_to_string(UDMABUF_LIMIT).ok()?.trim().parse().ok()?;
     u64::try_from(limit).ok()?.checked_mul(1 << 20)

@@ -96,7 +96,9 @@ pub fn compile(
     }
     m4.arg(platform.join("neverallow.te")).args(extra).arg(platform.join("tail.conf"));
     for folder in folders {
-        m4.args(files(&tree::root().join(folder), "conf")?);
+        let folder = tree::root().join(folder);
+        m4.args(Some(folder.join("genfs_contexts")).filter(|contexts| contexts.exists()));
+        m4.args(files(&folder, "conf")?);
     }
     let expanded = output(&mut m4)?;
     if !expanded.status.success() {

@@ -1,6 +1,7 @@
 # The macros of the platform that vendor policy uses, by what they grant.
 
 define(`r_file_perms', `{ getattr open read ioctl lock map watch }')
+define(`r_dir_perms', `{ getattr open read search ioctl lock watch }')
 define(`rw_file_perms', `{ getattr open read ioctl lock map watch append write }')
 define(`create_file_perms', `{ rw_file_perms create rename setattr unlink }')
 define(`create_dir_perms', `{ getattr open read search ioctl lock watch add_name remove_name write create rename reparent rmdir setattr }')

@@ -33,11 +33,12 @@ const FRAGMENTS: [(Group, Verdict, &str); 3] = [
     ),
 ];
 
-/// All that there is to say about the kernel. What it lacks matters where buffers come from the system heap, and where
-/// a configuration was asked for by name.
+/// All that there is to say about the kernel. A missing option matters where buffers come from the system heap, and
+/// where the caller named a configuration.
 ///
-/// The running kernel is asked as well as its configuration, which may be unreadable, or that of another kernel: vendors
-/// show one on purpose. A configuration that was named is judged by itself.
+/// `/proc/config.gz` may be unreadable, and some vendors show the configuration of another kernel there on purpose. So an
+/// option counts as on if the configuration or the running kernel itself has it. A configuration that the caller named is
+/// judged alone.
 pub fn findings(config: Option<&Path>, connect: &ConnectArgs) -> Vec<Finding> {
     let matters = config.is_some() || (connect.socket.is_none() && connect.heap == Heap::System);
     let release = read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
@@ -51,7 +52,7 @@ pub fn findings(config: Option<&Path>, connect: &ConnectArgs) -> Vec<Finding> {
         Err(error) => {
             let text = format!("{}: {error}", path.display());
             findings.push(match config {
-                // What was asked for has to be looked at.
+                // The caller asked for this file.
                 Some(_) => Finding::new(Group::Necessary, "kernel config", Verdict::Broken, text)
                     .fix("name a kernel's configuration, as text or in gzip format"),
                 None => {
@@ -78,7 +79,7 @@ fn read(path: &Path) -> io::Result<String> {
     let mut bytes = fs::read(path)?;
     if bytes.starts_with(&[0x1f, 0x8b]) {
         let compressed = mem::take(&mut bytes);
-        // All members: files that were joined are one configuration.
+        // Files in gzip format that were joined are one configuration.
         MultiGzDecoder::new(compressed.as_slice()).read_to_end(&mut bytes)?;
     }
     let text = String::from_utf8_lossy(&bytes).into_owned();
@@ -99,7 +100,7 @@ fn options(config: &str) -> BTreeMap<&str, &str> {
     options.filter(|(option, _)| option.starts_with("CONFIG_")).collect()
 }
 
-/// Looks for the options of a fragment in a configuration, if there is one, and at what the kernel `shows`.
+/// Looks for the options of a fragment in a configuration, if there is one. `shows` is what the running kernel says.
 fn compare(
     subject: &'static str,
     group: Group,
@@ -110,7 +111,7 @@ fn compare(
 ) -> Finding {
     let (mut lacking, mut untold, mut denied) = (Vec::new(), Vec::new(), Vec::new());
     for (option, reason) in wanted(fragment) {
-        // What may be a module may be built in and the other way round.
+        // A module is as good as an option that is built in.
         let set = config.map(|config| matches!(config.get(option), Some(&("y" | "m"))));
         match (set, shows(option)) {
             (Some(true), _) | (None, Some(true)) => {}

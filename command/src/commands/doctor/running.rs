@@ -33,7 +33,7 @@ pub fn shows(option: &str) -> Option<bool> {
             }
         }
         "CONFIG_F2FS_FS" => file_system("f2fs"),
-        // A disk that encrypts has the first; a file system has the option with both options of the kernel only.
+        // Only a disk that encrypts shows the folder. `inlinecrypt` needs this option as well as the next.
         "CONFIG_BLK_INLINE_ENCRYPTION" => {
             yes(any("/sys/class/block", "queue/crypto") || inline_encryption_is_used())
         }
@@ -55,7 +55,7 @@ pub fn shows(option: &str) -> Option<bool> {
 
 const UDMABUF: &str = "/sys/class/misc/udmabuf";
 
-/// For what proves that an option is on, and does not prove that it is off.
+/// The answer of a sign that proves an option to be on, and whose absence proves nothing.
 fn yes(found: bool) -> Option<bool> {
     found.then_some(true)
 }
@@ -102,7 +102,7 @@ mod tests {
     fn absent_and_hidden_are_not_the_same() {
         assert_eq!(exists("/proc/self/status"), Some(true));
         assert_eq!(exists("/proc/self/absent"), Some(false));
-        // What is no folder cannot be looked into.
+        // A file has no entries.
         assert_eq!(exists("/proc/self/status/x"), None);
         assert_eq!(file_system("proc"), Some(true));
         assert_eq!(file_system("pro"), Some(false));

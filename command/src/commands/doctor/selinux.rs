@@ -69,7 +69,8 @@ fn denied(log: &str) -> (usize, &str) {
     (lines.count() + usize::from(!last.is_empty()), last)
 }
 
-/// Whether the context of either side has a type of ours. Names of files and threads say nothing: anybody may use ours.
+/// Whether the context of either side has a type of ours. Names of files and threads do not count: anybody may choose
+/// them.
 fn is_ours(denial: &str) -> bool {
     denial.split(' ').any(|field| {
         let context = field.strip_prefix("scontext=").or(field.strip_prefix("tcontext="));

@@ -87,11 +87,11 @@ fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
 enum Says {
     Nothing,
     Declared,
-    /// What the manifests before this one say does not count.
+    /// Declarations in the manifests before this one do not count.
     Overridden,
 }
 
-/// Reads a manifest; `None` if it is not well-formed. Other documents, as a compatibility matrix, say nothing.
+/// Reads a manifest; `None` if it is not well-formed. Other documents, such as a compatibility matrix, say nothing.
 fn says(xml: &str) -> Option<Says> {
     let root = Element::parse(xml)?;
     let mut says = Says::Nothing;
@@ -200,7 +200,7 @@ mod tests {
         }
         for xml in [
             MATRIX.to_owned(),
-            format!("<!-- {MANIFEST} -->\n<manifest/>"),
+            format!("<!-- {} -->\n<manifest/>", hal(aidl, &format!("{name}{fqname}"))),
             hal(aidl, &format!("<!--{name}-->{fqname}")),
             hal(aidl, &format!("<![CDATA[{name}]]>{fqname}")),
             hal(aidl, name),
