@@ -7,6 +7,7 @@ use super::attempt::{Moved, Worker};
 use super::piece::Piece;
 use super::plan::Role;
 use super::request::Request;
+use crate::error::Result;
 use crate::route::Route;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,19 +27,20 @@ const DEPTH: usize = 8;
 pub(super) struct Ahead(HashMap<Piece, Moved>);
 
 impl Ahead {
-    /// Moves the small ones of `pieces` by `route`, if there are many. Those that failed are left
-    /// out: trying one again finds out why.
+    /// Moves the small ones of `pieces` by `route`, if there are many, calling `progress` now and
+    /// then; if that fails, it stops. Pieces that failed are left out: trying one again finds out why.
     pub fn move_small(
         request: &Request<'_>,
         pieces: impl Iterator<Item = (Role, Piece)>,
         route: Route,
+        progress: &mut dyn FnMut() -> Result<()>,
     ) -> Self {
         let small: Vec<(Role, Piece)> = pieces.filter(|(_, piece)| piece.len <= SMALL).collect();
         if small.len() < MANY {
             return Self(HashMap::new());
         }
         let next = AtomicUsize::new(0);
-        let work = || {
+        let work = |progress: &mut dyn FnMut() -> Result<()>| {
             let mut worker = Worker::new(request);
             let mut done = Vec::new();
             while let Some(&(role, piece)) = small.get(next.fetch_add(1, Ordering::Relaxed)) {
@@ -47,6 +49,9 @@ impl Ahead {
                     // Whoever tries it again says so. Until then the others may stop as well.
                     Err(_) => next.store(small.len(), Ordering::Relaxed),
                 }
+                if progress().is_err() {
+                    next.store(small.len(), Ordering::Relaxed);
+                }
             }
             done
         };
@@ -54,10 +59,10 @@ impl Ahead {
             let start = |_| {
                 let thread = thread::Builder::new().name("transfer".to_owned());
                 // Without it the others take longer.
-                thread.spawn_scoped(scope, work).ok()
+                thread.spawn_scoped(scope, || work(&mut || Ok(()))).ok()
             };
             let helpers: Vec<_> = (1..DEPTH).map_while(start).collect();
-            let own = work();
+            let own = work(progress);
             let others = helpers.into_iter().filter_map(|helper| helper.join().ok());
             others.chain([own]).flatten().collect()
         });

@@ -12,9 +12,12 @@ use crate::method::{Method, Mode};
 use crate::route::Route;
 use std::time::Duration;
 
-/// How many bytes a save to a file that may stall moves before it makes them durable: one sync at
-/// the end could take any time, and show no progress.
-const SYNC_EVERY: u64 = 16 << 20;
+/// How many bytes a save moves before it makes them durable: one sync at the end could take any
+/// time, and show no progress.
+const SYNC_EVERY: u64 = 1 << 30;
+
+/// The same on a file that may stall.
+const SYNC_STALLING_EVERY: u64 = 16 << 20;
 
 /// A transfer under way.
 #[derive(Debug)]
@@ -62,7 +65,7 @@ impl<'a> Mover<'a> {
                 self.sync_if_due(moved.len, progress)?;
                 if role == Role::Body && ahead.is_none() && self.route.direct.is_some() {
                     let others = remaining(plan, i, piece, longest);
-                    ahead = Some(Ahead::move_small(self.request, others, self.route));
+                    ahead = Some(Ahead::move_small(self.request, others, self.route, progress));
                 }
             }
         }
@@ -107,7 +110,8 @@ impl<'a> Mover<'a> {
 
     fn sync_if_due(&mut self, moved: u64, progress: &mut dyn FnMut() -> Result<()>) -> Result<()> {
         self.unsynced += moved;
-        if self.request.file.stalls() && self.unsynced >= SYNC_EVERY {
+        let stalls = self.request.file.stalls();
+        if self.unsynced >= if stalls { SYNC_STALLING_EVERY } else { SYNC_EVERY } {
             self.sync += make_durable(self.request)?;
             self.unsynced = 0;
             progress()?;

@@ -5,8 +5,9 @@ use super::fill::rw_file;
 use super::fio::{self, Job};
 use super::runner::{Case, Source, Times};
 use crate::name::shown;
-use anyhow::{bail, ensure, Context, Result};
-use dmabufio_client::{Buffer, Client, Filled, Load, Transfer};
+use anyhow::{bail, ensure, Context, Error, Result};
+use dmabufio_client::{Buffer, Client, Error as ClientError, Filled, Load, Transfer};
+use dmabufio_core::error::ErrorKind;
 use dmabufio_core::extent::{Direction, Extent, MAX_EXTENTS};
 use dmabufio_core::load::{Item, MAX_BATCH};
 use dmabufio_core::method::Mode;
@@ -17,9 +18,11 @@ use std::ops::Range;
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const TAG: &str = "bench";
+/// Until a request that the service had no room for is made again.
+const RETRY: Duration = Duration::from_millis(1);
 /// Bytes that a row with small requests moves in one run, at most.
 const SMALL: u64 = 64 << 20;
 /// Bytes that a row with requests of any size moves in one run, at most.
@@ -358,8 +361,13 @@ pub fn at_once<'a>(
     thread::scope(|scope| {
         let threads: Vec<_> = parts
             .map(|(range, buffer)| {
-                scope.spawn(move || {
-                    transfer(client, &source.buffered, range, buffer, Direction::Load).map(drop)
+                scope.spawn(move || loop {
+                    let load = transfer(client, &source.buffered, range, buffer, Direction::Load);
+                    match load {
+                        // The service runs a limited number of requests of one user at a time.
+                        Err(error) if is_busy(&error) => thread::sleep(RETRY),
+                        load => return load.map(drop),
+                    }
                 })
             })
             .collect();
@@ -368,4 +376,10 @@ pub fn at_once<'a>(
             Err(_) => bail!("a thread of the benchmark panicked"),
         })
     })
+}
+
+/// Whether the service has no room for the request at the moment.
+fn is_busy(error: &Error) -> bool {
+    let failure = error.chain().find_map(|cause| cause.downcast_ref::<ClientError>());
+    failure.and_then(ClientError::kind) == Some(ErrorKind::Busy)
 }

@@ -44,7 +44,7 @@ fn edges_move_beside_bodies() {
     with_request(|request, pieces| {
         let roles = pieces.iter().filter(|(role, _)| *role == Role::Edge).count();
         assert_eq!((roles, pieces.len()), (20, 30));
-        let mut ahead = Ahead::move_small(request, pieces.iter().copied(), ROUTE);
+        let mut ahead = Ahead::move_small(request, pieces.iter().copied(), ROUTE, &mut || Ok(()));
         for (role, piece) in pieces {
             let moved = ahead.take(*piece).unwrap_or_else(|| panic!("{role:?} {piece:?}"));
             assert_eq!(moved.len, piece.len, "{role:?} {piece:?}");
@@ -57,7 +57,7 @@ fn edges_move_beside_bodies() {
 fn few_pieces_wait_for_their_turn() {
     with_request(|request, pieces| {
         let few = pieces.iter().copied().take(MANY - 1);
-        let mut ahead = Ahead::move_small(request, few, ROUTE);
+        let mut ahead = Ahead::move_small(request, few, ROUTE, &mut || Ok(()));
         assert!(pieces.iter().all(|(_, piece)| ahead.take(*piece).is_none()));
     });
 }
