@@ -13,6 +13,7 @@ pub mod mmap;
 pub mod nice;
 pub mod pagecache;
 pub mod signal;
+pub mod splice;
 pub mod statx;
 pub mod sysconf;
 pub mod uapi;

@@ -29,7 +29,7 @@ pub struct Args {
     /// The directory whose file system and disk are looked at
     #[arg(long, value_name = "DIR", default_value = ".")]
     path: PathBuf,
-    /// A kernel configuration to judge, as text or in gzip format; else the running kernel is
+    /// Judge this kernel configuration (text or gzip) and not the running kernel
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }

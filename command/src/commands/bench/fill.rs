@@ -5,11 +5,11 @@ use super::runner::{Case, Source, Times};
 use anyhow::{bail, Context, Result};
 use dmabufio_core::heap::{Allocator, Heap};
 use dmabufio_core::sys::mmap::{Access, Mapping};
+use dmabufio_core::sys::splice::{pipe, splice, splice_into};
 use dmabufio_core::sys::sysconf::page_size;
 use dmabufio_core::sys::{ioctl, uapi};
 use rustix::fs::{fcntl_add_seals, ftruncate, memfd_create, sendfile, MemfdFlags, SealFlags};
 use rustix::io::{pread, Errno};
-use rustix::pipe::{fcntl_setpipe_size, pipe_with, splice, PipeFlags, SpliceFlags};
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
@@ -265,16 +265,13 @@ fn repeat(
 
 /// Moves `len` bytes of `file` from `offset` through a pipe to the start of `memfd`.
 fn splice_all(memfd: &OwnedFd, len: usize, file: BorrowedFd<'_>, offset: u64) -> Result<()> {
-    let (out, into) = pipe_with(PipeFlags::CLOEXEC).context("pipe")?;
-    fcntl_setpipe_size(&into, PIPE).context("F_SETPIPE_SZ")?;
-    let flags = SpliceFlags::empty();
+    let (out, into) = pipe(PIPE).context("pipe")?;
     repeat(len, "splice", |done, left| {
-        let filled =
-            splice(file, Some(&mut (offset + done as u64)), &into, None, left.min(PIPE), flags)?;
+        let filled = splice(file, offset + done as u64, into.as_fd(), left.min(PIPE))?;
         let mut drained = 0;
         while drained < filled {
-            let mut at = (done + drained) as u64;
-            drained += splice(&out, None, memfd, Some(&mut at), filled - drained, flags)?;
+            let at = (done + drained) as u64;
+            drained += splice_into(memfd.as_fd(), at, out.as_fd(), filled - drained)?;
         }
         Ok(filled)
     })
