@@ -7,9 +7,8 @@ mod support;
 use binder_shim::{describe, dump_remote, ex, pfd, Status};
 use rustix::fs::{fadvise, Advice};
 use rustix::pipe::{fcntl_setpipe_size, pipe};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Read;
-use std::os::fd::AsFd;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -37,13 +36,15 @@ fn control_calls_answer_at_once_while_64_clients_load_from_a_slow_disk() {
     const LEN: i64 = 1 << 20;
     let _alone = alone();
     let fixture = Fixture::new();
-    let disk = SlowDisk::mount(fixture.dir.path(), 200);
+    let disk = SlowDisk::mount(fixture.dir.path(), 1000);
     let path = file(&disk.path, "slow", &Random::new(5).bytes(LEN as usize));
     let (end, loads, busy) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
     let times = thread::scope(|scope| {
-        for _ in 0..64 {
-            scope.spawn(|| {
-                let file = File::open(&path).expect("open");
+        for client in 0..64 {
+            let (end, path, fixture, loads, busy) = (&end, &path, &fixture, &loads, &busy);
+            scope.spawn(move || {
+                let mut random = Random::new(client);
+                let file = File::open(path).expect("open");
                 let buffer = loop {
                     let desc = BufferDesc { size: LEN, tag: "many".to_owned() };
                     match fixture.service.allocate(&desc) {
@@ -53,6 +54,8 @@ fn control_calls_answer_at_once_while_64_clients_load_from_a_slow_disk() {
                     sleep(Duration::from_millis(20));
                 };
                 while !end.load(Ordering::Relaxed) {
+                    // Clients do not arrive all at the same moment.
+                    sleep(Duration::from_millis(random.below(500)));
                     fadvise(&file, 0, 0, Advice::DontNeed).expect("fadvise");
                     let file = file.try_clone().expect("dup");
                     let load = request(Some(pfd(duplicate(&buffer.fd))), file, &[(0, 0, LEN)]);
@@ -65,7 +68,7 @@ fn control_calls_answer_at_once_while_64_clients_load_from_a_slow_disk() {
                             expect(&status, ex::SERVICE_SPECIFIC, "16 requests of this user run");
                             assert_eq!(status.service_specific_error(), Code::BUSY.0);
                             busy.fetch_add(1, Ordering::Relaxed);
-                            sleep(Duration::from_millis(100));
+                            sleep(Duration::from_secs(2));
                         }
                     }
                 }

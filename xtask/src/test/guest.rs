@@ -70,7 +70,7 @@ pub fn run(table: &mut Table) {
                 heap: Heap::System,
                 selinux,
                 no_service: false,
-                timeout: 30,
+                timeout: 45,
                 disk_rate: None,
                 out: Some(programs.dir.path().join("out")),
             };
