@@ -44,6 +44,7 @@ fn control_calls_answer_at_once_while_64_clients_load_from_a_slow_disk() {
             let (end, path, fixture, loads, busy) = (&end, &path, &fixture, &loads, &busy);
             scope.spawn(move || {
                 let mut random = Random::new(client);
+                let mut pause = Duration::from_millis(500);
                 let file = File::open(path).expect("open");
                 let buffer = loop {
                     let desc = BufferDesc { size: LEN, tag: "many".to_owned() };
@@ -68,13 +69,14 @@ fn control_calls_answer_at_once_while_64_clients_load_from_a_slow_disk() {
                             expect(&status, ex::SERVICE_SPECIFIC, "16 requests of this user run");
                             assert_eq!(status.service_specific_error(), Code::BUSY.0);
                             busy.fetch_add(1, Ordering::Relaxed);
-                            sleep(Duration::from_secs(2));
+                            sleep(pause);
+                            pause = (pause * 2).min(Duration::from_secs(8));
                         }
                     }
                 }
             });
         }
-        sleep(Duration::from_secs(2));
+        sleep(Duration::from_secs(5));
         let call = |_| {
             let start = Instant::now();
             fixture.service.getCapabilities().expect("capabilities");
@@ -92,7 +94,9 @@ fn control_calls_answer_at_once_while_64_clients_load_from_a_slow_disk() {
     let (p50, p99, worst) = (sorted[250], sorted[495], sorted[499]);
     println!("getCapabilities p50 {p50:?}, p99 {p99:?}, max {worst:?}; {loads} loads, {busy} BUSY");
     assert!(loads >= 64 && busy > 0, "{loads} loads, {busy} refused");
-    assert!(p99 < Duration::from_millis(5), "p99 {p99:?}");
+    // A call takes 2 ms of an emulated CPU, and waits for one behind the requests. Behind the
+    // requests in the queue of binder it would wait for the disk: for seconds.
+    assert!(p99 < Duration::from_millis(50), "p99 {p99:?}");
 }
 
 /// Allocates until the service refuses, and returns the buffers and the refusal.
