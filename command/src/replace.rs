@@ -215,8 +215,9 @@ fn check(existing: BorrowedFd<'_>, folder: &OwnedFd, name: &OsString) -> Result<
     let there = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).context("stat")?;
     let same = (there.st_dev, there.st_ino) == (stat.st_dev, stat.st_ino);
     ensure!(same, "moved while it was looked at");
-    // Only the folder's permissions would be asked to replace it.
-    accessat(folder, name, Access::WRITE_OK, AtFlags::EACCESS).context("may not be written")?;
+    // Only the folder's permissions would be asked to replace it. Android can ask for the real user
+    // only, who is also the effective one: the command is never set-user-ID.
+    accessat(folder, name, Access::WRITE_OK, AtFlags::empty()).context("may not be written")?;
     Ok(stat)
 }
 

@@ -5,10 +5,10 @@ use super::runner::{Case, Source, Times};
 use anyhow::{bail, Context, Result};
 use dmabufio_core::heap::{Allocator, Heap};
 use dmabufio_core::sys::mmap::{Access, Mapping};
-use dmabufio_core::sys::splice::{pipe, splice, splice_into};
+use dmabufio_core::sys::splice::{pipe, sendfile, splice, splice_into};
 use dmabufio_core::sys::sysconf::page_size;
 use dmabufio_core::sys::{ioctl, uapi};
-use rustix::fs::{fcntl_add_seals, ftruncate, memfd_create, sendfile, MemfdFlags, SealFlags};
+use rustix::fs::{fcntl_add_seals, ftruncate, memfd_create, MemfdFlags, SealFlags};
 use rustix::io::{pread, Errno};
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -181,7 +181,7 @@ impl Target {
             }
             (Way::UdmabufBufferSendfile | Way::UdmabufDirectSendfile, _, Some(memfd)) => {
                 repeat(self.len, "sendfile", |done, left| {
-                    sendfile(memfd, file, Some(&mut (offset + done as u64)), left)
+                    sendfile(memfd.as_fd(), file, offset + done as u64, left)
                 })
             }
             (Way::UdmabufSplice, _, Some(memfd)) => splice_all(memfd, self.len, file, offset),
