@@ -50,6 +50,10 @@ impl Buffer {
         direction: Direction,
         action: impl FnOnce(&mut Mapping, usize) -> rustix::io::Result<()>,
     ) -> Result<()> {
+        if len == 0 {
+            // There is no mapping of no bytes.
+            return Ok(());
+        }
         let what = || format!("buffer of {} bytes: offset={offset} length={len}", self.size);
         let failed = |errno| Error::from_errno(what(), errno);
         let start = offset / page_size() * page_size();

@@ -27,6 +27,7 @@ mod buffer;
 mod client;
 mod convert;
 mod error;
+pub mod model;
 mod open;
 mod page_cache;
 

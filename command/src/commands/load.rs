@@ -185,7 +185,7 @@ pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCo
     };
     let total = start.elapsed();
     let mut receipt = Receipt::default();
-    parts.iter().for_each(|part| sliced::add(&mut receipt, &part.receipt));
+    parts.iter().for_each(|part| receipt.add(&part.receipt));
     let growth = cached_before.zip(cached()).map(|(before, after)| after as i64 - before as i64);
 
     let moved = receipt.bytes();

@@ -36,27 +36,11 @@ pub fn transfer(
             }
             Direction::Save => format!("save {} bytes to offset {}", slice.len, slice.file_offset),
         })?;
-        add(&mut total, &receipt);
+        total.add(&receipt);
         progress.add(receipt.bytes());
         done += slice.len;
         if last || receipt.bytes() < slice.len {
             return Ok(total);
         }
     }
-}
-
-/// Adds a receipt to the sum of those before it.
-pub fn add(total: &mut Receipt, slice: &Receipt) {
-    // A slice with nothing direct has nothing to check.
-    let checked = |receipt: &Receipt| receipt.direct == 0 || receipt.checked;
-    total.checked = total.direct + slice.direct > 0 && checked(total) && checked(slice);
-    total.direct += slice.direct;
-    total.bounced += slice.bounced;
-    total.buffered += slice.buffered;
-    // All but the last are alike, so the first one's method moved the most.
-    total.method = total.method.or(slice.method);
-    total.first_fallback = total.first_fallback.or(slice.first_fallback);
-    total.queue += slice.queue;
-    total.io += slice.io;
-    total.sync += slice.sync;
 }

@@ -36,6 +36,22 @@ impl Receipt {
         self.direct + self.bounced + self.buffered
     }
 
+    /// Adds the receipt of another transfer. The method stays that of the first one that moved
+    /// anything.
+    pub fn add(&mut self, other: &Self) {
+        // A transfer with nothing direct has nothing to check.
+        let checked = |receipt: &Self| receipt.direct == 0 || receipt.checked;
+        self.checked = self.direct + other.direct > 0 && checked(self) && checked(other);
+        self.direct += other.direct;
+        self.bounced += other.bounced;
+        self.buffered += other.buffered;
+        self.method = self.method.or(other.method);
+        self.first_fallback = self.first_fallback.or(other.first_fallback);
+        self.queue += other.queue;
+        self.io += other.io;
+        self.sync += other.sync;
+    }
+
     /// The receipt of the same transfer, if the file system copied what was to go direct.
     pub fn copied(self) -> Self {
         Self {
