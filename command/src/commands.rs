@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod doctor;
 pub mod load;
+pub mod model;
 pub mod probe;
 pub mod save;
 pub mod sliced;

@@ -28,6 +28,7 @@ Examples:
   dmabufio load model.gguf --local              the same without the service
   dmabufio probe model.gguf                     which path a load would take, without I/O
   dmabufio save copy.gguf --from model.gguf     load, then save durably
+  dmabufio model load model.gguf --align 64     load tensor by tensor; list, plan and repack too
   dmabufio bench model.gguf                     the six ways of filling a dma-buf, side by side
 
 Exit status: 0 success, 1 failure, 2 wrong usage. doctor: 0 fine, 1 works slowly, 2 does not work.")]
@@ -48,6 +49,7 @@ enum Command {
     Load(commands::load::Args),
     Save(commands::save::Args),
     Probe(commands::probe::Args),
+    Model(commands::model::Args),
     Doctor(commands::doctor::Args),
     Bench(commands::bench::Args),
 }
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
         Command::Load(args) => commands::load::run(args, &cli.connect, &output),
         Command::Save(args) => commands::save::run(args, &cli.connect, &output),
         Command::Probe(args) => commands::probe::run(args, &cli.connect, &output),
+        Command::Model(args) => commands::model::run(args, &cli.connect, &output),
         Command::Doctor(args) => commands::doctor::run(args, &cli.connect, &output),
         Command::Bench(args) => commands::bench::run(args, &cli.connect, &output),
     };
