@@ -30,7 +30,7 @@ pub struct Tensor {
     pub dtype: Dtype,
     /// Its dimensions, the outermost first. GGUF stores them the other way round.
     pub shape: Vec<u64>,
-    /// Which of [`Model::parts`] it is in.
+    /// Which of the parts of its model it is in.
     pub part: usize,
     /// Where its data begins in that file, in bytes.
     pub offset: u64,
