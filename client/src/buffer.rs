@@ -1,6 +1,6 @@
 //! Buffers that this process owns.
 
-use dmabufio_core::dmabuf::DmaBuf;
+use dmabufio_core::buffer::Buffer as CoreBuffer;
 use dmabufio_core::error::{Error, Result};
 use dmabufio_core::extent::Direction;
 use dmabufio_core::heap::Heap;
@@ -60,8 +60,8 @@ impl Buffer {
         };
         let mut mapping =
             Mapping::new(self.fd.as_fd(), start, skip + len, access).map_err(failed)?;
-        let dma_buf = DmaBuf::new(self.fd.as_fd(), self.heap)?;
-        let cpu_access = dma_buf.begin_cpu_access(direction)?;
+        let buffer = CoreBuffer::new(self.fd.as_fd(), self.heap)?;
+        let cpu_access = buffer.begin_cpu_access(direction)?;
         action(&mut mapping, skip).map_err(failed)?;
         cpu_access.end()
     }

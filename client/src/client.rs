@@ -6,7 +6,7 @@ use crate::error::{not_found, of_call, Error};
 use crate::open::open_regular;
 use crate::page_cache::{plan_resident, receipt_seen, Ranges};
 use binder_shim::{connect_socket, lookup_within, pfd, Strong};
-use dmabufio_core::dmabuf::DmaBuf;
+use dmabufio_core::buffer::Buffer as CoreBuffer;
 use dmabufio_core::error::{Error as CoreError, Result as CoreResult};
 use dmabufio_core::extent::{Direction, Extent, MAX_EXTENTS};
 use dmabufio_core::file::RegularFile;
@@ -249,7 +249,7 @@ impl Client {
                 Ok(receipt_seen(convert::received(receipt_from_aidl(&receipt))?, resident, watch))
             }
             Backend::Local { heap, .. } => {
-                let buffer = DmaBuf::new(buffer, heap.heap())?;
+                let buffer = CoreBuffer::new(buffer, heap.heap())?;
                 let file = RegularFile::new(file, heap.heap())?;
                 let (buffer, file) = (&buffer, &file);
                 let request = Request { buffer, file, extents, direction, mode, durability };

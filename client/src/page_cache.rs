@@ -79,8 +79,8 @@ pub(crate) fn receipt_seen(receipt: Receipt, resident: bool, watch: Option<Watch
     if receipt.checked || receipt.direct == 0 || receipt.buffered > 0 {
         return receipt;
     }
-    match watch.and_then(|watch| watch.was_copied()) {
-        Some(true) => receipt.copied(),
+    match watch.and_then(|watch| watch.was_buffered()) {
+        Some(true) => receipt.found_buffered(),
         Some(false) => Receipt { checked: true, ..receipt },
         None => receipt,
     }

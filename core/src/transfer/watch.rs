@@ -39,7 +39,7 @@ impl<'a> Watch<'a> {
 
     /// After the load: whether the page cache took in most of what it did not hold. Another
     /// process that reads the same file meanwhile looks like that too.
-    pub fn was_copied(&self) -> Option<bool> {
+    pub fn was_buffered(&self) -> Option<bool> {
         let grown = count(self.file, self.ranges)?.saturating_sub(self.cached);
         Some(grown > self.missing / 2)
     }
