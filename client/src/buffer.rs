@@ -6,6 +6,7 @@ use dmabufio_core::extent::Direction;
 use dmabufio_core::heap::Heap;
 use dmabufio_core::sys::mmap::{Access, Mapping};
 use dmabufio_core::sys::sysconf::page_size;
+use dmabufio_core::transfer::receipt::Receipt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// A buffer of [`crate::Client::allocate`] or [`crate::Client::load`]. The kernel frees it when its
@@ -77,4 +78,13 @@ impl From<Buffer> for OwnedFd {
     fn from(buffer: Buffer) -> Self {
         buffer.fd
     }
+}
+
+/// A buffer that [`crate::Client::load`] allocated and filled.
+#[derive(Debug)]
+pub struct Filled {
+    /// The buffer.
+    pub buffer: Buffer,
+    /// The receipt for filling it.
+    pub receipt: Receipt,
 }

@@ -1,23 +1,25 @@
 //! [`Client`]: one API over two back ends, the service and the core in this process.
 
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, Filled};
+use crate::capabilities::Capabilities;
 use crate::convert;
 use crate::error::{not_found, of_call, Error};
 use crate::open::open_regular;
 use crate::page_cache::{plan_resident, receipt_seen, Ranges};
+use crate::request::{Load, Transfer};
 use binder_shim::{connect_socket, lookup_within, pfd, Strong};
 use dmabufio_core::buffer::Buffer as CoreBuffer;
 use dmabufio_core::error::{Error as CoreError, Result as CoreResult};
 use dmabufio_core::extent::{Direction, Extent, MAX_EXTENTS};
 use dmabufio_core::file::RegularFile;
 use dmabufio_core::heap::{Allocation, Allocator, Heap};
-use dmabufio_core::load::{self, Item, Loaded};
+use dmabufio_core::load::{self, Loaded};
 use dmabufio_core::method::{Method, Mode, Support};
-use dmabufio_core::priority::{Priority, PriorityGuard};
+use dmabufio_core::priority::PriorityGuard;
 use dmabufio_core::probe;
 use dmabufio_core::transfer::plan::ExtentPlan;
 use dmabufio_core::transfer::receipt::Receipt;
-use dmabufio_core::transfer::{transfer, Durability, Request};
+use dmabufio_core::transfer::{transfer, Request};
 use dmabufio_wire::{
     aidl, extent_plan_from_aidl, extents_to_aidl, receipt_from_aidl, signed, Wire, INSTANCE,
 };
@@ -34,89 +36,6 @@ use aidl::IDmabufIo::IDmabufIo;
 
 /// The longest wait for a service that is starting.
 const PATIENCE: Duration = Duration::from_secs(2);
-
-/// The abilities of a back end on this machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Capabilities {
-    /// The heap of the buffers.
-    pub heap: Heap,
-    /// The methods of [`Client::transfer`] that work on its buffers, best first.
-    pub methods: Vec<Method>,
-    /// The methods of [`Client::load`] that work on its buffers, best first.
-    pub load_methods: Vec<Method>,
-    /// The page size in bytes, which is the alignment of direct I/O.
-    pub page_size: u64,
-    /// The size of the largest buffer in bytes.
-    pub max_buffer_bytes: u64,
-    /// The largest number of extents in one transfer.
-    pub max_extents: usize,
-}
-
-/// A transfer between a buffer and a file.
-#[derive(Debug, Clone, Copy)]
-pub struct Transfer<'a> {
-    /// The buffer, from any allocator.
-    pub buffer: BorrowedFd<'a>,
-    /// The file. A transfer does not change its position or flags.
-    pub file: BorrowedFd<'a>,
-    /// The ranges to move.
-    pub extents: &'a [Extent],
-    /// The direction.
-    pub direction: Direction,
-    /// Controls whether the transfer bypasses the page cache.
-    pub mode: Mode,
-    /// Who waits for it: the I/O priority.
-    pub priority: Priority,
-    /// What must be on stable storage on return; for saves.
-    pub durability: Durability,
-    /// A name for the request in the service's logs and dumps: printable ASCII, at most 31 bytes.
-    pub tag: &'a str,
-}
-
-impl<'a> Transfer<'a> {
-    /// A transfer by the best path, at normal priority, with nothing promised about durability, and
-    /// without a name.
-    pub fn new(
-        buffer: BorrowedFd<'a>,
-        file: BorrowedFd<'a>,
-        extents: &'a [Extent],
-        direction: Direction,
-    ) -> Self {
-        let (mode, priority, durability) = (Mode::Auto, Priority::Normal, Durability::None);
-        Self { buffer, file, extents, direction, mode, priority, durability, tag: "" }
-    }
-}
-
-/// Buffers to allocate and to fill from a file.
-#[derive(Debug, Clone, Copy)]
-pub struct Load<'a> {
-    /// The file. Its position and flags stay as they are.
-    pub file: BorrowedFd<'a>,
-    /// The buffers, filled in this order.
-    pub items: &'a [Item],
-    /// How much must bypass the page cache.
-    pub mode: Mode,
-    /// Who waits for it: the I/O priority.
-    pub priority: Priority,
-    /// What the buffers are for, in the kernel's statistics: as [`Transfer::tag`].
-    pub tag: &'a str,
-}
-
-impl<'a> Load<'a> {
-    /// A load by the best path, at normal priority, of buffers without a name.
-    pub fn new(file: BorrowedFd<'a>, items: &'a [Item]) -> Self {
-        Self { file, items, mode: Mode::Auto, priority: Priority::Normal, tag: "" }
-    }
-}
-
-/// A buffer that [`Client::load`] allocated and filled.
-#[derive(Debug)]
-pub struct Filled {
-    /// The buffer.
-    pub buffer: Buffer,
-    /// The receipt for filling it.
-    pub receipt: Receipt,
-}
 
 /// A connection to the service, or the core in this process.
 pub struct Client(Backend);

@@ -1,12 +1,14 @@
 //! Failures as binder statuses, and back. The table is on [`ErrorKind`].
 
-use crate::aidl::Error::Error as Code;
-use crate::aidl::LoadedItem::LoadedItem;
 use binder_shim::{
     describe, ex, exception, service_error, BinderResult, ExceptionCode, ParcelFileDescriptor,
     Status,
 };
 use dmabufio_core::error::{Error, ErrorKind};
+use vendor_dmabufio::aidl::vendor::dmabufio as aidl;
+
+use aidl::Error::Error as Code;
+use aidl::LoadedItem::LoadedItem;
 
 /// How the interface reports a kind of failure.
 enum Report {
