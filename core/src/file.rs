@@ -183,7 +183,7 @@ impl<'fd> RegularFile<'fd> {
     }
 
     /// Lets the page cache drop the whole pages of a range, in bytes, that are clean.
-    pub(crate) fn forget(&self, range: Range<u64>) {
+    pub fn forget(&self, range: Range<u64>) {
         // What stays does no harm.
         let _ = fadvise(self.fd, range.start, range.end - range.start, Advice::DontNeed);
     }

@@ -8,7 +8,7 @@
 
 use super::piece::Piece;
 use crate::error::{Error, ErrorKind, Result};
-use crate::extent::{Direction, Extent};
+use crate::extent::{merge, Direction, Extent};
 use crate::file::RegularFile;
 use crate::method::{FallbackReason, Method, Mode};
 use crate::route::Route;
@@ -236,28 +236,6 @@ impl<'a> Plan<'a> {
         }
         plan
     }
-}
-
-/// Sorts extents by file offset, and joins those that continue each other in file and buffer. Those
-/// that are empty are left out.
-fn merge(extents: &[Extent]) -> Vec<(Vec<usize>, Extent)> {
-    let mut order: Vec<usize> = (0..extents.len()).filter(|&i| !extents[i].is_empty()).collect();
-    order.sort_by_key(|&i| extents[i].file_offset);
-    let mut runs: Vec<(Vec<usize>, Extent)> = Vec::with_capacity(extents.len());
-    for i in order {
-        let next = extents[i];
-        match runs.last_mut() {
-            Some((members, whole))
-                if whole.file_end() == next.file_offset
-                    && whole.buffer_end() == next.buffer_offset =>
-            {
-                members.push(i);
-                whole.len += next.len;
-            }
-            _ => runs.push((vec![i], next)),
-        }
-    }
-    runs
 }
 
 #[cfg(test)]
