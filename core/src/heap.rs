@@ -4,7 +4,7 @@ pub(crate) mod kind;
 
 pub use kind::Heap;
 
-use crate::dmabuf::{DmaBuf, MEMFD_SEALS};
+use crate::buffer::{Buffer, MEMFD_SEALS};
 use crate::error::{During, Error, ErrorKind, Result};
 use crate::sys::mmap::{Access, Mapping};
 use crate::sys::{ioctl, sysconf};
@@ -49,8 +49,8 @@ impl Allocation {
     }
 
     /// The buffer, to transfer to or from.
-    pub fn buffer(&self) -> DmaBuf<'_> {
-        let buffer = DmaBuf::allocated(self.fd.as_fd(), self.size, self.heap);
+    pub fn buffer(&self) -> Buffer<'_> {
+        let buffer = Buffer::allocated(self.fd.as_fd(), self.size, self.heap);
         match &self.memory {
             Some(memory) => buffer.with_memory(memory),
             None => buffer,

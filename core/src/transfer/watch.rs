@@ -39,7 +39,7 @@ impl<'a> Watch<'a> {
 
     /// After the load: whether the page cache took in most of what it did not hold. Another
     /// process that reads the same file meanwhile looks like that too.
-    pub fn was_copied(&self) -> Option<bool> {
+    pub fn was_buffered(&self) -> Option<bool> {
         let grown = count(self.file, self.ranges)?.saturating_sub(self.cached);
         Some(grown > self.missing / 2)
     }
@@ -50,7 +50,7 @@ const MIN_ABSENT: u64 = 256 << 10;
 
 /// The parts of a range of `file`, in bytes, that the page cache holds nothing of. None where the
 /// kernel does not tell.
-pub(super) fn absent(file: &RegularFile<'_>, range: Range<u64>) -> Vec<Range<u64>> {
+pub fn absent(file: &RegularFile<'_>, range: Range<u64>) -> Vec<Range<u64>> {
     let mut absent = Vec::new();
     let mut open = vec![range];
     open.retain(|range| range.end - range.start >= MIN_ABSENT);

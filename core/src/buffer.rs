@@ -20,7 +20,7 @@ pub(crate) const MEMFD_SEALS: SealFlags =
 
 /// A dma-buf, or a memfd of the embedded heap, that somebody else owns.
 #[derive(Debug, Clone, Copy)]
-pub struct DmaBuf<'fd> {
+pub struct Buffer<'fd> {
     fd: BorrowedFd<'fd>,
     memory: Option<&'fd Mapping>,
     size: u64,
@@ -35,7 +35,7 @@ enum Kind {
     Memfd,
 }
 
-impl<'fd> DmaBuf<'fd> {
+impl<'fd> Buffer<'fd> {
     /// Checks that `fd` is a buffer. A memfd counts as one if `heap` is [`Heap::Memfd`] and the
     /// memfd is sealed as that heap's are.
     pub fn new(fd: BorrowedFd<'fd>, heap: Heap) -> Result<Self> {
