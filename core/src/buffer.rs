@@ -139,7 +139,7 @@ pub struct CpuAccess<'fd> {
 }
 
 impl CpuAccess<'_> {
-    /// Ends CPU access. What was written is visible to devices after this only.
+    /// Ends CPU access. Devices see what the CPU has written only after this.
     pub fn end(mut self) -> Result<()> {
         self.finish()
     }

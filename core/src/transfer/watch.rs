@@ -49,7 +49,7 @@ impl<'a> Watch<'a> {
     }
 }
 
-/// The shortest range that is worth asking about, in bytes. What comes in for a shorter one stays.
+/// The shortest range that is worth asking about, in bytes. The page cache keeps shorter ones.
 const MIN_ABSENT: u64 = 256 << 10;
 
 /// The parts of a range of `file`, in bytes, that the page cache holds nothing of. None where the
