@@ -196,7 +196,7 @@ impl Client {
     }
 
     /// Allocates a buffer for each item and fills it from the file, allocating the next one while the
-    /// one before is filled. What is malformed is refused as a whole; after that each item succeeds
+    /// one before is filled. A malformed request fails as a whole; after that each item succeeds
     /// or fails by itself.
     pub fn load(&self, request: &Load<'_>) -> Result<Vec<Result<Filled, Error>>, Error> {
         let Load { file, items, mode, priority, tag } = *request;

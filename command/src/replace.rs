@@ -3,6 +3,8 @@
 //! It has no name until it is complete, where the file system can do that (`O_TMPFILE`), so that
 //! nothing is left behind however the process ends. Elsewhere it has a temporary name, which an
 //! error or a signal removes.
+//!
+//! See docs/design/0001-first-slice.md#the-client-makes-saves-atomic
 
 use crate::name::shown;
 use anyhow::{bail, ensure, Context, Result};

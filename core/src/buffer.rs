@@ -139,7 +139,7 @@ pub struct CpuAccess<'fd> {
 }
 
 impl CpuAccess<'_> {
-    /// Ends CPU access. What was written is visible to devices after this only.
+    /// Ends CPU access. Devices see what the CPU has written only after this.
     pub fn end(mut self) -> Result<()> {
         self.finish()
     }
@@ -181,6 +181,8 @@ fn kind(fd: BorrowedFd<'_>, heap: Heap) -> Result<Option<Kind>> {
 /// Whether `fd` is a dma-buf: only those have an exporter's name in their fdinfo
 /// (`Documentation/filesystems/proc.rst`, 3.8 and `dma_buf_show_fdinfo`). `fstatfs(2)` would say
 /// it too, but on FUSE it waits for the daemon.
+///
+/// See docs/design/0001-first-slice.md#the-service-identifies-a-buffer-by-its-fdinfo
 fn is_dma_buf(fd: BorrowedFd<'_>) -> Result<bool> {
     let path = format!("/proc/self/fdinfo/{}", fd.as_raw_fd());
     File::open(&path)

@@ -4,6 +4,8 @@ use crate::error::{Error, ErrorKind, Result};
 use std::fmt::{self, Display, Formatter};
 
 /// The largest number of extents in one request. Keeps a request in a small parcel.
+///
+/// See docs/design/0002-predict-do-prove.md#2048-extents-need-more-than-64-kib
 pub const MAX_EXTENTS: usize = 2048;
 
 /// One contiguous range: where it lies in the file and where in the buffer. All fields are bytes.

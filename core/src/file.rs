@@ -150,6 +150,8 @@ impl<'fd> RegularFile<'fd> {
 
     /// The alignment in bytes that direct I/O on this file needs in file and memory, from
     /// `STATX_DIOALIGN`; `None` if the file cannot do direct I/O.
+    ///
+    /// See docs/design/0001-first-slice.md#direct-io-needs-an-alignment-from-statx_dioalign
     pub fn direct_align(&self) -> Option<u64> {
         self.direct_align
     }
@@ -157,6 +159,8 @@ impl<'fd> RegularFile<'fd> {
     /// The attributes (`STATX_ATTR_*`) of a file that cannot do direct I/O, which may say why. None
     /// if it can: files with the same attributes then can (those encrypted by the disk), or if its
     /// file system does not say whether.
+    ///
+    /// See docs/design/0002-predict-do-prove.md#statx_dioalign-decides-attributes-explain
     pub(crate) fn obstacles(&self) -> u64 {
         self.attributes
     }
@@ -173,6 +177,8 @@ impl<'fd> RegularFile<'fd> {
     /// The kernel tells that to those who may write the file, and to its owner. For a service that
     /// was passed somebody else's read-only descriptor, and before Linux 6.5, it is `None`; and on
     /// file systems without a block device, because stacked ones cache the data elsewhere.
+    ///
+    /// See docs/design/0002-predict-do-prove.md#the-client-looks-at-the-page-cache-for-the-service
     pub fn cached_pages(&self, range: Range<u64>) -> Option<u64> {
         // A length of 0 would mean the rest of the file.
         if self.storage != Storage::Device || range.is_empty() {

@@ -19,11 +19,15 @@ pub struct Route {
     pub reason: Option<FallbackReason>,
     /// Whether the mapped method leaves no trace of a load in the page cache, where the kernel can
     /// (`RWF_DONTCACHE`).
+    ///
+    /// See docs/design/0002-predict-do-prove.md#rwf_dontcache-is-used-in-mode-auto-only
     pub uncached: bool,
 }
 
 impl Route {
     /// Chooses the first method of the ladder that buffer, file and mode allow.
+    ///
+    /// See docs/design/0001-first-slice.md#modebuffered-needs-a-descriptor-without-o_direct
     pub fn choose(support: Support, file: &RegularFile<'_>, mode: Mode) -> Result<Self> {
         if mode == Mode::Buffered && file.is_o_direct() {
             return Err(Error::new(
@@ -34,6 +38,7 @@ impl Route {
         let align = file.direct_align().unwrap_or(0).max(sysconf::page_size());
         // The kernel honours O_DIRECT of the descriptor in the buffered ioctl too, and its
         // alignment rules with it; a mapping can bounce.
+        // See docs/design/0001-first-slice.md#the-buffered-ioctl-follows-the-descriptors-o_direct
         // The ioctl does not say how much moved either, so it is for files whose size does.
         let copy = match support.rw_file {
             Ok(()) if !file.is_o_direct() && file.has_exact_size() => Method::RwFileBuffered,

@@ -60,6 +60,8 @@ pub(super) struct Tally {
 
 impl Tally {
     /// Adds a piece. `reason` is why a body, if it is one, did not take the best path.
+    ///
+    /// See docs/design/0001-first-slice.md#the-receipt-gives-the-first-reason
     pub fn add(&mut self, role: Role, moved: &Moved, reason: Option<FallbackReason>) {
         let Moved { method, len, found_buffered } = *moved;
         let (method, reason) = match found_buffered {

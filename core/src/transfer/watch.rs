@@ -3,6 +3,8 @@
 //! f2fs and ext4 may copy through the page cache although a load by direct I/O was asked for and
 //! succeeds: the file got fs-verity, say, since it was looked at. Nothing tells but the page cache,
 //! which then holds what was loaded.
+//!
+//! See docs/design/0002-predict-do-prove.md#a-receipt-is-checked-against-the-page-cache
 
 use crate::file::RegularFile;
 use crate::sys::sysconf;
@@ -25,6 +27,8 @@ impl<'a> Watch<'a> {
     ///
     /// `None` if the load would prove nothing: the kernel does not tell (see
     /// [`RegularFile::cached_pages`]), most of it is cached already, or it is shorter than 64 KiB.
+    ///
+    /// See docs/design/0002-predict-do-prove.md#only-a-complete-check-sets-checked
     pub fn start(file: &'a RegularFile<'a>, ranges: &'a [Range<u64>]) -> Option<Self> {
         let page_size = sysconf::page_size();
         let pages: u64 = whole_pages(ranges).map(|range| range.end - range.start).sum();
@@ -45,7 +49,7 @@ impl<'a> Watch<'a> {
     }
 }
 
-/// The shortest range that is worth asking about, in bytes. What comes in for a shorter one stays.
+/// The shortest range that is worth asking about, in bytes. The page cache keeps shorter ones.
 const MIN_ABSENT: u64 = 256 << 10;
 
 /// The parts of a range of `file`, in bytes, that the page cache holds nothing of. None where the
