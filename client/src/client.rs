@@ -258,8 +258,9 @@ impl Client {
                     Ok(Filled { buffer, receipt })
                 };
                 let filled = result.items.into_iter().zip(watches).zip(&halves).map(finish);
-                let filled = filled.collect();
-                if let Some(all) = &all {
+                let filled: Vec<Result<Filled, Error>> = filled.collect();
+                let copied = filled.iter().flatten().any(|filled| filled.receipt.buffered > 0);
+                if let Some(all) = all.filter(|_| copied) {
                     all.forget(absent);
                 }
                 Ok(filled)

@@ -44,10 +44,10 @@ use aidl::TransferRequest::TransferRequest;
 
 const LEN: u64 = 1 << 20;
 
-/// Claims what it is asked for. Reads the file if it `copies`, and in mode `BUFFERED`. Refuses what
+/// Claims what it is asked for. Reads up to `copies` bytes of an extent, all in mode `BUFFERED`. Refuses what
 /// has a tag, with its priority and tag.
 struct Blind {
-    copies: bool,
+    copies: u64,
 }
 
 impl Dump for Blind {}
@@ -64,14 +64,11 @@ impl Blind {
         if bytes == 0 {
             return Receipt::default();
         }
-        if self.copies || mode == AidlMode::BUFFERED {
-            let file = borrow(file.as_ref().unwrap()).try_clone_to_owned().unwrap();
-            for extent in extents {
-                let mut read = vec![0; extent.length as usize];
-                File::from(file.try_clone().unwrap())
-                    .read_exact_at(&mut read, extent.fileOffset as u64)
-                    .unwrap();
-            }
+        let copies = if mode == AidlMode::BUFFERED { LEN } else { self.copies };
+        let file = File::from(borrow(file.as_ref().unwrap()).try_clone_to_owned().unwrap());
+        for extent in extents {
+            let mut read = vec![0; copies.min(extent.length as u64) as usize];
+            file.read_exact_at(&mut read, extent.fileOffset as u64).unwrap();
         }
         if mode == AidlMode::BUFFERED {
             return Receipt {
@@ -148,7 +145,7 @@ struct Fixture {
 }
 
 impl Fixture {
-    fn new(copies: bool) -> Self {
+    fn new(copies: u64) -> Self {
         // Beside the build's own files: /tmp may be a tmpfs, which does no direct I/O.
         let dir = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let (socket, path) = (dir.path().join("socket"), dir.path().join("file"));
@@ -199,7 +196,7 @@ impl Fixture {
     }
 }
 
-fn serve(socket: &Path, copies: bool) {
+fn serve(socket: &Path, copies: u64) {
     let (ready, wait) = mpsc::channel();
     let socket = socket.to_owned();
     thread::spawn(move || {
@@ -211,7 +208,7 @@ fn serve(socket: &Path, copies: bool) {
 
 #[test]
 fn cached_file_is_copied_in_mode_auto_as_predicted() {
-    let fixture = Fixture::new(false);
+    let fixture = Fixture::new(0);
     let receipt = fixture.load(|| fixture.cached(), Mode::Auto);
     assert_eq!((receipt.direct, receipt.buffered), (0, LEN));
     assert_eq!(receipt.first_fallback, Some(FallbackReason::Resident));
@@ -229,7 +226,7 @@ const HALVES: [Extent; 2] = [
 
 #[test]
 fn half_cached_file_is_decided_run_by_run_as_predicted() {
-    let fixture = Fixture::new(false);
+    let fixture = Fixture::new(0);
     let open = || fixture.cached_to(LEN / 2 + 4096 * 32);
     let predicted = fixture.client.probe(open().as_fd(), &HALVES).unwrap();
     assert_eq!(
@@ -245,7 +242,7 @@ fn half_cached_file_is_decided_run_by_run_as_predicted() {
 
 #[test]
 fn copied_run_leaves_what_was_absent_absent_and_what_was_cached_cached() {
-    let fixture = Fixture::new(false);
+    let fixture = Fixture::new(0);
     let cached = LEN / 2 + LEN / 4;
     let receipt = fixture.load(|| fixture.cached_to(cached), Mode::Auto);
     assert_eq!((receipt.direct, receipt.buffered), (0, LEN));
@@ -254,9 +251,19 @@ fn copied_run_leaves_what_was_absent_absent_and_what_was_cached_cached() {
     assert_eq!((pages(0, cached), pages(cached, LEN - cached)), (cached / 4096, 0));
 }
 
+/// Whoever reads the file meanwhile keeps what the page cache holds for them.
+#[test]
+fn direct_load_drops_nothing_from_the_page_cache() {
+    let fixture = Fixture::new(LEN / 4);
+    let receipt = fixture.load(|| fixture.cached_to(0), Mode::Auto);
+    assert_eq!((receipt.direct, receipt.buffered), (LEN, 0));
+    let file = File::open(&fixture.path).unwrap();
+    assert!(cached_pages(file.as_fd(), 0, LEN / 4).unwrap() > 0);
+}
+
 #[test]
 fn cold_file_goes_direct_in_mode_auto_as_predicted() {
-    let fixture = Fixture::new(false);
+    let fixture = Fixture::new(0);
     let receipt = fixture.load(|| fixture.cold(), Mode::Auto);
     assert_eq!((receipt.direct, receipt.buffered), (LEN, 0));
     let extents = [Extent { file_offset: 0, buffer_offset: 0, len: LEN }];
@@ -266,7 +273,7 @@ fn cold_file_goes_direct_in_mode_auto_as_predicted() {
 
 #[test]
 fn cached_file_goes_direct_in_mode_direct() {
-    let fixture = Fixture::new(false);
+    let fixture = Fixture::new(0);
     let receipt = fixture.load(|| fixture.cached(), Mode::Direct);
     assert_eq!((receipt.direct, receipt.buffered), (LEN, 0));
     assert!(!receipt.checked, "all was cached before, so that the page cache tells nothing");
@@ -274,14 +281,14 @@ fn cached_file_goes_direct_in_mode_direct() {
 
 #[test]
 fn cached_file_keeps_the_reason_of_mode_buffered() {
-    let fixture = Fixture::new(false);
+    let fixture = Fixture::new(0);
     let receipt = fixture.load(|| fixture.cached(), Mode::Buffered);
     assert_eq!(receipt.first_fallback, Some(FallbackReason::Requested));
 }
 
 #[test]
 fn direct_load_that_the_page_cache_does_not_show_is_checked() {
-    let fixture = Fixture::new(false);
+    let fixture = Fixture::new(0);
     for mode in [Mode::Auto, Mode::Direct] {
         let receipt = fixture.load(|| fixture.cold(), mode);
         assert_eq!((receipt.direct, receipt.checked), (LEN, true), "{mode:?}");
@@ -290,7 +297,7 @@ fn direct_load_that_the_page_cache_does_not_show_is_checked() {
 
 #[test]
 fn direct_load_that_the_page_cache_shows_was_copied() {
-    let fixture = Fixture::new(true);
+    let fixture = Fixture::new(LEN);
     for mode in [Mode::Auto, Mode::Direct] {
         let receipt = fixture.load(|| fixture.cold(), mode);
         assert_eq!((receipt.direct, receipt.buffered), (0, LEN), "{mode:?}");
@@ -302,7 +309,7 @@ fn direct_load_that_the_page_cache_shows_was_copied() {
 
 #[test]
 fn priority_and_tag_reach_the_service() {
-    let fixture = Fixture::new(false);
+    let fixture = Fixture::new(0);
     let file = fixture.cold();
     let extents = [Extent { file_offset: 0, buffer_offset: 0, len: LEN }];
     let items = [Item { size: LEN, extents: extents.to_vec() }];

@@ -28,8 +28,8 @@ const SELFTESTS: &str = "kernel/selftests/dmabuf-rw-file";
 /// What runs in each combination.
 fn combinations() -> impl Iterator<Item = (Flavour, Bus, Fs, bool, &'static str)> {
     const METHODS: &str = "binary(methods)";
-    // Everything runs as on a phone, where SELinux enforces; and on a kernel without the ioctl,
-    // which has no SELinux here. On the other combinations the methods are what differs.
+    // Everything runs as on a phone, where SELinux enforces, and once more without the ioctl and
+    // without SELinux. On the other combinations the methods are what differs.
     let full = [
         (Flavour::Patched, true, "all()"),
         (Flavour::Stock, false, "not binary(/^vm_(selinux|patched)/)"),
