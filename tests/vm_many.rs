@@ -39,7 +39,15 @@ fn control_calls_answer_at_once_while_64_clients_load_from_a_slow_disk() {
     let disk = SlowDisk::mount(fixture.dir.path(), 1000);
     let path = file(&disk.path, "slow", &Random::new(5).bytes(LEN as usize));
     let (end, loads, busy) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
-    let times = thread::scope(|scope| {
+    let call = |_| {
+        let start = Instant::now();
+        fixture.service.getCapabilities().expect("capabilities");
+        let time = start.elapsed();
+        sleep(Duration::from_millis(5));
+        time
+    };
+    let idle = Percentiles::of((0..500).map(call).collect());
+    let loaded = thread::scope(|scope| {
         for client in 0..64 {
             let (end, path, fixture, loads, busy) = (&end, &path, &fixture, &loads, &busy);
             scope.spawn(move || {
@@ -77,26 +85,32 @@ fn control_calls_answer_at_once_while_64_clients_load_from_a_slow_disk() {
             });
         }
         sleep(Duration::from_secs(5));
-        let call = |_| {
-            let start = Instant::now();
-            fixture.service.getCapabilities().expect("capabilities");
-            let time = start.elapsed();
-            sleep(Duration::from_millis(5));
-            time
-        };
-        let times: Vec<Duration> = (0..500).map(call).collect();
+        let loaded = Percentiles::of((0..500).map(call).collect());
         end.store(true, Ordering::Relaxed);
-        times
+        loaded
     });
     let (loads, busy) = (loads.into_inner(), busy.into_inner());
-    let mut sorted = times;
-    sorted.sort_unstable();
-    let (p50, p99, worst) = (sorted[250], sorted[495], sorted[499]);
-    println!("getCapabilities p50 {p50:?}, p99 {p99:?}, max {worst:?}; {loads} loads, {busy} BUSY");
-    assert!(loads >= 64 && busy > 0, "{loads} loads, {busy} refused");
+    println!("getCapabilities idle {idle:?}, loaded {loaded:?}; {loads} loads, {busy} BUSY");
+    assert!(loads >= 32 && busy > 0, "{loads} loads, {busy} refused");
     // A call takes 2 ms of an emulated CPU, and waits for one behind the requests. Behind the
     // requests in the queue of binder it would wait for the disk: for seconds.
-    assert!(p99 < Duration::from_millis(50), "p99 {p99:?}");
+    assert!(loaded.p99 < Duration::from_millis(50), "{loaded:?}");
+}
+
+/// Of 500 times.
+#[derive(Debug)]
+#[allow(dead_code, reason = "printed")]
+struct Percentiles {
+    p50: Duration,
+    p99: Duration,
+    max: Duration,
+}
+
+impl Percentiles {
+    fn of(mut times: Vec<Duration>) -> Self {
+        times.sort_unstable();
+        Self { p50: times[250], p99: times[495], max: times[499] }
+    }
 }
 
 /// Allocates until the service refuses, and returns the buffers and the refusal.

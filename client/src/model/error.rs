@@ -1,10 +1,9 @@
 //! The errors of models.
 
-use super::part::Part;
 use crate::error::Error;
 use std::fmt::Display;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A failure to read, plan or load a model.
 #[derive(Debug, thiserror::Error)]
@@ -162,8 +161,9 @@ impl Fault {
         Self::new(&format_args!("tensors[{name:?}]"), offset, problem)
     }
 
-    pub fn within(self, part: &Part) -> ModelError {
-        let (file, field, offset) = (part.name().to_owned(), self.field, self.offset);
+    /// The error, in the file that is called `name`.
+    pub fn within(self, name: &Path) -> ModelError {
+        let (file, field, offset) = (name.to_owned(), self.field, self.offset);
         match self.cause {
             Cause::Malformed(problem) => ModelError::Malformed { file, field, offset, problem },
             Cause::Read(source) => ModelError::Read { file, field, offset, source },

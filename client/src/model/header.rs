@@ -22,7 +22,7 @@ impl Header {
                 _ => Self::Safetensors(safetensors::Header::parse(part)?),
             })
         };
-        parse().map_err(|fault| fault.within(part))
+        parse().map_err(|fault| fault.within(part.name()))
     }
 
     pub fn format(&self) -> Format {

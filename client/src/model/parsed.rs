@@ -65,8 +65,8 @@ impl Model {
         };
         let format = header.format();
         shards::check(&parts, &headers).map_err(|(part, fault)| match parts.get(part) {
-            Some(part) => fault.within(part),
-            None => fault.within(first),
+            Some(part) => fault.within(part.name()),
+            None => fault.within(first.name()),
         })?;
         let mut tensors: Vec<Tensor> = Vec::new();
         let mut by_name = HashMap::new();
@@ -74,7 +74,7 @@ impl Model {
             for tensor in header.into_tensors() {
                 if by_name.insert(tensor.name.clone(), tensors.len()).is_some() {
                     let fault = Fault::tensor(&tensor.name, tensor.offset, Problem::Duplicate);
-                    return Err(fault.within(&parts[i]));
+                    return Err(fault.within(parts[i].name()));
                 }
                 tensors.push(Tensor { part: i, ..tensor });
             }

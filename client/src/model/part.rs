@@ -36,14 +36,15 @@ impl Part {
         let needed = part.range.end.saturating_sub(part.range.start);
         if needed > available || part.range.end < part.range.start {
             let problem = Problem::Truncated { needed, available };
-            return Err(Fault::new(&"the model", part.range.start, problem).within(&part));
+            return Err(Fault::new(&"the model", part.range.start, problem).within(name));
         }
         Ok(part)
     }
 
     fn file_len(&self) -> Result<u64, ModelError> {
         let metadata = self.file.metadata();
-        let len = metadata.map_err(|error| Fault::read(&"the size", 0, error).within(self))?.len();
+        let len =
+            metadata.map_err(|error| Fault::read(&"the size", 0, error).within(&self.name))?.len();
         Ok(len)
     }
 

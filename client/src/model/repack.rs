@@ -34,7 +34,9 @@ pub fn repack(part: &Part, output: &File, alignment: u64) -> Result<(), ModelErr
         let (value, limit) = (data_start(header, alignment) - 8, LONGEST_HEADER);
         if value > limit {
             let problem = Problem::TooLarge { value, limit };
-            return Err(Fault::new(&"padded header", part.range().start, problem).within(part));
+            return Err(
+                Fault::new(&"padded header", part.range().start, problem).within(part.name())
+            );
         }
     }
     let mut copy = Copy { part, output: BufWriter::new(output), written: 0 };
@@ -44,7 +46,8 @@ pub fn repack(part: &Part, output: &File, alignment: u64) -> Result<(), ModelErr
         Header::Gguf(header) => copy.gguf(header, alignment),
     };
     let flushed = written.and_then(|()| copy.output.flush());
-    flushed.map_err(|error| Fault::read(&"the model, to copy it", start, error).within(part))?;
+    flushed
+        .map_err(|error| Fault::read(&"the model, to copy it", start, error).within(part.name()))?;
     Ok(())
 }
 

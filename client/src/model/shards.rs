@@ -24,7 +24,7 @@ impl Index {
     /// Reads the index at `path`.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
         let file = Part::open(path)?;
-        let weight_map = weight_map(&file).map_err(|fault| fault.within(&file))?;
+        let weight_map = weight_map(&file).map_err(|fault| fault.within(file.name()))?;
         Ok(Self { file, weight_map })
     }
 
@@ -38,7 +38,7 @@ impl Index {
     /// them.
     pub fn check(&self, parts: &[Part], tensors: &[Tensor]) -> Result<(), ModelError> {
         let missing = |field: String, part: &Part| {
-            Err(Fault::new(&field, part.range().start, Problem::Missing).within(part))
+            Err(Fault::new(&field, part.range().start, Problem::Missing).within(part.name()))
         };
         let names: Vec<Option<&OsStr>> = parts.iter().map(|part| part.name().file_name()).collect();
         let places: HashMap<&str, usize> =
@@ -90,7 +90,7 @@ pub(super) fn split_paths(part: &Part, header: &gguf::Header) -> Result<Vec<Path
     let fault = |problem| Fault::new(&"keys[\"split.count\"]", part.range().start, problem);
     if count > MOST_PARTS {
         let problem = Problem::TooLarge { value: count, limit: MOST_PARTS };
-        return Err(fault(problem).within(part));
+        return Err(fault(problem).within(part.name()));
     }
     let named = |number: u64| format!("-{:05}-of-{count:05}.gguf", number.saturating_add(1));
     let name = part.name().file_name().and_then(|name| name.to_str());
@@ -101,7 +101,7 @@ pub(super) fn split_paths(part: &Part, header: &gguf::Header) -> Result<Vec<Path
         None => {
             let found = format!("{:?}", part.name().file_name().unwrap_or_default());
             let allowed = "NAME-00001-of-00002.gguf with its number and count";
-            Err(fault(Problem::NotAllowed { found, allowed }).within(part))
+            Err(fault(Problem::NotAllowed { found, allowed }).within(part.name()))
         }
     }
 }

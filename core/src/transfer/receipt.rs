@@ -36,24 +36,27 @@ impl Receipt {
         self.direct + self.bounced + self.buffered
     }
 
-    /// Adds the receipt of another transfer. The method stays that of the first one that moved
-    /// anything.
+    /// Adds the receipt of another transfer. The method is that of the one that moved more bytes, or,
+    /// of two that moved the same, more of them direct.
     pub fn add(&mut self, other: &Self) {
+        if (other.bytes(), other.direct) > (self.bytes(), self.direct) {
+            self.method = other.method;
+        }
         // A transfer with nothing direct has nothing to check.
         let checked = |receipt: &Self| receipt.direct == 0 || receipt.checked;
         self.checked = self.direct + other.direct > 0 && checked(self) && checked(other);
         self.direct += other.direct;
         self.bounced += other.bounced;
         self.buffered += other.buffered;
-        self.method = self.method.or(other.method);
         self.first_fallback = self.first_fallback.or(other.first_fallback);
         self.queue += other.queue;
         self.io += other.io;
         self.sync += other.sync;
     }
 
-    /// The receipt of the same transfer, if the file system copied what was to go direct.
-    pub fn copied(self) -> Self {
+    /// The receipt of the same transfer, if the file system moved the direct part
+    /// through the page cache.
+    pub fn found_buffered(self) -> Self {
         Self {
             direct: 0,
             buffered: self.buffered + self.direct,
@@ -75,9 +78,11 @@ pub(super) struct Tally {
 
 impl Tally {
     /// Adds a piece. `reason` is why a body, if it is one, did not take the best path.
+    ///
+    /// See docs/design/0001-first-slice.md#the-receipt-gives-the-first-reason
     pub fn add(&mut self, role: Role, moved: &Moved, reason: Option<FallbackReason>) {
-        let Moved { method, len, copied } = *moved;
-        let (method, reason) = match copied {
+        let Moved { method, len, found_buffered } = *moved;
+        let (method, reason) = match found_buffered {
             Some(true) => (method.buffered(), Some(FallbackReason::FileNotDirect)),
             _ => (method, reason),
         };
@@ -85,9 +90,9 @@ impl Tally {
         match role {
             Role::Edge => receipt.bounced += len,
             Role::Body if method.is_direct() => receipt.direct += len,
-            Role::Body | Role::Copied => receipt.buffered += len,
+            Role::Body | Role::Buffered => receipt.buffered += len,
         }
-        if copied == Some(false) {
+        if found_buffered == Some(false) {
             self.checked += len;
         }
         if role != Role::Edge && receipt.first_fallback.is_none() {

@@ -1,6 +1,6 @@
 //! `dmabufio model list`
 
-use super::name_of;
+use super::choice::name_of;
 use crate::name::{shown, NameField};
 use crate::output::Output;
 use crate::size;

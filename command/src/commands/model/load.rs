@@ -1,6 +1,6 @@
 //! `dmabufio model load`
 
-use super::PlanArgs;
+use super::choice::PlanArgs;
 use crate::commands::{verify, ModeArg};
 use crate::connect::ConnectArgs;
 use crate::name::{shown, NameField};

@@ -1,6 +1,6 @@
 //! `dmabufio model plan`
 
-use super::{name_of, PlanArgs};
+use super::choice::{name_of, PlanArgs};
 use crate::connect::ConnectArgs;
 use crate::name::{shown, NameField};
 use crate::output::Output;
