@@ -358,10 +358,12 @@ fn reason(reason: aidl::FallbackReason::FallbackReason) -> Option<FallbackReason
         Aidl::NONE => None,
         Aidl::REQUESTED => Some(FallbackReason::Requested),
         Aidl::NO_IOCTL => Some(FallbackReason::NoIoctl),
+        Aidl::EXPORTER => Some(FallbackReason::Exporter),
+        Aidl::DESCRIPTOR_NOT_DIRECT => Some(FallbackReason::DescriptorNotDirect),
         Aidl::FILE_NOT_DIRECT => Some(FallbackReason::FileNotDirect),
         Aidl::UNALIGNED => Some(FallbackReason::Unaligned),
         Aidl::RESIDENT => Some(FallbackReason::Resident),
-        other => panic!("{other:?} on an ordinary file and the system heap"),
+        other => panic!("{other:?} on an ordinary file"),
     }
 }
 

@@ -15,8 +15,9 @@ pub struct ConnectArgs {
     #[arg(long, global = true, conflicts_with = "socket")]
     pub local: bool,
 
-    /// With --local: the heap (system, system-direct, udmabuf or memfd); the service's choice unless
-    /// given
+    /// With --local: the heap (system, system-direct, udmabuf or memfd)
+    ///
+    /// Unless given: system with the ioctl, else system-direct if it is there, else system.
     #[arg(long, global = true, value_name = "HEAP")]
     pub heap: Option<Heap>,
 
