@@ -3,7 +3,7 @@
 use crate::requests::{allocate, capabilities, dump, load, probe, transfer};
 use crate::state::DmabufIo;
 use binder_shim::{caller, new_binder, BinderResult, Dump, ParcelFileDescriptor, Strong};
-use dmabufio_core::error::Result;
+use dmabufio_core::error::{Error, ErrorKind, Result};
 use dmabufio_wire::{aidl, status};
 use std::io::{self, Write};
 
@@ -22,6 +22,21 @@ impl DmabufIo {
     /// Wraps the service for binder.
     pub fn into_binder(self) -> Strong<dyn IDmabufIo> {
         new_binder!(BnDmabufIo, self)
+    }
+
+    /// Refuses a request without one of its descriptors, which the Rust types allow.
+    fn check_not_null(
+        &self,
+        call: &str,
+        name: &str,
+        fd: &Option<ParcelFileDescriptor>,
+    ) -> BinderResult<()> {
+        if fd.is_some() {
+            return Ok(());
+        }
+        let error = Error::new(ErrorKind::InvalidRequest, format!("{name}: no descriptor"));
+        self.state.count_failure(call, caller().uid, &error);
+        Err(status::null_pointer(&error))
     }
 
     /// Turns a failure into a status, once it is logged and counted.
@@ -47,14 +62,13 @@ impl IDmabufIo for DmabufIo {
     }
 
     fn transfer(&self, request: &TransferRequest) -> BinderResult<Receipt> {
-        // A missing descriptor has an exception of its own, like any null in AIDL.
-        status::check_not_null("buffer", &request.buffer)?;
-        status::check_not_null("file", &request.file)?;
+        self.check_not_null("transfer", "buffer", &request.buffer)?;
+        self.check_not_null("transfer", "file", &request.file)?;
         self.reply("transfer", transfer::run(&self.state, caller().uid, request))
     }
 
     fn load(&self, request: &LoadRequest) -> BinderResult<LoadResult> {
-        status::check_not_null("file", &request.file)?;
+        self.check_not_null("load", "file", &request.file)?;
         self.reply("load", load::run(&self.state, caller().uid, request))
     }
 }
@@ -68,3 +82,31 @@ impl Dump for DmabufIo {
 }
 
 binder_shim::impl_interface!(DmabufIo);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use binder_shim::{ex, pfd, Lifetime};
+    use dmabufio_core::heap::{Allocator, Heap};
+    use std::fs::File;
+
+    #[test]
+    fn missing_descriptors_are_counted_and_remembered_as_any_failure() {
+        let heap = Allocator::open(Heap::Memfd).expect("a heap");
+        let service = DmabufIo::new(heap, None, Lifetime::Resident).expect("a service");
+        let here = || Some(pfd(File::open("/proc/self/exe").expect("open").into()));
+        let statuses = [
+            service.transfer(&TransferRequest::default()).map(drop),
+            service.transfer(&TransferRequest { buffer: here(), ..Default::default() }).map(drop),
+            service.load(&LoadRequest::default()).map(drop),
+        ];
+        for status in statuses {
+            assert_eq!(status.expect_err("no descriptor").exception_code(), ex::NULL_POINTER);
+        }
+        let totals = service.state.statistics.totals();
+        let uid = caller().uid;
+        let expected = [("transfer", "buffer"), ("transfer", "file"), ("load", "file")]
+            .map(|(call, name)| format!("{call} uid={uid}: {name}: no descriptor"));
+        assert_eq!((totals.errors, Vec::from(totals.last_errors)), (3, expected.to_vec()));
+    }
+}

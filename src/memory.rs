@@ -78,7 +78,7 @@ enum Refusal {
     Machine(String),
 }
 
-/// Memory that a request may allocate. What is left of it is free for others when dropped.
+/// Memory that a request may allocate. Dropping it gives the rest to others.
 #[derive(Debug)]
 pub(crate) struct Reservation<'a> {
     memory: &'a Memory,

@@ -8,7 +8,7 @@
 
 mod support;
 
-use dmabufio_core::dmabuf::DmaBuf;
+use dmabufio_core::buffer::Buffer;
 use dmabufio_core::error::{ErrorKind, Result};
 use dmabufio_core::extent::{Direction, Extent};
 use dmabufio_core::file::{cached_pages, RegularFile};
@@ -52,7 +52,7 @@ fn cases() -> Vec<Case> {
 /// The method that moves the body of an aligned extent in this case.
 fn expected(case: Case) -> (Method, Option<FallbackReason>) {
     let rw_file = case.heap == Heap::System && is_patched();
-    let no_rw_file = match case.heap {
+    let fallback = match case.heap {
         Heap::Memfd => FallbackReason::Exporter,
         _ if !is_patched() => FallbackReason::NoIoctl,
         _ => FallbackReason::Exporter,
@@ -63,10 +63,10 @@ fn expected(case: Case) -> (Method, Option<FallbackReason>) {
         Mode::Buffered => (Method::MappedBuffered, Some(FallbackReason::Requested)),
         _ if rw_file => (Method::RwFileDirect, None),
         _ if page_backed && case.flags.contains(OFlags::DIRECT) => {
-            (Method::MappedDirect, Some(no_rw_file))
+            (Method::MappedDirect, Some(fallback))
         }
         _ if page_backed => (Method::MappedBuffered, Some(FallbackReason::DescriptorNotDirect)),
-        _ => (Method::MappedBuffered, Some(no_rw_file)),
+        _ => (Method::MappedBuffered, Some(fallback)),
     }
 }
 
@@ -77,7 +77,7 @@ fn run(
     extents: &[Extent],
     direction: Direction,
 ) -> Result<Receipt> {
-    let buffer = DmaBuf::new(buffer, case.heap)?;
+    let buffer = Buffer::new(buffer, case.heap)?;
     let file = RegularFile::new(file, case.heap)?;
     let (buffer, file) = (&buffer, &file);
     let durability = Durability::None;
@@ -123,7 +123,7 @@ fn check_load(case: Case, content: &[u8], source: &fs::File, extents: &[Extent],
 
 /// What the probe predicts.
 fn plan(case: Case, buffer: &OwnedFd, file: &fs::File, extents: &[Extent]) -> Vec<ExtentPlan> {
-    let buffer = DmaBuf::new(buffer.as_fd(), case.heap).expect("buffer");
+    let buffer = Buffer::new(buffer.as_fd(), case.heap).expect("buffer");
     let support = probe::buffer(&buffer, Direction::Load).expect("probe");
     let file = RegularFile::new(file.as_fd(), case.heap).expect("file");
     probe::plan(&file, extents, Direction::Load, case.mode, support).expect("plan")
@@ -440,7 +440,7 @@ fn aligned_save_goes_by_the_best_method_and_is_made_durable() {
         write_buffer(buffer.as_fd(), case.heap, &bytes);
         for durability in [Durability::None, Durability::Data, Durability::Full] {
             let receipt = transfer(&Request {
-                buffer: &DmaBuf::new(buffer.as_fd(), case.heap).expect("buffer"),
+                buffer: &Buffer::new(buffer.as_fd(), case.heap).expect("buffer"),
                 file: &RegularFile::new(target.as_fd(), case.heap).expect("file"),
                 extents: &[extent(0, 0, 1 << 20)],
                 direction: Direction::Save,

@@ -4,7 +4,7 @@
 
 mod support;
 
-use dmabufio_core::dmabuf::DmaBuf;
+use dmabufio_core::buffer::Buffer;
 use dmabufio_core::error::{Error, ErrorKind};
 use dmabufio_core::extent::{Direction, Extent};
 use dmabufio_core::file::RegularFile;
@@ -275,7 +275,7 @@ fn mode_auto_on_a_cached_file_takes_no_longer_than_a_plain_read_into_a_mapping()
         let source = open(&path, OFlags::RDONLY);
         let auto = || {
             let start = Instant::now();
-            let buffer = DmaBuf::new(buffer.fd.as_fd(), heap).expect("buffer");
+            let buffer = Buffer::new(buffer.fd.as_fd(), heap).expect("buffer");
             let file = RegularFile::new(source.as_fd(), heap).expect("file");
             let receipt = transfer(&Request {
                 buffer: &buffer,
@@ -292,7 +292,7 @@ fn mode_auto_on_a_cached_file_takes_no_longer_than_a_plain_read_into_a_mapping()
             let start = Instant::now();
             let fd = buffer.fd.as_fd();
             let mapping = Mapping::new(fd, 0, LEN as usize, Access::ReadWrite).expect("map");
-            let buffer = DmaBuf::new(fd, heap).expect("buffer");
+            let buffer = Buffer::new(fd, heap).expect("buffer");
             let access = buffer.begin_cpu_access(Direction::Load).expect("begin");
             let mut done = 0;
             while done < LEN {

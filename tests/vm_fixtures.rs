@@ -6,7 +6,7 @@
 
 mod support;
 
-use dmabufio_core::dmabuf::DmaBuf;
+use dmabufio_core::buffer::Buffer;
 use dmabufio_core::error::{Error, Result};
 use dmabufio_core::extent::{Direction, Extent};
 use dmabufio_core::file::{cached_pages, RegularFile};
@@ -455,7 +455,7 @@ fn ensure(holds: bool, why: impl FnOnce() -> String) -> Check<()> {
 
 fn attempt(case: &Case<'_>, buffer: &OwnedFd, file: &File) -> Result<Receipt> {
     transfer(&Request {
-        buffer: &DmaBuf::new(buffer.as_fd(), case.fixture.heap)?,
+        buffer: &Buffer::new(buffer.as_fd(), case.fixture.heap)?,
         file: &RegularFile::new(file.as_fd(), case.fixture.heap)?,
         extents: &[case.fixture.extent],
         direction: case.direction,
@@ -465,7 +465,7 @@ fn attempt(case: &Case<'_>, buffer: &OwnedFd, file: &File) -> Result<Receipt> {
 }
 
 fn predict(case: &Case<'_>, buffer: &OwnedFd, file: &File) -> Result<ExtentPlan> {
-    let buffer = DmaBuf::new(buffer.as_fd(), case.fixture.heap)?;
+    let buffer = Buffer::new(buffer.as_fd(), case.fixture.heap)?;
     buffer.check_access(case.direction)?;
     let file = RegularFile::new(file.as_fd(), case.fixture.heap)?;
     let support = probe::buffer(&buffer, case.direction)?;

@@ -7,7 +7,7 @@
 mod support;
 
 use binder_shim::{describe, ex, lookup_within, pfd, Status, Strong};
-use dmabufio_core::dmabuf::DmaBuf;
+use dmabufio_core::buffer::Buffer as CoreBuffer;
 use dmabufio_core::error::{ErrorKind, Result};
 use dmabufio_core::extent::{self, Direction, MAX_EXTENTS};
 use dmabufio_core::file::RegularFile;
@@ -276,7 +276,7 @@ fn predict(
 ) -> std::result::Result<(Counts, Vec<FallbackReason>), ErrorKind> {
     let plan = || -> Result<Vec<ExtentPlan>> {
         let direction = request.direction;
-        let dma_buf = DmaBuf::new(buffer.fd.as_fd(), buffer.heap)?;
+        let dma_buf = CoreBuffer::new(buffer.fd.as_fd(), buffer.heap)?;
         let file = RegularFile::new(file.as_fd(), buffer.heap)?;
         extent::check_shape(&request.extents)?;
         extent::check_placement(&request.extents, dma_buf.size(), direction)?;
@@ -293,7 +293,7 @@ fn predict(
 fn in_process(request: &Request, buffer: &Buffer, file: &File) -> Outcome {
     let run = || {
         transfer(&dmabufio_core::transfer::Request {
-            buffer: &DmaBuf::new(buffer.fd.as_fd(), buffer.heap)?,
+            buffer: &CoreBuffer::new(buffer.fd.as_fd(), buffer.heap)?,
             file: &RegularFile::new(file.as_fd(), buffer.heap)?,
             extents: &request.extents,
             direction: request.direction,

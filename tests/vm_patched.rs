@@ -4,7 +4,7 @@
 
 mod support;
 
-use dmabufio_core::dmabuf::DmaBuf;
+use dmabufio_core::buffer::Buffer;
 use dmabufio_core::error::{ErrorKind, Result};
 use dmabufio_core::extent::{Direction, Extent};
 use dmabufio_core::file::RegularFile;
@@ -23,7 +23,7 @@ const LEN: usize = 1 << 20;
 
 fn run(buffer: &OwnedFd, file: &File, direction: Direction, mode: Mode) -> Result<Receipt> {
     transfer(&Request {
-        buffer: &DmaBuf::new(buffer.as_fd(), Heap::System)?,
+        buffer: &Buffer::new(buffer.as_fd(), Heap::System)?,
         file: &RegularFile::new(file.as_fd(), Heap::System)?,
         extents: &[Extent { file_offset: 0, buffer_offset: 0, len: LEN as u64 }],
         direction,
@@ -33,7 +33,7 @@ fn run(buffer: &OwnedFd, file: &File, direction: Direction, mode: Mode) -> Resul
 }
 
 fn predict(buffer: &OwnedFd, file: &File, mode: Mode) -> Result<ExtentPlan> {
-    let buffer = DmaBuf::new(buffer.as_fd(), Heap::System)?;
+    let buffer = Buffer::new(buffer.as_fd(), Heap::System)?;
     let file = RegularFile::new(file.as_fd(), Heap::System)?;
     let support = probe::buffer(&buffer, Direction::Load)?;
     let extents = [Extent { file_offset: 0, buffer_offset: 0, len: LEN as u64 }];

@@ -5,7 +5,7 @@
 
 mod support;
 
-use dmabufio_core::dmabuf::DmaBuf;
+use dmabufio_core::buffer::Buffer;
 use dmabufio_core::extent::{Direction, Extent};
 use dmabufio_core::file::RegularFile;
 use dmabufio_core::heap::Heap;
@@ -150,7 +150,7 @@ impl Subject {
         let trace = Trace::of(&file);
         let (receipt, traffic) = trace.during(|| {
             transfer(&Request {
-                buffer: &DmaBuf::new(buffer.as_fd(), heap).expect("a buffer"),
+                buffer: &Buffer::new(buffer.as_fd(), heap).expect("a buffer"),
                 file: &RegularFile::new(file.as_fd(), heap).expect("a file"),
                 extents,
                 direction,

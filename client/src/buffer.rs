@@ -1,11 +1,12 @@
 //! Buffers that this process owns.
 
-use dmabufio_core::dmabuf::DmaBuf;
+use dmabufio_core::buffer::Buffer as CoreBuffer;
 use dmabufio_core::error::{Error, Result};
 use dmabufio_core::extent::Direction;
 use dmabufio_core::heap::Heap;
 use dmabufio_core::sys::mmap::{Access, Mapping};
 use dmabufio_core::sys::sysconf::page_size;
+use dmabufio_core::transfer::receipt::Receipt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// A buffer of [`crate::Client::allocate`] or [`crate::Client::load`]. The kernel frees it when its
@@ -60,8 +61,8 @@ impl Buffer {
         };
         let mut mapping =
             Mapping::new(self.fd.as_fd(), start, skip + len, access).map_err(failed)?;
-        let dma_buf = DmaBuf::new(self.fd.as_fd(), self.heap)?;
-        let cpu_access = dma_buf.begin_cpu_access(direction)?;
+        let buffer = CoreBuffer::new(self.fd.as_fd(), self.heap)?;
+        let cpu_access = buffer.begin_cpu_access(direction)?;
         action(&mut mapping, skip).map_err(failed)?;
         cpu_access.end()
     }
@@ -77,4 +78,13 @@ impl From<Buffer> for OwnedFd {
     fn from(buffer: Buffer) -> Self {
         buffer.fd
     }
+}
+
+/// A buffer that [`crate::Client::load`] allocated and filled.
+#[derive(Debug)]
+pub struct Filled {
+    /// The buffer.
+    pub buffer: Buffer,
+    /// The receipt for filling it.
+    pub receipt: Receipt,
 }

@@ -1,27 +1,29 @@
 //! [`Client`]: one API over two back ends, the service and the core in this process.
 
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, Filled};
+use crate::capabilities::Capabilities;
 use crate::convert;
 use crate::error::{not_found, of_call, Error};
 use crate::open::open_regular;
-use crate::page_cache::{plan_resident, receipt_seen, Ranges};
+use crate::page_cache::{emptied, joined, plan_resident, receipt_seen, split, Runs};
+use crate::request::{Load, Transfer};
 use binder_shim::{connect_socket, lookup_within, pfd, Strong};
-use dmabufio_core::dmabuf::DmaBuf;
+use dmabufio_core::buffer::Buffer as CoreBuffer;
 use dmabufio_core::error::{Error as CoreError, Result as CoreResult};
-use dmabufio_core::extent::{Direction, Extent, MAX_EXTENTS};
+use dmabufio_core::extent::{check_placement, Direction, Extent, MAX_EXTENTS};
 use dmabufio_core::file::RegularFile;
 use dmabufio_core::heap::{Allocation, Allocator, Heap};
 use dmabufio_core::load::{self, Item, Loaded};
 use dmabufio_core::method::{Method, Mode, Support};
-use dmabufio_core::priority::{Priority, PriorityGuard};
+use dmabufio_core::priority::PriorityGuard;
 use dmabufio_core::probe;
 use dmabufio_core::transfer::plan::ExtentPlan;
 use dmabufio_core::transfer::receipt::Receipt;
-use dmabufio_core::transfer::{transfer, Durability, Request};
+use dmabufio_core::transfer::{transfer, Request};
 use dmabufio_wire::{
     aidl, extent_plan_from_aidl, extents_to_aidl, receipt_from_aidl, signed, Wire, INSTANCE,
 };
-use rustix::fs::OFlags;
+use rustix::fs::{fstat, OFlags};
 use rustix::io::Errno;
 use std::fs::{metadata, File};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -34,89 +36,6 @@ use aidl::IDmabufIo::IDmabufIo;
 
 /// The longest wait for a service that is starting.
 const PATIENCE: Duration = Duration::from_secs(2);
-
-/// The abilities of a back end on this machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Capabilities {
-    /// The heap of the buffers.
-    pub heap: Heap,
-    /// The methods of [`Client::transfer`] that work on its buffers, best first.
-    pub methods: Vec<Method>,
-    /// The methods of [`Client::load`] that work on its buffers, best first.
-    pub load_methods: Vec<Method>,
-    /// The page size in bytes, which is the alignment of direct I/O.
-    pub page_size: u64,
-    /// The size of the largest buffer in bytes.
-    pub max_buffer_bytes: u64,
-    /// The largest number of extents in one transfer.
-    pub max_extents: usize,
-}
-
-/// A transfer between a buffer and a file.
-#[derive(Debug, Clone, Copy)]
-pub struct Transfer<'a> {
-    /// The buffer, from any allocator.
-    pub buffer: BorrowedFd<'a>,
-    /// The file. A transfer does not change its position or flags.
-    pub file: BorrowedFd<'a>,
-    /// The ranges to move.
-    pub extents: &'a [Extent],
-    /// The direction.
-    pub direction: Direction,
-    /// Controls whether the transfer bypasses the page cache.
-    pub mode: Mode,
-    /// Who waits for it: the I/O priority.
-    pub priority: Priority,
-    /// What must be on stable storage on return; for saves.
-    pub durability: Durability,
-    /// A name for the request in the service's logs and dumps: printable ASCII, at most 31 bytes.
-    pub tag: &'a str,
-}
-
-impl<'a> Transfer<'a> {
-    /// A transfer by the best path, at normal priority, with nothing promised about durability, and
-    /// without a name.
-    pub fn new(
-        buffer: BorrowedFd<'a>,
-        file: BorrowedFd<'a>,
-        extents: &'a [Extent],
-        direction: Direction,
-    ) -> Self {
-        let (mode, priority, durability) = (Mode::Auto, Priority::Normal, Durability::None);
-        Self { buffer, file, extents, direction, mode, priority, durability, tag: "" }
-    }
-}
-
-/// Buffers to allocate and to fill from a file.
-#[derive(Debug, Clone, Copy)]
-pub struct Load<'a> {
-    /// The file. Its position and flags stay as they are.
-    pub file: BorrowedFd<'a>,
-    /// The buffers, filled in this order.
-    pub items: &'a [Item],
-    /// How much must bypass the page cache.
-    pub mode: Mode,
-    /// Who waits for it: the I/O priority.
-    pub priority: Priority,
-    /// What the buffers are for, in the kernel's statistics: as [`Transfer::tag`].
-    pub tag: &'a str,
-}
-
-impl<'a> Load<'a> {
-    /// A load by the best path, at normal priority, of buffers without a name.
-    pub fn new(file: BorrowedFd<'a>, items: &'a [Item]) -> Self {
-        Self { file, items, mode: Mode::Auto, priority: Priority::Normal, tag: "" }
-    }
-}
-
-/// A buffer that [`Client::load`] allocated and filled.
-#[derive(Debug)]
-pub struct Filled {
-    /// The buffer.
-    pub buffer: Buffer,
-    /// The receipt for filling it.
-    pub receipt: Receipt,
-}
 
 /// A connection to the service, or the core in this process.
 pub struct Client(Backend);
@@ -208,12 +127,17 @@ impl Client {
                     .map_err(|status| of_call(&status, 0))?;
                 let plan =
                     plan.extents.iter().map(|plan| convert::received(extent_plan_from_aidl(plan)));
-                let ranges = Ranges::of_load(file, extents);
-                if self.are_resident(ranges.as_ref())? {
-                    plan.map(|plan| plan.map(plan_resident)).collect()
-                } else {
-                    plan.collect()
-                }
+                let methods = self.capabilities()?.methods;
+                let resident = Runs::of_load(file, extents).map_or_else(
+                    || vec![false; extents.len()],
+                    |runs| runs.resident(&methods, extents.len()),
+                );
+                plan.zip(resident)
+                    .map(|(plan, resident)| match resident {
+                        true => plan.map(plan_resident),
+                        false => plan,
+                    })
+                    .collect()
             }
             Backend::Local { heap, support, .. } => {
                 let file = RegularFile::new(file, heap.heap())?;
@@ -225,31 +149,43 @@ impl Client {
 
     /// Moves data and returns the receipt. Blocks until the last byte has moved.
     pub fn transfer(&self, request: &Transfer<'_>) -> Result<Receipt, Error> {
-        let Transfer { buffer, file, extents, direction, mode, priority, durability, tag } =
+        let Transfer { buffer, file, extents, direction, mode, priority, durability, .. } =
             *request;
         match &self.0 {
             Backend::Service { service, .. } => {
                 let load = direction == Direction::Load;
-                let ranges = load.then(|| Ranges::of_load(file, extents)).flatten();
-                let resident = mode == Mode::Auto && self.are_resident(ranges.as_ref())?;
-                let mode = if resident { Mode::Buffered } else { mode };
-                let watch = ranges.as_ref().and_then(|ranges| ranges.watch(mode));
-                let request = aidl::TransferRequest::TransferRequest {
-                    buffer: Some(pfd(duplicate("buffer", buffer)?)),
-                    file: Some(pfd(duplicate("file", file)?)),
-                    extents: extents_to_aidl(extents)?,
-                    direction: direction.to_aidl(),
-                    mode: mode.to_aidl(),
-                    priority: priority.to_aidl(),
-                    durability: durability.to_aidl(),
-                    tag: tag.to_owned(),
-                    ..Default::default()
+                let Some(runs) = load.then(|| Runs::of_load(file, extents)).flatten() else {
+                    return call_transfer(service, request, None);
                 };
-                let receipt = service.transfer(&request).map_err(|status| of_call(&status, 0))?;
-                Ok(receipt_seen(convert::received(receipt_from_aidl(&receipt))?, resident, watch))
+                if mode != Mode::Auto {
+                    return call_transfer(service, request, Some(&runs));
+                }
+                // The service refuses a malformed request as a whole.
+                let size = fstat(buffer).map_or(0, |stat| stat.st_size as u64);
+                let methods = match check_placement(extents, size, direction) {
+                    Ok(()) => self.capabilities()?.methods,
+                    Err(_) => Vec::new(),
+                };
+                let resident = runs.resident(&methods, extents.len());
+                let absent = runs.absent();
+                let [cached, rest] = split(extents, &resident);
+                let request = |extents| Transfer { extents, ..*request };
+                let receipt = match (cached, rest) {
+                    (None, _) => call_transfer(service, &request(extents), Some(&runs))?,
+                    (Some(cached), None) => call_resident(service, &request(&cached))?,
+                    (Some(cached), Some(rest)) => {
+                        let first = call_resident(service, &request(&cached))?;
+                        let runs = runs.with(&rest);
+                        joined(first, call_transfer(service, &request(&rest), Some(&runs))?)
+                    }
+                };
+                if receipt.buffered > 0 {
+                    runs.forget(absent);
+                }
+                Ok(receipt)
             }
             Backend::Local { heap, .. } => {
-                let buffer = DmaBuf::new(buffer, heap.heap())?;
+                let buffer = CoreBuffer::new(buffer, heap.heap())?;
                 let file = RegularFile::new(file, heap.heap())?;
                 let (buffer, file) = (&buffer, &file);
                 let request = Request { buffer, file, extents, direction, mode, durability };
@@ -260,34 +196,74 @@ impl Client {
     }
 
     /// Allocates a buffer for each item and fills it from the file, allocating the next one while the
-    /// one before is filled. What is malformed is refused as a whole; after that each item succeeds
+    /// one before is filled. A malformed request fails as a whole; after that each item succeeds
     /// or fails by itself.
     pub fn load(&self, request: &Load<'_>) -> Result<Vec<Result<Filled, Error>>, Error> {
         let Load { file, items, mode, priority, tag } = *request;
         match &self.0 {
             Backend::Service { service, .. } => {
-                let all: Vec<Extent> = items.iter().flat_map(|item| item.extents.clone()).collect();
-                let all = Ranges::of_load(file, &all);
-                let resident = mode == Mode::Auto && self.are_resident(all.as_ref())?;
+                let all = Runs::of_load(file, &[]);
+                let runs = |extents: &[Extent]| Some(all.as_ref()?.with(extents));
+                let well_formed = |item: &Item| {
+                    check_placement(&item.extents, item.size, Direction::Load).is_ok()
+                };
+                // The service refuses a malformed request as a whole.
+                let auto = mode == Mode::Auto && items.iter().all(well_formed);
+                let methods = if auto { self.capabilities()?.methods } else { Vec::new() };
+                let halves = items.iter().map(|item| {
+                    let resident = runs(&item.extents)
+                        .map_or_else(Vec::new, |runs| runs.resident(&methods, item.extents.len()));
+                    split(&item.extents, &resident)
+                });
+                let halves: Vec<[Option<Vec<Extent>>; 2]> = halves.collect();
+                let absent = items.iter().filter(|_| auto).filter_map(|item| runs(&item.extents));
+                let absent: Vec<_> = absent.flat_map(|runs| runs.absent()).collect();
+                // All that there is to load may be resident: then one call does it.
+                let resident = halves.iter().any(|[cached, _]| cached.is_some())
+                    && halves.iter().all(|[_, rest]| rest.is_none());
                 let mode = if resident { Mode::Buffered } else { mode };
-                let ranges = items.iter().map(|item| Some(all.as_ref()?.with(&item.extents)));
-                let ranges: Vec<_> = ranges.collect();
-                let watches = ranges.iter().map(|ranges| ranges.as_ref()?.watch(mode));
+                let direct = items.iter().zip(&halves).map(|(item, [cached, rest])| {
+                    let extents = match (cached, rest) {
+                        (Some(_), Some(rest)) => rest.clone(),
+                        (Some(cached), None) if !resident => emptied(cached),
+                        _ => item.extents.clone(),
+                    };
+                    Item { size: item.size, extents }
+                });
+                let direct: Vec<Item> = direct.collect();
+                let watched: Vec<_> = direct.iter().map(|item| runs(&item.extents)).collect();
+                let watches = watched.iter().map(|runs| runs.as_ref()?.watch(mode));
                 let watches: Vec<_> = watches.collect();
                 let request = aidl::LoadRequest::LoadRequest {
                     file: Some(pfd(duplicate("file", file)?)),
-                    items: items.iter().map(convert::load_item).collect::<Result<_, _>>()?,
+                    items: direct.iter().map(convert::load_item).collect::<Result<_, _>>()?,
                     mode: mode.to_aidl(),
                     priority: priority.to_aidl(),
                     tag: tag.to_owned(),
                 };
                 let result =
                     service.load(&request).map_err(|status| of_call(&status, items.len()))?;
-                let seen = |(item, watch)| {
+                let finish = |((item, watch), [cached, _]): ((_, _), &[Option<Vec<Extent>>; 2])| {
                     let Filled { buffer, receipt } = convert::loaded_item(item)?;
-                    Ok(Filled { buffer, receipt: receipt_seen(receipt, resident, watch) })
+                    let receipt = receipt_seen(receipt, resident, watch);
+                    let receipt = match cached {
+                        Some(extents) if !resident => {
+                            let direction = Direction::Load;
+                            let transfer = Transfer::new(buffer.as_fd(), file, extents, direction);
+                            let transfer = Transfer { priority, tag, ..transfer };
+                            joined(call_resident(service, &transfer)?, receipt)
+                        }
+                        _ => receipt,
+                    };
+                    Ok(Filled { buffer, receipt })
                 };
-                Ok(result.items.into_iter().zip(watches).map(seen).collect())
+                let filled = result.items.into_iter().zip(watches).zip(&halves).map(finish);
+                let filled: Vec<Result<Filled, Error>> = filled.collect();
+                let copied = filled.iter().flatten().any(|filled| filled.receipt.buffered > 0);
+                if let Some(all) = all.filter(|_| copied) {
+                    all.forget(absent);
+                }
+                Ok(filled)
             }
             Backend::Local { heap, .. } => {
                 let file = RegularFile::new(file, heap.heap())?;
@@ -306,14 +282,6 @@ impl Client {
                 load::load(source, &file, items, mode, &mut || Ok(()), &mut deliver)?;
                 Ok(results)
             }
-        }
-    }
-
-    /// Whether the service loads `ranges` faster by a copy from the page cache.
-    fn are_resident(&self, ranges: Option<&Ranges<'_>>) -> Result<bool, Error> {
-        match ranges {
-            Some(ranges) => Ok(ranges.are_resident(&self.capabilities()?.methods)),
-            None => Ok(false),
         }
     }
 
@@ -342,6 +310,37 @@ fn open(path: &Path, mode: Mode, methods: &[Method]) -> Result<File, Error> {
         return Ok(file);
     }
     Ok(open_regular(path, OFlags::DIRECT).unwrap_or(file))
+}
+
+/// Calls `transfer`. `runs` are those of a load.
+fn call_transfer(
+    service: &Strong<dyn IDmabufIo>,
+    request: &Transfer<'_>,
+    runs: Option<&Runs<'_>>,
+) -> Result<Receipt, Error> {
+    let watch = runs.and_then(|runs| runs.watch(request.mode));
+    let request = aidl::TransferRequest::TransferRequest {
+        buffer: Some(pfd(duplicate("buffer", request.buffer)?)),
+        file: Some(pfd(duplicate("file", request.file)?)),
+        extents: extents_to_aidl(request.extents)?,
+        direction: request.direction.to_aidl(),
+        mode: request.mode.to_aidl(),
+        priority: request.priority.to_aidl(),
+        durability: request.durability.to_aidl(),
+        tag: request.tag.to_owned(),
+        ..Default::default()
+    };
+    let receipt = service.transfer(&request).map_err(|status| of_call(&status, 0))?;
+    Ok(receipt_seen(convert::received(receipt_from_aidl(&receipt))?, false, watch))
+}
+
+/// Calls `transfer` for extents that the page cache holds.
+fn call_resident(
+    service: &Strong<dyn IDmabufIo>,
+    request: &Transfer<'_>,
+) -> Result<Receipt, Error> {
+    let request = Transfer { mode: Mode::Buffered, ..*request };
+    Ok(receipt_seen(call_transfer(service, &request, None)?, true, None))
 }
 
 /// The user of this process, who is the user of local buffers.

@@ -3,8 +3,8 @@
 //! The client checks the values that the service sends: a newer service may know methods and
 //! reasons that this client does not know.
 
-use crate::buffer::Buffer;
-use crate::client::{Capabilities, Filled};
+use crate::buffer::{Buffer, Filled};
+use crate::capabilities::Capabilities;
 use crate::error::Error;
 use binder_shim::into_fd;
 use dmabufio_core::error::{Error as CoreError, ErrorKind};

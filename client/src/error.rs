@@ -69,3 +69,35 @@ fn lack_of_descriptors(count: usize) -> Option<Error> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn absent_service_is_unreachable_by_its_name() {
+        let error = not_found("here", &st::NAME_NOT_FOUND.into());
+        assert_eq!(error.kind(), None);
+        let text = error.to_string();
+        let start = "cannot reach the service: here: no such service is registered (";
+        assert!(text.starts_with(start), "{text}");
+    }
+
+    #[test]
+    fn service_that_died_is_unreachable() {
+        let error = of_call(&st::DEAD_OBJECT.into(), 1);
+        assert_eq!(error.kind(), None);
+        assert!(
+            error.to_string().starts_with("cannot reach the service: it has died ("),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn call_that_the_service_does_not_know_is_unsupported() {
+        let error = of_call(&st::UNKNOWN_TRANSACTION.into(), 0);
+        assert_eq!(error.kind(), Some(ErrorKind::Unsupported));
+        let text = "the service does not know this call; it is older than this client";
+        assert_eq!(error.to_string(), text);
+    }
+}

@@ -24,13 +24,17 @@
 //! ```
 
 mod buffer;
+mod capabilities;
 mod client;
 mod convert;
 mod error;
 mod open;
 mod page_cache;
+mod request;
 
-pub use buffer::Buffer;
-pub use client::{Capabilities, Client, Filled, Load, Transfer};
+pub use buffer::{Buffer, Filled};
+pub use capabilities::Capabilities;
+pub use client::Client;
 pub use error::Error;
 pub use open::open_regular;
+pub use request::{Load, Transfer};

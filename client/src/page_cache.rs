@@ -2,56 +2,109 @@
 //!
 //! See docs/design/0002-predict-do-prove.md#the-client-looks-at-the-page-cache-for-the-service
 
-use dmabufio_core::extent::{Direction, Extent};
+use dmabufio_core::extent::{merge, Direction, Extent};
 use dmabufio_core::file::RegularFile;
 use dmabufio_core::heap::Heap;
 use dmabufio_core::method::{FallbackReason, Method, Mode};
-use dmabufio_core::sys::sysconf::page_size;
 use dmabufio_core::transfer::plan::ExtentPlan;
 use dmabufio_core::transfer::receipt::Receipt;
-use dmabufio_core::transfer::watch::Watch;
+use dmabufio_core::transfer::watch::{absent, Watch};
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
 
-/// The ranges of a file that a load is about to read.
-pub(crate) struct Ranges<'a> {
+/// The runs of a load: ranges of the file, and the extents that each of them joins.
+pub(crate) struct Runs<'a> {
     file: RegularFile<'a>,
+    /// As indices into the request.
+    members: Vec<Vec<usize>>,
     ranges: Vec<Range<u64>>,
 }
 
-impl<'a> Ranges<'a> {
+impl<'a> Runs<'a> {
     /// `None` if `file` cannot be loaded; the service then reports the reason.
     pub fn of_load(file: BorrowedFd<'a>, extents: &[Extent]) -> Option<Self> {
         // The heap only matters to files that are buffers, which the service refuses.
         let file = RegularFile::new(file, Heap::System).ok()?;
         file.check_access(Direction::Load).ok()?;
-        Some(Self { file, ranges: Vec::new() }.with(extents))
+        Some(Self { file, members: Vec::new(), ranges: Vec::new() }.with(extents))
     }
 
-    /// Other ranges of the same file.
+    /// Other runs of the same file.
     pub fn with(&self, extents: &[Extent]) -> Self {
         let file = self.file;
-        let end = |extent: &Extent| extent.file_end().min(file.size());
-        let ranges = extents.iter().map(|extent| extent.file_offset..end(extent));
-        Self { file, ranges: ranges.filter(|range| !range.is_empty()).collect() }
+        let range = |run: &Extent| run.file_offset..run.file_end().min(file.size());
+        let runs = merge(extents).into_iter().map(|(members, run)| (members, range(&run)));
+        let (members, ranges) = runs.filter(|(_, range)| !range.is_empty()).unzip();
+        Self { file, members, ranges }
     }
 
-    /// Whether a copy is faster than reading the file again: the service would use direct I/O, and
-    /// the page cache holds more than half of the ranges.
-    pub fn are_resident(&self, methods: &[Method]) -> bool {
+    /// For each of `count` extents, whether a copy of its run is faster than reading the file again:
+    /// the service would use direct I/O, and the page cache holds more than half of the run.
+    pub fn resident(&self, methods: &[Method], count: usize) -> Vec<bool> {
+        let mut resident = vec![false; count];
         let direct = methods.contains(&Method::RwFileDirect) && self.file.direct_align().is_some();
-        if !direct || self.file.is_o_direct() {
-            return false;
+        if direct && !self.file.is_o_direct() {
+            for (members, range) in self.members.iter().zip(&self.ranges) {
+                let cached = self.file.is_mostly_cached(range.clone());
+                members.iter().for_each(|&member| resident[member] = cached);
+            }
         }
-        let cached = |range: &Range<u64>| self.file.cached_pages(range.clone()).unwrap_or(0);
-        let cached: u64 = self.ranges.iter().map(cached).sum();
-        let all: u64 = self.ranges.iter().map(|range| range.end - range.start).sum();
-        cached.saturating_mul(page_size()) > all / 2
+        resident
     }
 
     /// Counts the cached pages before a load in `mode`.
     pub fn watch(&self, mode: Mode) -> Option<Watch<'_>> {
         (mode != Mode::Buffered).then(|| Watch::start(&self.file, &self.ranges)).flatten()
+    }
+
+    /// The ranges that a load in mode `Auto` must not leave in the page cache: what it holds nothing
+    /// of now.
+    pub fn absent(&self) -> Vec<Range<u64>> {
+        if self.file.is_o_direct() {
+            return Vec::new();
+        }
+        self.ranges.iter().flat_map(|range| absent(&self.file, range.clone())).collect()
+    }
+
+    /// Lets the page cache drop `ranges`.
+    pub fn forget(&self, ranges: Vec<Range<u64>>) {
+        ranges.into_iter().for_each(|range| self.file.forget(range));
+    }
+}
+
+/// Splits extents into those that are `resident` and the others. A half without bytes is `None`. In
+/// each half the extents of the other one are empty, so that every extent keeps its number.
+pub(crate) fn split(extents: &[Extent], resident: &[bool]) -> [Option<Vec<Extent>>; 2] {
+    [true, false].map(|half| {
+        let mut picked = extents.to_vec();
+        for (i, extent) in picked.iter_mut().enumerate() {
+            if resident.get(i).copied().unwrap_or(false) != half {
+                extent.len = 0;
+            }
+        }
+        picked.iter().any(|extent| !extent.is_empty()).then_some(picked)
+    })
+}
+
+/// The same places, without bytes.
+pub(crate) fn emptied(extents: &[Extent]) -> Vec<Extent> {
+    extents.iter().map(|extent| Extent { len: 0, ..*extent }).collect()
+}
+
+/// The receipt of one load that two calls made: one for the `resident` runs, one for the `others`.
+pub(crate) fn joined(resident: Receipt, others: Receipt) -> Receipt {
+    // Of two methods that moved the same, the better one.
+    let most = if resident.bytes() > others.bytes() { resident } else { others };
+    Receipt {
+        direct: resident.direct + others.direct,
+        bounced: resident.bounced + others.bounced,
+        buffered: resident.buffered + others.buffered,
+        method: most.method,
+        first_fallback: resident.first_fallback.or(others.first_fallback),
+        checked: others.checked,
+        queue: resident.queue + others.queue,
+        io: resident.io + others.io,
+        sync: resident.sync + others.sync,
     }
 }
 
@@ -79,8 +132,8 @@ pub(crate) fn receipt_seen(receipt: Receipt, resident: bool, watch: Option<Watch
     if receipt.checked || receipt.direct == 0 || receipt.buffered > 0 {
         return receipt;
     }
-    match watch.and_then(|watch| watch.was_copied()) {
-        Some(true) => receipt.copied(),
+    match watch.and_then(|watch| watch.was_buffered()) {
+        Some(true) => receipt.found_buffered(),
         Some(false) => Receipt { checked: true, ..receipt },
         None => receipt,
     }

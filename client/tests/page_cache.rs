@@ -9,15 +9,16 @@ use binder_shim::{
 };
 use dmabufio_client::{Client, Load, Transfer};
 use dmabufio_core::extent::{Direction, Extent};
+use dmabufio_core::file::cached_pages;
 use dmabufio_core::load::Item;
 use dmabufio_core::method::{FallbackReason, Method, Mode};
 use dmabufio_core::priority::Priority;
 use dmabufio_core::transfer::receipt::Receipt as CoreReceipt;
 use dmabufio_wire::aidl;
-use rustix::fs::{fadvise, memfd_create, Advice, MemfdFlags};
+use rustix::fs::{fadvise, ftruncate, memfd_create, Advice, MemfdFlags};
 use std::fs::{self, File};
-use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
@@ -30,6 +31,7 @@ use aidl::ExtentPlan::ExtentPlan;
 use aidl::FallbackReason::FallbackReason as Reason;
 use aidl::Heap::Heap;
 use aidl::IDmabufIo::{BnDmabufIo, IDmabufIo};
+use aidl::LoadItem::LoadItem;
 use aidl::LoadRequest::LoadRequest;
 use aidl::LoadResult::LoadResult;
 use aidl::LoadedItem::LoadedItem;
@@ -42,18 +44,32 @@ use aidl::TransferRequest::TransferRequest;
 
 const LEN: u64 = 1 << 20;
 
-/// Claims what it is asked for, and touches the file only if it `copies`. Refuses what has a tag,
-/// with its priority and tag.
+/// Claims what it is asked for. Reads up to `copies` bytes of an extent, all in mode `BUFFERED`. Refuses what
+/// has a tag, with its priority and tag.
 struct Blind {
-    copies: bool,
+    copies: u64,
 }
 
 impl Dump for Blind {}
 impl_interface!(Blind);
 
 impl Blind {
-    fn receipt(&self, mode: AidlMode, file: &Option<ParcelFileDescriptor>) -> Receipt {
-        let bytes = LEN as i64;
+    fn receipt(
+        &self,
+        mode: AidlMode,
+        file: &Option<ParcelFileDescriptor>,
+        extents: &[aidl::Extent::Extent],
+    ) -> Receipt {
+        let bytes = extents.iter().map(|extent| extent.length).sum();
+        if bytes == 0 {
+            return Receipt::default();
+        }
+        let copies = if mode == AidlMode::BUFFERED { LEN } else { self.copies };
+        let file = File::from(borrow(file.as_ref().unwrap()).try_clone_to_owned().unwrap());
+        for extent in extents {
+            let mut read = vec![0; copies.min(extent.length as u64) as usize];
+            file.read_exact_at(&mut read, extent.fileOffset as u64).unwrap();
+        }
         if mode == AidlMode::BUFFERED {
             return Receipt {
                 bytes,
@@ -62,10 +78,6 @@ impl Blind {
                 firstFallback: Reason::REQUESTED,
                 ..Default::default()
             };
-        }
-        if self.copies {
-            let file = borrow(file.as_ref().unwrap()).try_clone_to_owned().unwrap();
-            File::from(file).read_to_end(&mut Vec::new()).unwrap();
         }
         let method = AidlMethod::RW_FILE_DIRECT;
         Receipt { bytes, bytesDirect: bytes, method, ..Default::default() }
@@ -97,24 +109,30 @@ impl IDmabufIo for Blind {
     fn probe(
         &self,
         _file: &ParcelFileDescriptor,
-        _: &[aidl::Extent::Extent],
+        extents: &[aidl::Extent::Extent],
     ) -> BinderResult<Plan> {
         let method = AidlMethod::RW_FILE_DIRECT;
-        Ok(Plan {
-            extents: vec![ExtentPlan { bytesDirect: LEN as i64, method, ..Default::default() }],
-        })
+        let plan = |extent: &aidl::Extent::Extent| ExtentPlan {
+            bytesDirect: extent.length,
+            method,
+            ..Default::default()
+        };
+        Ok(Plan { extents: extents.iter().map(plan).collect() })
     }
 
     fn transfer(&self, request: &TransferRequest) -> BinderResult<Receipt> {
         Self::check_tag(request.priority, &request.tag)?;
-        Ok(self.receipt(request.mode, &request.file))
+        Ok(self.receipt(request.mode, &request.file, &request.extents))
     }
 
     fn load(&self, request: &LoadRequest) -> BinderResult<LoadResult> {
         Self::check_tag(request.priority, &request.tag)?;
-        let receipt = Some(self.receipt(request.mode, &request.file));
-        let item = LoadedItem { buffer: Some(Self::buffer()), receipt, ..Default::default() };
-        Ok(LoadResult { items: vec![item] })
+        let item = |item: &LoadItem| LoadedItem {
+            buffer: Some(Self::buffer()),
+            receipt: Some(self.receipt(request.mode, &request.file, &item.extents)),
+            ..Default::default()
+        };
+        Ok(LoadResult { items: request.items.iter().map(item).collect() })
     }
 }
 
@@ -127,7 +145,7 @@ struct Fixture {
 }
 
 impl Fixture {
-    fn new(copies: bool) -> Self {
+    fn new(copies: u64) -> Self {
         // Beside the build's own files: /tmp may be a tmpfs, which does no direct I/O.
         let dir = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let (socket, path) = (dir.path().join("socket"), dir.path().join("file"));
@@ -135,12 +153,23 @@ impl Fixture {
         File::open(&path).unwrap().sync_all().unwrap();
         serve(&socket, copies);
         let buffer = memfd_create("buffer", MemfdFlags::CLOEXEC).unwrap();
+        ftruncate(&buffer, LEN).unwrap();
         Self { client: Client::socket(&socket).unwrap(), path, buffer, _dir: dir }
     }
 
     fn cold(&self) -> File {
         let file = File::open(&self.path).unwrap();
         fadvise(&file, 0, 0, Advice::DontNeed).unwrap();
+        file
+    }
+
+    /// The first `len` bytes are cached, and nothing else.
+    fn cached_to(&self, len: u64) -> File {
+        let file = self.cold();
+        fadvise(&file, 0, 0, Advice::Random).unwrap();
+        file.read_exact_at(&mut vec![0; len as usize], 0).unwrap();
+        let rest = cached_pages(file.as_fd(), len, LEN - len).unwrap();
+        assert_eq!(rest, 0, "readahead");
         file
     }
 
@@ -151,10 +180,13 @@ impl Fixture {
 
     /// Loads by `transfer` and by `load`, which must agree.
     fn load(&self, open: impl Fn() -> File, mode: Mode) -> CoreReceipt {
-        let extents = [Extent { file_offset: 0, buffer_offset: 0, len: LEN }];
+        self.load_extents(open, mode, &[Extent { file_offset: 0, buffer_offset: 0, len: LEN }])
+    }
+
+    fn load_extents(&self, open: impl Fn() -> File, mode: Mode, extents: &[Extent]) -> CoreReceipt {
         let file = open();
         let (buffer, file) = (self.buffer.as_fd(), file.as_fd());
-        let transfer = Transfer { mode, ..Transfer::new(buffer, file, &extents, Direction::Load) };
+        let transfer = Transfer { mode, ..Transfer::new(buffer, file, extents, Direction::Load) };
         let receipt = self.client.transfer(&transfer).unwrap();
         let items = [Item { size: LEN, extents: extents.to_vec() }];
         let mut loaded =
@@ -164,7 +196,7 @@ impl Fixture {
     }
 }
 
-fn serve(socket: &Path, copies: bool) {
+fn serve(socket: &Path, copies: u64) {
     let (ready, wait) = mpsc::channel();
     let socket = socket.to_owned();
     thread::spawn(move || {
@@ -176,7 +208,7 @@ fn serve(socket: &Path, copies: bool) {
 
 #[test]
 fn cached_file_is_copied_in_mode_auto_as_predicted() {
-    let fixture = Fixture::new(false);
+    let fixture = Fixture::new(0);
     let receipt = fixture.load(|| fixture.cached(), Mode::Auto);
     assert_eq!((receipt.direct, receipt.buffered), (0, LEN));
     assert_eq!(receipt.first_fallback, Some(FallbackReason::Resident));
@@ -186,9 +218,52 @@ fn cached_file_is_copied_in_mode_auto_as_predicted() {
     assert_eq!((plan.method, plan.reason), (receipt.method, receipt.first_fallback));
 }
 
+/// Two runs: the halves of the file change places in the buffer.
+const HALVES: [Extent; 2] = [
+    Extent { file_offset: 0, buffer_offset: LEN / 2, len: LEN / 2 },
+    Extent { file_offset: LEN / 2, buffer_offset: 0, len: LEN / 2 },
+];
+
+#[test]
+fn half_cached_file_is_decided_run_by_run_as_predicted() {
+    let fixture = Fixture::new(0);
+    let open = || fixture.cached_to(LEN / 2 + 4096 * 32);
+    let predicted = fixture.client.probe(open().as_fd(), &HALVES).unwrap();
+    assert_eq!(
+        (predicted[0].buffered, predicted[0].reason),
+        (LEN / 2, Some(FallbackReason::Resident))
+    );
+    assert_eq!((predicted[1].direct, predicted[1].reason), (LEN / 2, None));
+    let receipt = fixture.load_extents(open, Mode::Auto, &HALVES);
+    assert_eq!((receipt.direct, receipt.buffered), (LEN / 2, LEN / 2));
+    assert_eq!(receipt.first_fallback, Some(FallbackReason::Resident));
+    assert!(receipt.checked);
+}
+
+#[test]
+fn copied_run_leaves_what_was_absent_absent_and_what_was_cached_cached() {
+    let fixture = Fixture::new(0);
+    let cached = LEN / 2 + LEN / 4;
+    let receipt = fixture.load(|| fixture.cached_to(cached), Mode::Auto);
+    assert_eq!((receipt.direct, receipt.buffered), (0, LEN));
+    let file = File::open(&fixture.path).unwrap();
+    let pages = |from, len| cached_pages(file.as_fd(), from, len).unwrap();
+    assert_eq!((pages(0, cached), pages(cached, LEN - cached)), (cached / 4096, 0));
+}
+
+/// Whoever reads the file meanwhile keeps what the page cache holds for them.
+#[test]
+fn direct_load_drops_nothing_from_the_page_cache() {
+    let fixture = Fixture::new(LEN / 4);
+    let receipt = fixture.load(|| fixture.cached_to(0), Mode::Auto);
+    assert_eq!((receipt.direct, receipt.buffered), (LEN, 0));
+    let file = File::open(&fixture.path).unwrap();
+    assert!(cached_pages(file.as_fd(), 0, LEN / 4).unwrap() > 0);
+}
+
 #[test]
 fn cold_file_goes_direct_in_mode_auto_as_predicted() {
-    let fixture = Fixture::new(false);
+    let fixture = Fixture::new(0);
     let receipt = fixture.load(|| fixture.cold(), Mode::Auto);
     assert_eq!((receipt.direct, receipt.buffered), (LEN, 0));
     let extents = [Extent { file_offset: 0, buffer_offset: 0, len: LEN }];
@@ -198,7 +273,7 @@ fn cold_file_goes_direct_in_mode_auto_as_predicted() {
 
 #[test]
 fn cached_file_goes_direct_in_mode_direct() {
-    let fixture = Fixture::new(false);
+    let fixture = Fixture::new(0);
     let receipt = fixture.load(|| fixture.cached(), Mode::Direct);
     assert_eq!((receipt.direct, receipt.buffered), (LEN, 0));
     assert!(!receipt.checked, "all was cached before, so that the page cache tells nothing");
@@ -206,14 +281,14 @@ fn cached_file_goes_direct_in_mode_direct() {
 
 #[test]
 fn cached_file_keeps_the_reason_of_mode_buffered() {
-    let fixture = Fixture::new(false);
+    let fixture = Fixture::new(0);
     let receipt = fixture.load(|| fixture.cached(), Mode::Buffered);
     assert_eq!(receipt.first_fallback, Some(FallbackReason::Requested));
 }
 
 #[test]
 fn direct_load_that_the_page_cache_does_not_show_is_checked() {
-    let fixture = Fixture::new(false);
+    let fixture = Fixture::new(0);
     for mode in [Mode::Auto, Mode::Direct] {
         let receipt = fixture.load(|| fixture.cold(), mode);
         assert_eq!((receipt.direct, receipt.checked), (LEN, true), "{mode:?}");
@@ -222,7 +297,7 @@ fn direct_load_that_the_page_cache_does_not_show_is_checked() {
 
 #[test]
 fn direct_load_that_the_page_cache_shows_was_copied() {
-    let fixture = Fixture::new(true);
+    let fixture = Fixture::new(LEN);
     for mode in [Mode::Auto, Mode::Direct] {
         let receipt = fixture.load(|| fixture.cold(), mode);
         assert_eq!((receipt.direct, receipt.buffered), (0, LEN), "{mode:?}");
@@ -234,7 +309,7 @@ fn direct_load_that_the_page_cache_shows_was_copied() {
 
 #[test]
 fn priority_and_tag_reach_the_service() {
-    let fixture = Fixture::new(false);
+    let fixture = Fixture::new(0);
     let file = fixture.cold();
     let extents = [Extent { file_offset: 0, buffer_offset: 0, len: LEN }];
     let items = [Item { size: LEN, extents: extents.to_vec() }];

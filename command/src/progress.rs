@@ -10,7 +10,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Goes to the start of the line and clears it.
 const CLEAR: &str = "\r\x1b[K";
 
-/// Counts bytes. Whatever is on the line disappears on drop.
+/// Counts bytes. Dropping it clears the line.
 pub struct Progress {
     shown: bool,
     what: String,

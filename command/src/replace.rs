@@ -3,6 +3,8 @@
 //! It has no name until it is complete, where the file system can do that (`O_TMPFILE`), so that
 //! nothing is left behind however the process ends. Elsewhere it has a temporary name, which an
 //! error or a signal removes.
+//!
+//! See docs/design/0001-first-slice.md#the-client-makes-saves-atomic
 
 use crate::name::shown;
 use anyhow::{bail, ensure, Context, Result};
@@ -137,7 +139,13 @@ impl Replacement {
                 outcome => outcome,
             }
         });
-        named.context(if *replaces { "replace the file" } else { "name the new file" })
+        named.context(match named {
+            _ if *replaces => "replace the file",
+            Err(Errno::EXIST) => {
+                "somebody made a file of this name meanwhile, which stays; save again to replace it"
+            }
+            _ => "name the new file",
+        })
     }
 
     /// Waits until the name is on stable storage: it is the folder's data.
@@ -350,6 +358,7 @@ mod tests {
         for file in [unnamed, named(&dir, false)] {
             let error = file.publish().expect_err("an error");
             assert_eq!(error.downcast_ref(), Some(&Errno::EXIST));
+            assert!(error.to_string().starts_with("somebody made a file of this name"), "{error}");
         }
         assert_eq!(read(dir.path().join("target")).expect("read"), b"other");
         assert_eq!(count(&dir), 1);

@@ -4,6 +4,8 @@ use crate::error::{Error, ErrorKind, Result};
 use std::fmt::{self, Display, Formatter};
 
 /// The largest number of extents in one request. Keeps a request in a small parcel.
+///
+/// See docs/design/0002-predict-do-prove.md#2048-extents-need-more-than-64-kib
 pub const MAX_EXTENTS: usize = 2048;
 
 /// One contiguous range: where it lies in the file and where in the buffer. All fields are bytes.
@@ -99,6 +101,28 @@ pub fn check_placement(extents: &[Extent], buffer_size: u64, direction: Directio
         }
     }
     Ok(())
+}
+
+/// Sorts extents by file offset, and joins those that continue each other in file and buffer. Those
+/// that are empty are left out. Each result is the indices of the extents and what they make up.
+pub fn merge(extents: &[Extent]) -> Vec<(Vec<usize>, Extent)> {
+    let mut order: Vec<usize> = (0..extents.len()).filter(|&i| !extents[i].is_empty()).collect();
+    order.sort_by_key(|&i| extents[i].file_offset);
+    let mut runs: Vec<(Vec<usize>, Extent)> = Vec::with_capacity(extents.len());
+    for i in order {
+        let next = extents[i];
+        match runs.last_mut() {
+            Some((members, whole))
+                if whole.file_end() == next.file_offset
+                    && whole.buffer_end() == next.buffer_offset =>
+            {
+                members.push(i);
+                whole.len += next.len;
+            }
+            _ => runs.push((vec![i], next)),
+        }
+    }
+    runs
 }
 
 fn invalid(what: String) -> Error {

@@ -1,6 +1,6 @@
 //! The files of a transfer: a descriptor that has been checked to be a regular file.
 
-use crate::dmabuf;
+use crate::buffer;
 use crate::error::{During, Error, ErrorKind, Result};
 use crate::extent::Direction;
 use crate::heap::kind::Heap;
@@ -51,7 +51,7 @@ impl<'fd> RegularFile<'fd> {
         let file_type = FileType::from_raw_mode(stat.stx_mode.into());
         // Since 6.17 a dma-buf calls itself a regular file. Buffers lie on no block device.
         if file_type != FileType::RegularFile
-            || has_no_device(&stat) && dmabuf::is_buffer(fd, heap)?
+            || has_no_device(&stat) && buffer::is_buffer(fd, heap)?
         {
             let what = describe(file_type);
             return Err(Error::new(
@@ -150,6 +150,8 @@ impl<'fd> RegularFile<'fd> {
 
     /// The alignment in bytes that direct I/O on this file needs in file and memory, from
     /// `STATX_DIOALIGN`; `None` if the file cannot do direct I/O.
+    ///
+    /// See docs/design/0001-first-slice.md#direct-io-needs-an-alignment-from-statx_dioalign
     pub fn direct_align(&self) -> Option<u64> {
         self.direct_align
     }
@@ -157,6 +159,8 @@ impl<'fd> RegularFile<'fd> {
     /// The attributes (`STATX_ATTR_*`) of a file that cannot do direct I/O, which may say why. None
     /// if it can: files with the same attributes then can (those encrypted by the disk), or if its
     /// file system does not say whether.
+    ///
+    /// See docs/design/0002-predict-do-prove.md#statx_dioalign-decides-attributes-explain
     pub(crate) fn obstacles(&self) -> u64 {
         self.attributes
     }
@@ -173,6 +177,8 @@ impl<'fd> RegularFile<'fd> {
     /// The kernel tells that to those who may write the file, and to its owner. For a service that
     /// was passed somebody else's read-only descriptor, and before Linux 6.5, it is `None`; and on
     /// file systems without a block device, because stacked ones cache the data elsewhere.
+    ///
+    /// See docs/design/0002-predict-do-prove.md#the-client-looks-at-the-page-cache-for-the-service
     pub fn cached_pages(&self, range: Range<u64>) -> Option<u64> {
         // A length of 0 would mean the rest of the file.
         if self.storage != Storage::Device || range.is_empty() {
@@ -183,7 +189,7 @@ impl<'fd> RegularFile<'fd> {
     }
 
     /// Lets the page cache drop the whole pages of a range, in bytes, that are clean.
-    pub(crate) fn forget(&self, range: Range<u64>) {
+    pub fn forget(&self, range: Range<u64>) {
         // What stays does no harm.
         let _ = fadvise(self.fd, range.start, range.end - range.start, Advice::DontNeed);
     }
@@ -206,16 +212,13 @@ impl<'fd> RegularFile<'fd> {
 pub fn may_stall(fd: BorrowedFd<'_>) -> Result<bool> {
     let stat = statx::statx(fd, uapi::STATX_BASIC_STATS).during(|| "file: statx")?;
     let file_type = FileType::from_raw_mode(stat.stx_mode.into());
-    Ok(file_type == FileType::RegularFile && may_be_served(fd, &stat))
+    Ok(file_type == FileType::RegularFile && known_storage(fd, &stat).is_none())
 }
 
 /// Who has the data of a regular file. May wait for a daemon if [`may_stall`] says so.
 fn storage(fd: BorrowedFd<'_>, stat: &uapi::statx) -> Result<Storage> {
-    if !has_no_device(stat) {
-        return Ok(Storage::Device);
-    }
-    if !may_be_served(fd, stat) {
-        return Ok(Storage::Memory);
+    if let Some(known) = known_storage(fd, stat) {
+        return Ok(known);
     }
     let file_system = fstatfs(fd).during(|| "file: fstatfs")?;
     Ok(match file_system.f_type as u64 {
@@ -232,10 +235,13 @@ fn size(fd: BorrowedFd<'_>) -> Result<u64> {
     Ok(u64::try_from(stat.st_size).unwrap_or(0))
 }
 
-/// Whether the file system lies on no block device, and not in memory either, where files have
-/// seals.
-fn may_be_served(fd: BorrowedFd<'_>, stat: &uapi::statx) -> bool {
-    has_no_device(stat) && fcntl_get_seals(fd).is_err()
+/// Who has the data of a regular file, if the kernel knows it without asking the file system.
+fn known_storage(fd: BorrowedFd<'_>, stat: &uapi::statx) -> Option<Storage> {
+    if !has_no_device(stat) {
+        return Some(Storage::Device);
+    }
+    // Of the file systems without a block device, only those in memory have seals.
+    fcntl_get_seals(fd).is_ok().then_some(Storage::Memory)
 }
 
 /// Whether the file system lies on no block device: the kernel numbers those with major 0. FUSE on

@@ -4,7 +4,7 @@ pub(crate) mod kind;
 
 pub use kind::Heap;
 
-use crate::dmabuf::{DmaBuf, MEMFD_SEALS};
+use crate::buffer::{Buffer, MEMFD_SEALS};
 use crate::error::{During, Error, ErrorKind, Result};
 use crate::sys::mmap::{Access, Mapping};
 use crate::sys::{ioctl, sysconf};
@@ -50,8 +50,8 @@ impl Allocation {
     }
 
     /// The buffer, to transfer to or from.
-    pub fn buffer(&self) -> DmaBuf<'_> {
-        let buffer = DmaBuf::allocated(self.fd.as_fd(), self.size, self.heap);
+    pub fn buffer(&self) -> Buffer<'_> {
+        let buffer = Buffer::allocated(self.fd.as_fd(), self.size, self.heap);
         match &self.memory {
             Some(memory) => buffer.with_memory(memory),
             None => buffer,
@@ -192,6 +192,8 @@ fn open_device(path: &str) -> Result<OwnedFd> {
 /// For udmabuf they must not come from `fallocate(2)`: tmpfs zeroes such pages on first use only,
 /// and udmabuf pins them without that, with the content of whoever had them before (seen on Linux
 /// 6.12).
+///
+/// See docs/design/0001-first-slice.md#the-memfd-of-a-udmabuf-gets-no-pages-from-fallocate2
 fn sealed_memfd(size: u64, seals: SealFlags) -> rustix::io::Result<OwnedFd> {
     let memfd = fs::memfd_create("dmabufio", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     fs::ftruncate(&memfd, size)?;
@@ -205,6 +207,8 @@ fn sealed_memfd(size: u64, seals: SealFlags) -> rustix::io::Result<OwnedFd> {
 /// beforehand costs more than it saves.
 ///
 /// `None` where there is no room for the mapping; the buffer is as good without.
+///
+/// See docs/design/0002-predict-do-prove.md#the-allocator-of-a-udmabuf-keeps-the-mapping-of-its-memfd
 fn map_memory(memfd: &OwnedFd, page_size: u64, size: u64) -> Option<Mapping> {
     let len = usize::try_from(size).ok()?;
     let mapping = Mapping::new(memfd.as_fd(), 0, len, Access::ReadWrite).ok()?;

@@ -2,7 +2,7 @@
 //!
 //! This is the core, a library that any process can link: it knows no binder.
 //!
-//! A transfer is [`transfer::transfer`], with a checked buffer ([`dmabuf::DmaBuf`]), a checked file
+//! A transfer is [`transfer::transfer`], with a checked buffer ([`buffer::Buffer`]), a checked file
 //! ([`file::RegularFile`]) and [`extent::Extent`]s. It goes by the first [`method::Method`] that
 //! buffer and file allow, which [`probe`] predicts without I/O and the [`transfer::receipt`]
 //! reports afterwards.
@@ -10,7 +10,7 @@
 //! What it does not do: open paths, change descriptors that it is given, or touch the memory of a
 //! buffer.
 
-pub mod dmabuf;
+pub mod buffer;
 pub mod error;
 pub mod extent;
 pub mod file;

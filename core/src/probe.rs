@@ -1,6 +1,6 @@
 //! Finds out what works, by asking the kernel and never by its version. Does no I/O on any file.
 
-use crate::dmabuf::DmaBuf;
+use crate::buffer::Buffer;
 use crate::error::Result;
 use crate::extent::{check_shape, Direction, Extent};
 use crate::file::RegularFile;
@@ -14,7 +14,7 @@ use rustix::fd::AsFd;
 /// What the buffers of `heap` can do in a transfer, for those whom they are handed to.
 pub fn heap(heap: &Allocator) -> Result<Support> {
     let Allocation { fd, heap, .. } = heap.allocate(heap.page_size())?;
-    support::of(&DmaBuf::new(fd.as_fd(), heap)?, Direction::Load)
+    support::of(&Buffer::new(fd.as_fd(), heap)?, Direction::Load)
 }
 
 /// What the buffers of `heap` can do in a load, for who allocates them.
@@ -23,7 +23,7 @@ pub fn heap_in_load(heap: &Allocator) -> Result<Support> {
 }
 
 /// What `buffer` can do as long as no device is attached to it.
-pub fn buffer(buffer: &DmaBuf<'_>, direction: Direction) -> Result<Support> {
+pub fn buffer(buffer: &Buffer<'_>, direction: Direction) -> Result<Support> {
     support::of(buffer, direction)
 }
 

@@ -19,11 +19,15 @@ pub struct Route {
     pub reason: Option<FallbackReason>,
     /// Whether the mapped method leaves no trace of a load in the page cache, where the kernel can
     /// (`RWF_DONTCACHE`).
+    ///
+    /// See docs/design/0002-predict-do-prove.md#rwf_dontcache-is-used-in-mode-auto-only
     pub uncached: bool,
 }
 
 impl Route {
     /// Chooses the first method of the ladder that buffer, file and mode allow.
+    ///
+    /// See docs/design/0001-first-slice.md#modebuffered-needs-a-descriptor-without-o_direct
     pub fn choose(support: Support, file: &RegularFile<'_>, mode: Mode) -> Result<Self> {
         if mode == Mode::Buffered && file.is_o_direct() {
             return Err(Error::new(
@@ -34,6 +38,7 @@ impl Route {
         let align = file.direct_align().unwrap_or(0).max(sysconf::page_size());
         // The kernel honours O_DIRECT of the descriptor in the buffered ioctl too, and its
         // alignment rules with it; a mapping can bounce.
+        // See docs/design/0001-first-slice.md#the-buffered-ioctl-follows-the-descriptors-o_direct
         // The ioctl does not say how much moved either, so it is for files whose size does.
         let copy = match support.rw_file {
             Ok(()) if !file.is_o_direct() && file.has_exact_size() => Method::RwFileBuffered,
@@ -42,21 +47,21 @@ impl Route {
         // Who asks for `Buffered` wants the page cache filled, who opens with O_DIRECT never does.
         let uncached = mode == Mode::Auto && !file.is_o_direct();
         let route = Self { direct: None, copy, align, reason: None, uncached };
-        let copied = |copy, reason| Self { copy, reason: Some(reason), ..route };
+        let buffered = |reason| Self { reason: Some(reason), ..route };
         if file.stalls() {
-            return Ok(copied(copy, FallbackReason::FileSystemStalls));
+            return Ok(buffered(FallbackReason::FileSystemStalls));
         }
         if mode == Mode::Buffered {
-            return Ok(copied(copy, FallbackReason::Requested));
+            return Ok(buffered(FallbackReason::Requested));
         }
         let can_direct = file.direct_align().is_some();
         Ok(match support.rw_file {
             Ok(()) if can_direct => Self { direct: Some(Method::RwFileDirect), ..route },
-            Ok(()) => copied(copy, not_direct(file)),
-            Err(reason) if !support.page_backed => copied(copy, reason),
+            Ok(()) => buffered(why_not_direct(file)),
+            Err(reason) if !support.page_backed => buffered(reason),
             // The reasons that the caller can do something about.
-            Err(_) if !can_direct => copied(copy, not_direct(file)),
-            Err(_) if !file.is_o_direct() => copied(copy, FallbackReason::DescriptorNotDirect),
+            Err(_) if !can_direct => buffered(why_not_direct(file)),
+            Err(_) if !file.is_o_direct() => buffered(FallbackReason::DescriptorNotDirect),
             Err(reason) => {
                 Self { direct: Some(Method::MappedDirect), reason: Some(reason), ..route }
             }
@@ -66,20 +71,21 @@ impl Route {
     /// The next step down from `method` after it failed with `errno` on this buffer or file, or
     /// `None` if that errno is a real failure.
     pub fn step_down(self, method: Method, errno: Errno) -> Option<Self> {
-        let copied = |copy, reason| Some(Self { direct: None, copy, reason: Some(reason), ..self });
+        let buffered =
+            |copy, reason| Some(Self { direct: None, copy, reason: Some(reason), ..self });
         match (method, errno) {
             (Method::RwFileDirect | Method::RwFileBuffered, Errno::BUSY) => {
-                copied(Method::MappedBuffered, FallbackReason::BufferBusy)
+                buffered(Method::MappedBuffered, FallbackReason::BufferBusy)
             }
             // A swap file in use, which anybody may read in other ways.
             (Method::RwFileDirect | Method::RwFileBuffered, Errno::TXTBSY) => {
-                copied(Method::MappedBuffered, FallbackReason::FileNotDirect)
+                buffered(Method::MappedBuffered, FallbackReason::FileNotDirect)
             }
             (Method::RwFileDirect, Errno::INVAL | Errno::OPNOTSUPP) => {
-                copied(self.copy, FallbackReason::FileNotDirect)
+                buffered(self.copy, FallbackReason::FileNotDirect)
             }
             (Method::MappedDirect, Errno::INVAL | Errno::OPNOTSUPP | Errno::FAULT) => {
-                copied(self.copy, FallbackReason::FileNotDirect)
+                buffered(self.copy, FallbackReason::FileNotDirect)
             }
             _ => None,
         }
@@ -87,7 +93,7 @@ impl Route {
 }
 
 /// Why `file`, which cannot do direct I/O, cannot.
-fn not_direct(file: &RegularFile<'_>) -> FallbackReason {
+fn why_not_direct(file: &RegularFile<'_>) -> FallbackReason {
     let obstacles = [
         (uapi::STATX_ATTR_VERITY, FallbackReason::FileVerity),
         (uapi::STATX_ATTR_COMPRESSED, FallbackReason::FileCompressed),

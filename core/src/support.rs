@@ -1,6 +1,6 @@
 //! Asks the kernel what can be done with a buffer.
 
-use crate::dmabuf::DmaBuf;
+use crate::buffer::Buffer;
 use crate::error::{Error, Result};
 use crate::extent::Direction;
 use crate::method::{FallbackReason, Support};
@@ -9,7 +9,7 @@ use crate::sys::{ioctl, sysconf, uapi};
 use rustix::io::Errno;
 
 /// What `buffer` can do as long as no device is attached to it.
-pub(crate) fn of(buffer: &DmaBuf<'_>, direction: Direction) -> Result<Support> {
+pub(crate) fn of(buffer: &Buffer<'_>, direction: Direction) -> Result<Support> {
     let rw_file = rw_file(buffer, direction)?;
     let page_backed = rw_file.is_err() && is_page_backed(buffer);
     Ok(Support { rw_file, page_backed })
@@ -18,7 +18,7 @@ pub(crate) fn of(buffer: &DmaBuf<'_>, direction: Direction) -> Result<Support> {
 /// Whether `DMA_BUF_IOCTL_RW_FILE` works on `buffer`, or the reason why it does not. The request is valid but
 /// for its file, -1, which the kernel looks at last: `EBADF` means that everything else is there.
 fn rw_file(
-    buffer: &DmaBuf<'_>,
+    buffer: &Buffer<'_>,
     direction: Direction,
 ) -> Result<std::result::Result<(), FallbackReason>> {
     if !buffer.is_dma_buf() {
@@ -43,7 +43,7 @@ fn rw_file(
 }
 
 /// A buffer that cannot be mapped is not; the mapped methods say so when they are all that is left.
-fn is_page_backed(buffer: &DmaBuf<'_>) -> bool {
+fn is_page_backed(buffer: &Buffer<'_>) -> bool {
     let page_size = sysconf::page_size() as usize;
     match buffer.memory() {
         Some(memory) => memory.is_page_backed(page_size),

@@ -1,7 +1,7 @@
 //! The system calls that this project makes itself: the only code here that is `unsafe`.
 //!
 //! Functions take borrowed descriptors and return [`rustix::io::Errno`]. They check nothing about
-//! the descriptors that they are given; [`crate::dmabuf`] and [`crate::file`] do that first.
+//! the descriptors that they are given; [`crate::buffer`] and [`crate::file`] do that first.
 //! Imports nothing of ours.
 
 #![allow(unsafe_code)]

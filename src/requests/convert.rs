@@ -102,6 +102,7 @@ pub(super) fn check_tag(tag: &str) -> Result<()> {
     }
 }
 
+/// See docs/design/0001-first-slice.md#priority-is-implemented-digests-are-reserved
 fn check_digest(value: aidl::Digest::Digest) -> Result<()> {
     match value {
         aidl::Digest::Digest::NONE => Ok(()),

@@ -3,7 +3,7 @@
 use super::class;
 use super::convert::CheckedRequest;
 use crate::state::State;
-use dmabufio_core::dmabuf::DmaBuf;
+use dmabufio_core::buffer::Buffer;
 use dmabufio_core::error::Result;
 use dmabufio_core::file::RegularFile;
 use dmabufio_core::priority::PriorityGuard;
@@ -26,7 +26,7 @@ pub(crate) fn run(
     let heap = state.heap.heap();
     let tag = request.tag.clone();
     let receipt = state.admission.run(uid, class, move |admitted| {
-        let buffer = DmaBuf::new(checked.buffer.as_fd(), heap)?;
+        let buffer = Buffer::new(checked.buffer.as_fd(), heap)?;
         let file = RegularFile::new(checked.file.as_fd(), heap)?;
         admitted.settle(file.stalls())?;
         let request = Request {

@@ -11,7 +11,7 @@ pub mod fuse;
 pub mod hungry;
 pub mod slow_disk;
 
-use dmabufio_core::dmabuf::DmaBuf;
+use dmabufio_core::buffer::Buffer;
 use dmabufio_core::extent::Direction;
 use dmabufio_core::heap::{Allocator, Heap};
 use dmabufio_core::sys::mmap::{Access, Mapping};
@@ -151,7 +151,7 @@ pub fn allocate(heap: Heap, size: u64) -> OwnedFd {
 /// The whole content of a buffer, read by the CPU through its mapping.
 pub fn read_buffer(fd: BorrowedFd<'_>, heap: Heap, len: usize) -> Vec<u8> {
     let mapping = Mapping::new(fd, 0, len, Access::Read).expect("map a buffer");
-    let buffer = DmaBuf::new(fd, heap).expect("a buffer");
+    let buffer = Buffer::new(fd, heap).expect("a buffer");
     let access = buffer.begin_cpu_access(Direction::Save).expect("begin CPU access");
     let mut bytes = vec![0; len];
     mapping.read(0, &mut bytes).expect("read a buffer");
@@ -162,7 +162,7 @@ pub fn read_buffer(fd: BorrowedFd<'_>, heap: Heap, len: usize) -> Vec<u8> {
 /// Sets the whole content of a buffer, written by the CPU through its mapping.
 pub fn write_buffer(fd: BorrowedFd<'_>, heap: Heap, bytes: &[u8]) {
     let mut mapping = Mapping::new(fd, 0, bytes.len(), Access::ReadWrite).expect("map a buffer");
-    let buffer = DmaBuf::new(fd, heap).expect("a buffer");
+    let buffer = Buffer::new(fd, heap).expect("a buffer");
     let access = buffer.begin_cpu_access(Direction::Load).expect("begin CPU access");
     mapping.write(0, bytes).expect("write a buffer");
     access.end().expect("end CPU access");

@@ -175,6 +175,18 @@ fn load_fills_all_buffers_in_order() {
 }
 
 #[test]
+fn queue_time_of_a_loaded_buffer_covers_those_before_it() {
+    let fixture = Fixture::new();
+    let (request, _) = four_buffers(&fixture);
+    let items = fixture.service.load(&request).expect("load").items;
+    let receipts: Vec<_> = items.into_iter().map(|item| item.receipt.expect("filled")).collect();
+    assert!(receipts[0].queueNanos > 0);
+    for pair in receipts.windows(2) {
+        assert!(pair[1].queueNanos >= pair[0].queueNanos + pair[0].ioNanos, "{pair:?}");
+    }
+}
+
+#[test]
 fn load_reports_each_item_by_itself() {
     let fixture = Fixture::new();
     let (mut request, content) = four_buffers(&fixture);

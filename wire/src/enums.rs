@@ -1,12 +1,12 @@
 //! The pairs of AIDL enums and core enums, variant by variant.
 
-use crate::aidl;
 use dmabufio_core::error::{Error, ErrorKind, Result};
 use dmabufio_core::extent::Direction;
 use dmabufio_core::heap::Heap;
 use dmabufio_core::method::{FallbackReason, Method, Mode};
 use dmabufio_core::priority::Priority;
 use dmabufio_core::transfer::Durability;
+use vendor_dmabufio::aidl::vendor::dmabufio as aidl;
 
 /// A core type that has a counterpart in the interface.
 pub trait Wire: Sized {

@@ -1,12 +1,11 @@
 //! Failures as binder statuses, and back. The table is on [`ErrorKind`].
 
-use crate::aidl::Error::Error as Code;
-use crate::aidl::LoadedItem::LoadedItem;
-use binder_shim::{
-    describe, ex, exception, service_error, BinderResult, ExceptionCode, ParcelFileDescriptor,
-    Status,
-};
+use binder_shim::{describe, ex, exception, service_error, ExceptionCode, Status};
 use dmabufio_core::error::{Error, ErrorKind};
+use vendor_dmabufio::aidl::vendor::dmabufio as aidl;
+
+use aidl::Error::Error as Code;
+use aidl::LoadedItem::LoadedItem;
 
 /// How the interface reports a kind of failure.
 enum Report {
@@ -85,12 +84,9 @@ fn kind(code: i32) -> ErrorKind {
     }
 }
 
-/// Refuses a request without one of its descriptors, which the Rust types allow.
-pub fn check_not_null(name: &str, fd: &Option<ParcelFileDescriptor>) -> BinderResult<()> {
-    match fd {
-        Some(_) => Ok(()),
-        None => Err(exception(ex::NULL_POINTER, &format!("{name}: no descriptor"))),
-    }
+/// The status for `error`, which is that a descriptor is missing. AIDL has an exception for nulls.
+pub fn null_pointer(error: &Error) -> Status {
+    exception(ex::NULL_POINTER, &error.to_string())
 }
 
 #[cfg(test)]

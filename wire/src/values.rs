@@ -1,12 +1,12 @@
 //! Converts ranges, receipts and plans.
 
-use crate::aidl;
 use crate::enums::Wire;
 use dmabufio_core::error::{Error, ErrorKind, Result};
 use dmabufio_core::extent::Extent;
 use dmabufio_core::transfer::plan::ExtentPlan;
 use dmabufio_core::transfer::receipt::Receipt;
 use std::time::Duration;
+use vendor_dmabufio::aidl::vendor::dmabufio as aidl;
 
 /// Converts a number of bytes to the type of the interface. The error names `name`.
 ///

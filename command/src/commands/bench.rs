@@ -24,7 +24,7 @@ use dmabufio_core::sys::sysconf::page_size;
 use fio::Job;
 use ours::Clients;
 use report::Report;
-use runner::{measure, Cache, Source};
+use runner::{measure, value_name, Cache, Source};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -137,7 +137,7 @@ pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCo
         };
         report.tables.push(measure(
             &source,
-            &name(*table),
+            &value_name(*table),
             args.cache,
             args.runs,
             cases,
@@ -158,8 +158,3 @@ const LIMITS: [Job; 6] = [
     Job::sequential(64 << 10, 32),
     Job { registered: true, ..Job::sequential(1 << 20, 4) },
 ];
-
-/// The name of a value on the command line, which the JSON has too.
-fn name(value: impl ValueEnum) -> String {
-    value.to_possible_value().map_or(String::new(), |value| value.get_name().to_owned())
-}

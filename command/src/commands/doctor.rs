@@ -1,5 +1,6 @@
 //! `dmabufio doctor`: what works here, what does not, and what to do about it.
 
+mod finding;
 mod heaps;
 mod kernel;
 mod running;
@@ -13,8 +14,8 @@ mod xml;
 use crate::connect::ConnectArgs;
 use crate::output::Output;
 use anyhow::Result;
+use finding::{Finding, Verdict};
 use serde::Serialize;
-use std::fmt;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -34,67 +35,10 @@ pub struct Args {
     config: Option<PathBuf>,
 }
 
-/// What a finding is for.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Group {
-    /// Without it nothing works.
-    Necessary,
-    /// Without it it works, slowly.
-    Recommended,
-    /// For information.
-    Informative,
-}
-
-impl fmt::Display for Group {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Necessary => "necessary",
-            Self::Recommended => "recommended",
-            Self::Informative => "informative",
-        })
-    }
-}
-
-/// How bad a finding is.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Verdict {
-    /// As it should be.
-    Ok,
-    /// For information.
-    Info,
-    /// It works, slowly.
-    Slow,
-    /// It does not work.
-    Broken,
-}
-
-#[derive(Serialize)]
-struct Finding {
-    group: Group,
-    subject: &'static str,
-    verdict: Verdict,
-    text: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    fix: Option<String>,
-}
-
 #[derive(Serialize)]
 struct Report {
     verdict: Verdict,
     findings: Vec<Finding>,
-}
-
-impl Finding {
-    fn new(group: Group, subject: &'static str, verdict: Verdict, text: impl Into<String>) -> Self {
-        Self { group, subject, verdict, text: text.into(), fix: None }
-    }
-
-    fn fix(mut self, fix: impl Into<String>) -> Self {
-        self.fix = Some(fix.into());
-        self
-    }
 }
 
 pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCode> {

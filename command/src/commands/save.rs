@@ -26,8 +26,8 @@ use std::process::ExitCode;
 /// and, where the policy allows it, SELinux label of the file that it replaces, or save fails
 /// before any I/O. It does not get set-user-ID, set-group-ID and file capabilities. Other hard
 /// links keep the old content. A symbolic link stays, and the file that it leads to is replaced;
-/// one that leads to no file is an error, and so is a destination that may not be written, or is
-/// no regular file.
+/// one that leads to no file is an error, and so is a destination that may not be written, is no
+/// regular file, or did not exist when save began and exists when it ends.
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {

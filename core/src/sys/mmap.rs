@@ -4,6 +4,8 @@
 //! exist, and a mapping of somebody else's buffer may fault with `SIGBUS` when touched. Transfers
 //! therefore hand the address to `pread(2)` and `pwrite(2)` only, where a bad page is `EFAULT`;
 //! [`Mapping::read`] and [`Mapping::write`] are for a process's own buffers.
+//!
+//! See docs/design/0001-first-slice.md#the-service-never-dereferences-a-mapping
 
 use crate::sys::{last_errno, uapi};
 use rustix::fd::{AsRawFd, BorrowedFd};
@@ -75,6 +77,8 @@ impl Mapping {
 
     /// `madvise(MADV_POPULATE_READ)`—Whether the first page is an ordinary page, one that direct
     /// I/O can pin. `EINVAL` means a `VM_PFNMAP` or `VM_IO` mapping.
+    ///
+    /// See docs/design/0001-first-slice.md#mapped-direct-needs-ordinary-pages
     ///
     /// # References
     ///  - `madvise(2)`

@@ -1,6 +1,5 @@
 //! Copies between files in the kernel, which the benchmark compares with. rustix has them safe, but
-//! AOSP's rustix has no pipes, and `sendfile` for Linux only. A program that calls none of them
-//! links none.
+//! AOSP's rustix has no pipes, and `sendfile` for Linux only.
 
 use crate::sys::last_errno;
 use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};

@@ -19,8 +19,9 @@ pub(super) struct Moved {
     pub method: Method,
     /// Bytes, fewer than asked for only at the end of the file.
     pub len: u64,
-    /// Whether the page cache took it in, if the kernel tells and it should not have.
-    pub copied: Option<bool>,
+    /// Whether the file system moved it through the page cache although direct I/O was asked for;
+    /// `None` where the page cache does not prove that.
+    pub found_buffered: Option<bool>,
 }
 
 /// Moves pieces of a request, one after the other. Each thread has its own.
@@ -51,7 +52,8 @@ impl<'a> Worker<'a> {
         absent.into_iter().for_each(|range| file.forget(range));
         // What was not there to be loaded was not cached either.
         let watch = watch.filter(|_| len == piece.len);
-        Ok(Moved { method, len, copied: watch.and_then(|watch| watch.was_copied()) })
+        let found_buffered = watch.and_then(|watch| watch.was_buffered());
+        Ok(Moved { method, len, found_buffered })
     }
 
     /// Moves a piece and returns how many bytes moved: fewer only if a load met the end of the file.

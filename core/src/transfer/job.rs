@@ -1,14 +1,14 @@
 //! What a method is told.
 
 use super::piece::Piece;
-use crate::dmabuf::DmaBuf;
+use crate::buffer::Buffer;
 use crate::extent::Direction;
 use crate::file::RegularFile;
 
 /// A piece to move, and between what.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Job<'a> {
-    pub buffer: &'a DmaBuf<'a>,
+    pub buffer: &'a Buffer<'a>,
     pub file: &'a RegularFile<'a>,
     pub direction: Direction,
     pub piece: Piece,

@@ -4,6 +4,8 @@
 //! and not `SIGBUS`. Where the file cannot be read into the mapping, or only at alignments that
 //! the piece does not have, data goes through a bounce buffer: the pages of a memfd, which the file
 //! is read into, and which is then itself read into the mapping.
+//!
+//! See docs/design/0001-first-slice.md#the-service-never-dereferences-a-mapping
 
 use super::job::Job;
 use super::piece::Piece;

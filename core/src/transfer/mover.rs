@@ -128,6 +128,6 @@ fn remaining<'a>(
     longest: u64,
 ) -> impl Iterator<Item = (Role, Piece)> + 'a {
     let pieces = plan.runs()[i..].iter().flat_map(move |run: &Run| run.pieces(longest));
-    let behind = move |(role, other): &(Role, Piece)| *role != Role::Copied && *other != piece;
+    let behind = move |(role, other): &(Role, Piece)| *role != Role::Buffered && *other != piece;
     pieces.skip_while(move |(_, other)| *other != piece).filter(behind)
 }

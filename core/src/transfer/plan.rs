@@ -4,11 +4,11 @@
 //! unaligned; runs are moved in the order of the file, which serves the disk. A run whose offsets in
 //! file and buffer are equal modulo the alignment has a *body*, aligned at both ends, and at each
 //! end an *edge* of less than one alignment unit. A run that cannot go direct, or that the page
-//! cache mostly holds already, is *copied* as a whole. Data is never shifted in place.
+//! cache mostly holds already, is *buffered*: the CPU copies all of it. Data is never shifted in place.
 
 use super::piece::Piece;
 use crate::error::{Error, ErrorKind, Result};
-use crate::extent::{Direction, Extent};
+use crate::extent::{merge, Direction, Extent};
 use crate::file::RegularFile;
 use crate::method::{FallbackReason, Method, Mode};
 use crate::route::Route;
@@ -21,7 +21,7 @@ pub(crate) enum Role {
     /// Less than one alignment unit at an end of a body.
     Edge,
     /// All of a run that does not go direct.
-    Copied,
+    Buffered,
 }
 
 impl Role {
@@ -29,7 +29,7 @@ impl Role {
     pub fn method(self, route: Route) -> Method {
         match self {
             Self::Body => route.direct.unwrap_or(route.copy),
-            Self::Edge | Self::Copied => route.copy,
+            Self::Edge | Self::Buffered => route.copy,
         }
     }
 }
@@ -38,28 +38,28 @@ impl Role {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Segment {
     pub role: Role,
-    range: Piece,
+    extent: Extent,
 }
 
 impl Segment {
     fn new(role: Role, whole: &Extent, from: u64, to: u64) -> Self {
-        let range = Piece {
+        let extent = Extent {
             file_offset: whole.file_offset + from,
             buffer_offset: whole.buffer_offset + from,
             len: to - from,
         };
-        Self { role, range }
+        Self { role, extent }
     }
 
     /// How many bytes of `extent` lie in this segment of its run.
     fn overlap(&self, extent: &Extent) -> u64 {
-        let end = (self.range.file_offset + self.range.len).min(extent.file_end());
-        end.saturating_sub(self.range.file_offset.max(extent.file_offset))
+        let end = self.extent.file_end().min(extent.file_end());
+        end.saturating_sub(self.extent.file_offset.max(extent.file_offset))
     }
 
     /// The segment in pieces of at most `longest` bytes.
     pub fn pieces(self, longest: u64) -> impl Iterator<Item = Piece> {
-        let Piece { file_offset, buffer_offset, len } = self.range;
+        let Extent { file_offset, buffer_offset, len } = self.extent;
         (0..len.div_ceil(longest)).map(move |i| {
             let start = i * longest;
             Piece {
@@ -84,7 +84,7 @@ pub(crate) struct Run {
 impl Run {
     /// The segments in file order.
     pub fn segments(&self) -> impl Iterator<Item = Segment> + '_ {
-        self.segments.iter().copied().filter(|segment| segment.range.len > 0)
+        self.segments.iter().copied().filter(|segment| !segment.extent.is_empty())
     }
 
     /// The pieces in file order, of at most `longest` bytes.
@@ -116,7 +116,7 @@ impl Run {
             return Self { members, segments, reason: None };
         };
         let nothing = segment(Role::Edge, len, len);
-        Self { members, segments: [segment(Role::Copied, 0, len), nothing, nothing], reason }
+        Self { members, segments: [segment(Role::Buffered, 0, len), nothing, nothing], reason }
     }
 }
 
@@ -182,7 +182,7 @@ impl<'a> Plan<'a> {
                 && !file.is_o_direct()
                 && file.is_mostly_cached(whole.file_offset..whole.file_offset + len);
             let run = Run::new(members, &whole, len, route, resident);
-            if mode == Mode::Direct && run.segments().any(|part| part.role == Role::Copied) {
+            if mode == Mode::Direct && run.segments().any(|part| part.role == Role::Buffered) {
                 let reason = run.reason.map_or_else(String::new, |reason| format!(": {reason}"));
                 let why = format!("cannot go direct{reason}");
                 return Err(refused(run.members.first(), ErrorKind::NotDirect, why));
@@ -224,7 +224,7 @@ impl<'a> Plan<'a> {
             let count = match segment.role {
                 Role::Body => &mut plan.direct,
                 Role::Edge => &mut plan.bounced,
-                Role::Copied => &mut plan.buffered,
+                Role::Buffered => &mut plan.buffered,
             };
             *count += len;
             if segment.role != Role::Edge || plan.method.is_none() {
@@ -236,28 +236,6 @@ impl<'a> Plan<'a> {
         }
         plan
     }
-}
-
-/// Sorts extents by file offset, and joins those that continue each other in file and buffer. Those
-/// that are empty are left out.
-fn merge(extents: &[Extent]) -> Vec<(Vec<usize>, Extent)> {
-    let mut order: Vec<usize> = (0..extents.len()).filter(|&i| !extents[i].is_empty()).collect();
-    order.sort_by_key(|&i| extents[i].file_offset);
-    let mut runs: Vec<(Vec<usize>, Extent)> = Vec::with_capacity(extents.len());
-    for i in order {
-        let next = extents[i];
-        match runs.last_mut() {
-            Some((members, whole))
-                if whole.file_end() == next.file_offset
-                    && whole.buffer_end() == next.buffer_offset =>
-            {
-                members.push(i);
-                whole.len += next.len;
-            }
-            _ => runs.push((vec![i], next)),
-        }
-    }
-    runs
 }
 
 #[cfg(test)]

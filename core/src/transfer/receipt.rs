@@ -36,8 +36,9 @@ impl Receipt {
         self.direct + self.bounced + self.buffered
     }
 
-    /// The receipt of the same transfer, if the file system copied what was to go direct.
-    pub fn copied(self) -> Self {
+    /// The receipt of the same transfer, if the file system moved the direct part
+    /// through the page cache.
+    pub fn found_buffered(self) -> Self {
         Self {
             direct: 0,
             buffered: self.buffered + self.direct,
@@ -59,9 +60,11 @@ pub(super) struct Tally {
 
 impl Tally {
     /// Adds a piece. `reason` is why a body, if it is one, did not take the best path.
+    ///
+    /// See docs/design/0001-first-slice.md#the-receipt-gives-the-first-reason
     pub fn add(&mut self, role: Role, moved: &Moved, reason: Option<FallbackReason>) {
-        let Moved { method, len, copied } = *moved;
-        let (method, reason) = match copied {
+        let Moved { method, len, found_buffered } = *moved;
+        let (method, reason) = match found_buffered {
             Some(true) => (method.buffered(), Some(FallbackReason::FileNotDirect)),
             _ => (method, reason),
         };
@@ -69,9 +72,9 @@ impl Tally {
         match role {
             Role::Edge => receipt.bounced += len,
             Role::Body if method.is_direct() => receipt.direct += len,
-            Role::Body | Role::Copied => receipt.buffered += len,
+            Role::Body | Role::Buffered => receipt.buffered += len,
         }
-        if copied == Some(false) {
+        if found_buffered == Some(false) {
             self.checked += len;
         }
         if role != Role::Edge && receipt.first_fallback.is_none() {

@@ -1,6 +1,6 @@
 //! What a transfer is asked for.
 
-use crate::dmabuf::DmaBuf;
+use crate::buffer::Buffer;
 use crate::extent::{Direction, Extent};
 use crate::file::RegularFile;
 use crate::method::Mode;
@@ -21,7 +21,7 @@ pub enum Durability {
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
     /// The buffer.
-    pub buffer: &'a DmaBuf<'a>,
+    pub buffer: &'a Buffer<'a>,
     /// The file.
     pub file: &'a RegularFile<'a>,
     /// The ranges, moved in the order of the file.

@@ -3,6 +3,8 @@
 //! f2fs and ext4 may copy through the page cache although a load by direct I/O was asked for and
 //! succeeds: the file got fs-verity, say, since it was looked at. Nothing tells but the page cache,
 //! which then holds what was loaded.
+//!
+//! See docs/design/0002-predict-do-prove.md#a-receipt-is-checked-against-the-page-cache
 
 use crate::file::RegularFile;
 use crate::sys::sysconf;
@@ -25,6 +27,8 @@ impl<'a> Watch<'a> {
     ///
     /// `None` if the load would prove nothing: the kernel does not tell (see
     /// [`RegularFile::cached_pages`]), most of it is cached already, or it is shorter than 64 KiB.
+    ///
+    /// See docs/design/0002-predict-do-prove.md#only-a-complete-check-sets-checked
     pub fn start(file: &'a RegularFile<'a>, ranges: &'a [Range<u64>]) -> Option<Self> {
         let page_size = sysconf::page_size();
         let pages: u64 = whole_pages(ranges).map(|range| range.end - range.start).sum();
@@ -39,18 +43,18 @@ impl<'a> Watch<'a> {
 
     /// After the load: whether the page cache took in most of what it did not hold. Another
     /// process that reads the same file meanwhile looks like that too.
-    pub fn was_copied(&self) -> Option<bool> {
+    pub fn was_buffered(&self) -> Option<bool> {
         let grown = count(self.file, self.ranges)?.saturating_sub(self.cached);
         Some(grown > self.missing / 2)
     }
 }
 
-/// The shortest range that is worth asking about, in bytes. What comes in for a shorter one stays.
+/// The shortest range that is worth asking about, in bytes. The page cache keeps shorter ones.
 const MIN_ABSENT: u64 = 256 << 10;
 
 /// The parts of a range of `file`, in bytes, that the page cache holds nothing of. None where the
 /// kernel does not tell.
-pub(super) fn absent(file: &RegularFile<'_>, range: Range<u64>) -> Vec<Range<u64>> {
+pub fn absent(file: &RegularFile<'_>, range: Range<u64>) -> Vec<Range<u64>> {
     let mut absent = Vec::new();
     let mut open = vec![range];
     open.retain(|range| range.end - range.start >= MIN_ABSENT);

@@ -1,4 +1,5 @@
-//! Every path that a document names exists: link targets, and words in backquotes that look like paths of the tree.
+//! Every path that a document or a comment names exists: link targets, words in backquotes that look like paths of the
+//! tree, and documents that code names. If a heading is named too, the document has it.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -15,29 +16,43 @@ pub fn check() -> Result<Vec<String>> {
         })
     };
     let mut problems = Vec::new();
-    for name in files.iter().filter(|name| name.ends_with(".md")) {
+    for name in files.iter().filter(|name| name.ends_with(".md") || name.ends_with(".rs")) {
+        let is_document = name.ends_with(".md");
         let dir = Path::new(name).parent().unwrap_or(Path::new(""));
         let mut fenced = false;
         for (number, line) in tree::read(name)?.lines().enumerate() {
-            if line.trim_start().starts_with("```") {
+            if is_document && line.trim_start().starts_with("```") {
                 fenced = !fenced;
             }
             if fenced {
                 continue;
             }
-            // A link is relative to its document, a quoted path also to the root, as people write them.
-            let linked = links(line).into_iter().map(|link| (link, vec![dir.join(link)]));
-            let quoted = quoted(line)
-                .into_iter()
-                .filter(|path| top(path))
-                .map(|path| (path, vec![PathBuf::from(path), dir.join(path)]));
-            for (said, paths) in linked.chain(quoted) {
-                if !paths
-                    .iter()
-                    .filter_map(|path| normal(path))
-                    .any(|path| tree::path(&path).exists())
-                {
-                    problems.push(format!("{name}:{}: there is no {said}", number + 1));
+            let said: Vec<(&str, Vec<PathBuf>)> = if is_document {
+                // A link is relative to its document, a quoted path also to the root, as people
+                // write them.
+                let linked = links(line).into_iter().map(|link| match link.starts_with('#') {
+                    true => (link, vec![PathBuf::from(name)]),
+                    false => (link, vec![dir.join(split(link).0)]),
+                });
+                let quoted = quoted(line)
+                    .into_iter()
+                    .filter(|path| top(path))
+                    .map(|path| (path, vec![PathBuf::from(path), dir.join(path)]));
+                linked.chain(quoted).collect()
+            } else {
+                let named = named(line).into_iter();
+                named.map(|link| (link, vec![PathBuf::from(split(link).0)])).collect()
+            };
+            for (link, paths) in said {
+                let mut found = paths.iter().filter_map(|path| normal(path));
+                let Some(path) = found.find(|path| tree::path(path).exists()) else {
+                    problems.push(format!("{name}:{}: there is no {link}", number + 1));
+                    continue;
+                };
+                if let Some(anchor) = split(link).1 {
+                    if path.ends_with(".md") && !has_heading(&tree::read(&path)?, anchor) {
+                        problems.push(format!("{name}:{}: {path} has no #{anchor}", number + 1));
+                    }
                 }
             }
         }
@@ -45,16 +60,43 @@ pub fn check() -> Result<Vec<String>> {
     Ok(problems)
 }
 
-/// The relative targets of `[text](target)`.
+/// A link without its anchor, and the anchor.
+fn split(link: &str) -> (&str, Option<&str>) {
+    link.split_once('#').map_or((link, None), |(path, anchor)| (path, Some(anchor)))
+}
+
+/// The relative targets of `[text](target)`, with their anchors.
 fn links(line: &str) -> Vec<&str> {
     line.match_indices("](")
         .filter_map(|(at, _)| {
             let rest = &line[at + 2..];
-            let target = rest[..rest.find(')')?].split('#').next()?.split(' ').next()?;
+            let target = rest[..rest.find(')')?].split(' ').next()?;
             (!target.is_empty() && !target.contains("://") && !target.starts_with("mailto:"))
                 .then_some(target)
         })
         .collect()
+}
+
+/// The documents that a line comment names, with their anchors.
+fn named(line: &str) -> Vec<&str> {
+    let Some(comment) = line.trim_start().strip_prefix("//") else { return Vec::new() };
+    comment
+        .split(|c: char| c.is_whitespace() || "()`,;<>".contains(c))
+        .map(|word| word.trim_end_matches(['.', ':']))
+        .filter(|word| word.starts_with("docs/") && split(word).0.ends_with(".md"))
+        .collect()
+}
+
+/// Whether a document has a heading with this anchor, as GitHub makes them: in lower case, without
+/// punctuation, with hyphens for blanks.
+fn has_heading(text: &str, anchor: &str) -> bool {
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    let anchors = headings.map(|line| {
+        let kept = |c: &char| c.is_alphanumeric() || "-_ ".contains(*c);
+        let title = line.trim_start_matches('#').trim().to_lowercase();
+        title.chars().filter(kept).map(|c| if c == ' ' { '-' } else { c }).collect::<String>()
+    });
+    anchors.into_iter().any(|known| known == anchor)
 }
 
 /// Words in backquotes that can only be one path: no blanks, patterns or placeholders.
@@ -89,7 +131,21 @@ mod tests {
     #[test]
     fn relative_links_are_found() {
         let line = "[a](docs/a.md#part), [b](https://x.y/z), [c](#here) and [d](../d.md \"title\")";
-        assert_eq!(links(line), ["docs/a.md", "../d.md"]);
+        assert_eq!(links(line), ["docs/a.md#part", "#here", "../d.md"]);
+    }
+
+    #[test]
+    fn documents_are_found_in_comments_only() {
+        let line = "    /// See docs/a.md#part, `docs/b.md` and (docs/c.md).";
+        assert_eq!(named(line), ["docs/a.md#part", "docs/b.md", "docs/c.md"]);
+        assert!(named("read(\"docs/a.md\")").is_empty());
+    }
+
+    #[test]
+    fn anchor_is_the_heading_without_punctuation() {
+        let text = "# One\n## `RWF_DONTCACHE` is used: `fallocate(2)`, in AUTO\n";
+        assert!(has_heading(text, "rwf_dontcache-is-used-fallocate2-in-auto"));
+        assert!(!has_heading(text, "rwf_dontcache"));
     }
 
     #[test]

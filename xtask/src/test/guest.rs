@@ -28,10 +28,10 @@ const SELFTESTS: &[&str] = &["kernel/selftests/dmabuf-rw-file", "kernel/selftest
 /// What runs in each combination.
 fn combinations() -> impl Iterator<Item = (Flavour, Bus, Fs, Extra, &'static str)> {
     const METHODS: &str = "binary(methods)";
-    // What differs with the module is the heap: of the methods, and of the service.
+    // The module changes only the heap: that of the methods, and that of the service.
     const MODULE: &str = "binary(/^(methods|vm_service)$/)";
-    // Everything runs as on a phone, where SELinux enforces; and on a kernel without the ioctl,
-    // which has no SELinux here. On the other combinations the methods are what differs.
+    // Everything runs as on a phone, where SELinux enforces, and once more without the ioctl and
+    // without SELinux. On the other combinations the methods are what differs.
     let full = [
         (Flavour::Patched, Extra::Selinux, "all()"),
         (Flavour::Stock, Extra::None, "not binary(/^vm_(selinux|patched)/)"),

@@ -32,6 +32,11 @@ pub enum Cache {
     Warm,
 }
 
+/// The name of a value on the command line, which the JSON has too.
+pub fn value_name(value: impl ValueEnum) -> String {
+    value.to_possible_value().map_or(String::new(), |value| value.get_name().to_owned())
+}
+
 /// What one run took.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Times {
@@ -187,7 +192,7 @@ pub fn measure(
         }
     }
     let rows = cases.into_iter().zip(records).map(|(case, record)| record.finish(case)).collect();
-    Table { id: id.to_owned(), cache: super::name(cache), rows }
+    Table { id: id.to_owned(), cache: value_name(cache), rows }
 }
 
 /// CPU time so far of this process with the children it has waited for, and of all services.

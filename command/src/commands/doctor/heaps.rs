@@ -1,6 +1,6 @@
 //! The heaps: their device nodes, and what the kernel says when it is asked.
 
-use super::{Finding, Group, Verdict};
+use super::finding::{Finding, Group, Verdict};
 use crate::connect::ConnectArgs;
 use crate::size;
 use dmabufio_core::heap::{half_of_memory, Allocator, Heap, UDMABUF_LIMIT};

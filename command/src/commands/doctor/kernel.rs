@@ -1,6 +1,7 @@
 //! The kernel: its release, its page size, and whether it is configured as `kernel/configs/device` asks.
 
-use super::{running, Finding, Group, Verdict};
+use super::finding::{Finding, Group, Verdict};
+use super::running;
 use crate::connect::ConnectArgs;
 use dmabufio_core::heap::Heap;
 use dmabufio_core::sys::sysconf::page_size;

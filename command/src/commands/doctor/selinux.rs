@@ -1,6 +1,6 @@
 //! SELinux: the domain of this process, and what was denied to or by the service.
 
-use super::{Finding, Group, Verdict};
+use super::finding::{Finding, Group, Verdict};
 use rustix::fs::{open, Mode, OFlags};
 use rustix::io::{read, Errno};
 use std::fs::read_to_string;

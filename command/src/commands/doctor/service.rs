@@ -1,6 +1,7 @@
 //! The service: whether it answers, and what it can do.
 
-use super::{heaps, Finding, Group, Verdict};
+use super::finding::{Finding, Group, Verdict};
+use super::heaps;
 use crate::connect::ConnectArgs;
 use dmabufio_core::heap::Heap;
 use dmabufio_core::method::Method;

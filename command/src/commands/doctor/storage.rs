@@ -1,6 +1,6 @@
 //! The file system: direct I/O, and whether encrypted files can do it too.
 
-use super::{Finding, Group, Verdict};
+use super::finding::{Finding, Group, Verdict};
 use dmabufio_core::file::RegularFile;
 use dmabufio_core::heap::Heap;
 use rustix::fs::{self, major, minor, Mode, OFlags};

@@ -1,6 +1,6 @@
 //! The UFS device, from what the kernel shows of it in sysfs (`Documentation/ABI/testing/sysfs-driver-ufs`).
 
-use super::{Finding, Group, Verdict};
+use super::finding::{Finding, Group, Verdict};
 use std::fs::{read_dir, read_to_string};
 use std::path::{Path, PathBuf};
 

@@ -1,7 +1,7 @@
 //! The VINTF manifests of the device: whether they declare the service.
 
+use super::finding::{Finding, Group, Verdict};
 use super::xml::Element;
-use super::{Finding, Group, Verdict};
 use std::fs::{read_dir, read_to_string};
 use std::io;
 use std::path::{Path, PathBuf};

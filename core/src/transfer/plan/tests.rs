@@ -14,7 +14,7 @@ fn direct() -> Route {
     }
 }
 
-fn copied() -> Route {
+fn buffered() -> Route {
     Route { direct: None, reason: Some(FallbackReason::NoIoctl), ..direct() }
 }
 
@@ -108,7 +108,7 @@ fn nothing_within_the_file_is_nothing_to_do() {
 
 #[test]
 fn route_without_direct_copies_and_says_why() {
-    let plan = predict(extent(0, 0, 8192), 8192, copied());
+    let plan = predict(extent(0, 0, 8192), 8192, buffered());
     assert_eq!((plan.direct, plan.bounced, plan.buffered), (0, 0, 8192));
     assert_eq!(plan.method, Some(Method::RwFileBuffered));
     assert_eq!(plan.reason, Some(FallbackReason::NoIoctl));

@@ -20,7 +20,7 @@ pub(crate) const MEMFD_SEALS: SealFlags =
 
 /// A dma-buf, or a memfd of the embedded heap, that somebody else owns.
 #[derive(Debug, Clone, Copy)]
-pub struct DmaBuf<'fd> {
+pub struct Buffer<'fd> {
     fd: BorrowedFd<'fd>,
     memory: Option<&'fd Mapping>,
     size: u64,
@@ -35,7 +35,7 @@ enum Kind {
     Memfd,
 }
 
-impl<'fd> DmaBuf<'fd> {
+impl<'fd> Buffer<'fd> {
     /// Checks that `fd` is a buffer. A memfd counts as one if `heap` is [`Heap::Memfd`] and the
     /// memfd is sealed as that heap's are.
     pub fn new(fd: BorrowedFd<'fd>, heap: Heap) -> Result<Self> {
@@ -139,7 +139,7 @@ pub struct CpuAccess<'fd> {
 }
 
 impl CpuAccess<'_> {
-    /// Ends CPU access. What was written is visible to devices after this only.
+    /// Ends CPU access. Devices see what the CPU has written only after this.
     pub fn end(mut self) -> Result<()> {
         self.finish()
     }
@@ -181,6 +181,8 @@ fn kind(fd: BorrowedFd<'_>, heap: Heap) -> Result<Option<Kind>> {
 /// Whether `fd` is a dma-buf: only those have an exporter's name in their fdinfo
 /// (`Documentation/filesystems/proc.rst`, 3.8 and `dma_buf_show_fdinfo`). `fstatfs(2)` would say
 /// it too, but on FUSE it waits for the daemon.
+///
+/// See docs/design/0001-first-slice.md#the-service-identifies-a-buffer-by-its-fdinfo
 fn is_dma_buf(fd: BorrowedFd<'_>) -> Result<bool> {
     let path = format!("/proc/self/fdinfo/{}", fd.as_raw_fd());
     File::open(&path)
