@@ -17,31 +17,42 @@ use xtask::{cargo, packages, tree};
 use super::ktap;
 use super::table::{report, suite, Table};
 use crate::kernel::{self, Flavour};
-use crate::vm::{self, tools, Bus, Fs, Heap, Options};
+use crate::vm::{self, tools, Bus, Fs, Options};
 
 /// What is built for the guest: cargo leaves the programs `vm_*` out of a plain `cargo test`.
 const BUILT: &[&str] = &["--workspace", "--test=methods", "--test=vm_*"];
 
-/// The kernel patches' own tests.
-const SELFTESTS: &str = "kernel/selftests/dmabuf-rw-file";
+/// The tests of the kernel's patches, and of the module.
+const SELFTESTS: &[&str] = &["kernel/selftests/dmabuf-rw-file", "kernel/selftests/dmabufio-heap"];
 
 /// What runs in each combination.
-fn combinations() -> impl Iterator<Item = (Flavour, Bus, Fs, bool, &'static str)> {
+fn combinations() -> impl Iterator<Item = (Flavour, Bus, Fs, Extra, &'static str)> {
     const METHODS: &str = "binary(methods)";
+    // The module changes only the heap: that of the methods, and that of the service.
+    const MODULE: &str = "binary(/^(methods|vm_service)$/)";
     // Everything runs as on a phone, where SELinux enforces, and once more without the ioctl and
     // without SELinux. On the other combinations the methods are what differs.
     let full = [
-        (Flavour::Patched, true, "all()"),
-        (Flavour::Stock, false, "not binary(/^vm_(selinux|patched)/)"),
+        (Flavour::Patched, Extra::Selinux, "all()"),
+        (Flavour::Stock, Extra::None, "not binary(/^vm_(selinux|patched)/)"),
     ];
-    full.into_iter().flat_map(|(kernel, selinux, tests)| {
+    let all = full.into_iter().flat_map(|(kernel, extra, tests)| {
         [
-            (kernel, Bus::Ufs, Fs::F2fs, selinux, tests),
-            (kernel, Bus::Ufs, Fs::Ext4, false, METHODS),
-            (kernel, Bus::Virtio, Fs::F2fs, false, METHODS),
-            (kernel, Bus::Virtio, Fs::Ext4, false, METHODS),
+            (kernel, Bus::Ufs, Fs::F2fs, extra, tests),
+            (kernel, Bus::Ufs, Fs::Ext4, Extra::None, METHODS),
+            (kernel, Bus::Virtio, Fs::F2fs, Extra::None, METHODS),
+            (kernel, Bus::Virtio, Fs::Ext4, Extra::None, METHODS),
         ]
-    })
+    });
+    all.chain([(Flavour::Stock, Bus::Ufs, Fs::F2fs, Extra::Module, MODULE)])
+}
+
+/// What a combination has besides.
+#[derive(Clone, Copy, PartialEq)]
+enum Extra {
+    None,
+    Selinux,
+    Module,
 }
 
 /// What the guest is given.
@@ -59,16 +70,21 @@ pub fn run(table: &mut Table) {
         Ok(())
     });
     let Some(programs) = programs else { return };
-    for (kernel, disk, fs, selinux, tests) in combinations() {
-        let name = format!("{kernel} {disk}/{fs}{}", if selinux { " selinux" } else { "" });
+    for (kernel, disk, fs, extra, tests) in combinations() {
+        let name = match extra {
+            Extra::None => format!("{kernel} {disk}/{fs}"),
+            Extra::Selinux => format!("{kernel} {disk}/{fs} selinux"),
+            Extra::Module => format!("{kernel} {disk}/{fs} module"),
+        };
         table.run("vm", &name, || {
             let options = Options {
                 kernel,
                 disk,
                 fs,
                 memory: "4G".into(),
-                heap: Heap::System,
-                selinux,
+                module: extra == Extra::Module,
+                heap: None,
+                selinux: extra == Extra::Selinux,
                 no_service: false,
                 timeout: 45,
                 disk_rate: None,
@@ -86,6 +102,7 @@ fn boot(programs: &Programs, options: Options, name: &str, tests: &str) -> Resul
     let _ = fs::remove_dir_all(&out);
     // `absent` is the one that looks that there is no ioctl.
     let selftests: &[&str] = match options.kernel {
+        Flavour::Stock if options.module => &["absent", "heap"],
         Flavour::Stock => &["absent"],
         _ => &["arguments", "data", "files", "sharing"],
     };
@@ -148,21 +165,24 @@ fn build() -> Result<Programs> {
     Ok(Programs { dir, folders: vec![cargo::release()?, nextest] })
 }
 
-/// Builds the kernel patches' own tests as the kernel's tree would.
+/// Builds the kernel's selftests as the kernel's tree would.
 fn selftests(dir: &Path) -> Result<()> {
     let unavailable = Unavailable("the kernel's selftests could not be built");
     let harness = kernel::selftests().context(unavailable)?;
     let out = dir.join("selftests");
     fs::create_dir(&out).with_context(|| format!("creating {}", out.display()))?;
     let uapi = tree::root().join("kernel/uapi/dma-buf-rw-file.h");
-    let mut make = exec::command("make");
-    make.arg("-C")
-        .arg(tree::root().join(SELFTESTS))
-        .arg(format!("SELFTESTS={}", harness.display()))
-        .arg(format!("OUTPUT={}", out.display()))
-        .arg(format!("KHDR_INCLUDES=-include {}", uapi.display()))
-        .arg("USERCFLAGS=-Werror");
-    // Options of an outer make are not for this one.
-    make.env_remove("MAKEFLAGS").env_remove("MFLAGS").env_remove("MAKELEVEL");
-    Step::new("building the kernel's selftests").run(&mut make)
+    for selftests in SELFTESTS {
+        let mut make = exec::command("make");
+        make.arg("-C")
+            .arg(tree::root().join(selftests))
+            .arg(format!("SELFTESTS={}", harness.display()))
+            .arg(format!("OUTPUT={}", out.display()))
+            .arg(format!("KHDR_INCLUDES=-include {}", uapi.display()))
+            .arg("USERCFLAGS=-Werror");
+        // Options of an outer make are not for this one.
+        make.env_remove("MAKEFLAGS").env_remove("MFLAGS").env_remove("MAKELEVEL");
+        Step::new(format!("building {selftests}")).run(&mut make)?;
+    }
+    Ok(())
 }
