@@ -73,7 +73,10 @@ pub(crate) struct Admitted<'a> {
 /// A sign of life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Signal {
-    Progress,
+    /// So many bytes have moved since the last one.
+    Progress(u64),
+    /// It waits for others. That may take any time; another sign follows.
+    Queued,
     /// The file lies on an ordinary file system.
     Settled,
 }
@@ -85,12 +88,21 @@ enum Message<T> {
 }
 
 impl Admitted<'_> {
-    /// Counts as progress.
+    /// Counts as progress, by `moved` bytes.
     ///
     /// # Errors
-    /// `TimedOut` if nobody waits for the request any more: it must do nothing more, and end.
-    pub fn progress(&self) -> Result<()> {
-        (self.signal)(Signal::Progress)
+    /// `TimedOut` or `Cancelled` if nobody waits for the request any more: it must do nothing more,
+    /// and end.
+    pub fn progress(&self, moved: u64) -> Result<()> {
+        (self.signal)(Signal::Progress(moved))
+    }
+
+    /// Says that the request waits for others, until it makes progress again.
+    ///
+    /// # Errors
+    /// As [`Admitted::progress`].
+    pub fn queued(&self) -> Result<()> {
+        (self.signal)(Signal::Queued)
     }
 
     /// Counts the request as ordinary from now on if its file does not stall after all.
@@ -98,7 +110,7 @@ impl Admitted<'_> {
     /// # Errors
     /// As [`Admitted::progress`].
     pub fn settle(&self, stalls: bool) -> Result<()> {
-        (self.signal)(if stalls { Signal::Progress } else { Signal::Settled })
+        (self.signal)(if stalls { Signal::Progress(0) } else { Signal::Settled })
     }
 }
 
@@ -109,6 +121,40 @@ struct Place {
     standing: Arc<Mutex<Standing>>,
     // The thread may outlive the request, and a lazy service's last client.
     _hold: Hold,
+}
+
+/// A batch's place, until dropped.
+#[derive(Debug)]
+pub(crate) struct BatchPlace {
+    id: u64,
+    room: Arc<Room>,
+    uid: u32,
+    class: Class,
+    // The client may hold the batch and not the service.
+    _hold: Hold,
+}
+
+impl BatchPlace {
+    /// Does `work` on this thread for as long as `progress`, which is told how many bytes have moved,
+    /// does not fail.
+    pub fn run<T>(
+        &self,
+        progress: &dyn Fn(u64) -> Result<()>,
+        work: impl FnOnce(&Admitted<'_>) -> T,
+    ) -> T {
+        let signal = |signal| match signal {
+            Signal::Progress(moved) => progress(moved),
+            // Other files of the batch may stall yet.
+            Signal::Queued | Signal::Settled => progress(0),
+        };
+        work(&Admitted { id: self.id, signal: &signal })
+    }
+}
+
+impl Drop for BatchPlace {
+    fn drop(&mut self) {
+        self.room.lock().places.leave_batch(self.uid, self.class);
+    }
 }
 
 /// How a request stands in [`Places`].
@@ -161,15 +207,24 @@ impl Admission {
         thread::Builder::new().name("request".to_owned()).spawn(run).map_err(|error| {
             Error::new(ErrorKind::NoMemory, format!("start a thread for the request: {error}"))
         })?;
-        let mut class = class;
+        let (mut class, mut queued) = (class, false);
         loop {
             let patience = match class {
                 Class::Ordinary => self.patience,
                 Class::Stalling => self.stalling_patience,
             };
-            match messages.recv_timeout(patience) {
-                Ok(Message::Signal(Signal::Progress)) => {}
-                Ok(Message::Signal(Signal::Settled)) => class = Class::Ordinary,
+            let message = match queued {
+                // Those that it waits for are given up one by one, if need be.
+                true => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                false => messages.recv_timeout(patience),
+            };
+            match message {
+                Ok(Message::Signal(signal)) => {
+                    queued = signal == Signal::Queued;
+                    if signal == Signal::Settled {
+                        class = Class::Ordinary;
+                    }
+                }
                 Ok(Message::Done(result)) => return result,
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(Error::new(ErrorKind::Io, "the thread of the request has panicked"))
@@ -182,6 +237,19 @@ impl Admission {
                 }
             }
         }
+    }
+
+    /// Lets a batch of `uid` in.
+    ///
+    /// # Errors
+    /// `Busy` if a limit is reached or the service is stopping.
+    pub fn enter_batch(&self, uid: u32, class: Class) -> Result<BatchPlace> {
+        let mut state = self.room.open()?;
+        state.places.enter_batch(uid, class).map_err(busy)?;
+        drop(state);
+        let id = self.ids.fetch_add(1, Ordering::Relaxed);
+        let (room, _hold) = (Arc::clone(&self.room), self.lifetime.hold());
+        Ok(BatchPlace { id, room, uid, class, _hold })
     }
 
     /// Lets no more requests in, and waits until all calls are answered, but no longer than
@@ -205,11 +273,7 @@ impl Admission {
         class: Class,
         standing: &Arc<Mutex<Standing>>,
     ) -> Result<(Place, Call<'_>)> {
-        let mut state = self.room.lock();
-        if state.closed {
-            return Err(Error::new(ErrorKind::Busy, "the service is stopping; look it up again"));
-        }
-        let busy = |refusal: Refusal| Error::new(ErrorKind::Busy, refusal.to_string());
+        let mut state = self.room.open()?;
         state.places.enter(uid, class).map_err(busy)?;
         state.calls += 1;
         drop(state);
@@ -255,9 +319,22 @@ impl Drop for Place {
 }
 
 impl Room {
+    /// The state, unless no more requests come in.
+    fn open(&self) -> Result<MutexGuard<'_, State>> {
+        let state = self.lock();
+        if state.closed {
+            return Err(Error::new(ErrorKind::Busy, "the service is stopping; look it up again"));
+        }
+        Ok(state)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }
+}
+
+fn busy(refusal: Refusal) -> Error {
+    Error::new(ErrorKind::Busy, refusal.to_string())
 }
 
 fn timed_out(class: Class, patience: Duration) -> Error {

@@ -11,6 +11,7 @@ mod failure_log;
 mod interface;
 mod memory;
 mod requests;
+mod scheduler;
 mod state;
 mod statistics;
 

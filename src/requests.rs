@@ -7,6 +7,7 @@ pub(crate) mod dump;
 pub(crate) mod load;
 pub(crate) mod probe;
 pub(crate) mod transfer;
+mod turns;
 
 use crate::admission::Class;
 use dmabufio_core::error::Result;

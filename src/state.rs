@@ -4,6 +4,7 @@ use crate::admission::Admission;
 use crate::dump_writer::DumpWriter;
 use crate::failure_log::FailureLog;
 use crate::memory::{Memory, Reservation};
+use crate::scheduler::Scheduler;
 use crate::statistics::Statistics;
 use binder_shim::Lifetime;
 use dmabufio_core::error::{Error, ErrorKind, Result};
@@ -30,6 +31,7 @@ pub(crate) struct State {
     pub support: Support,
     pub support_in_load: Support,
     pub admission: Admission,
+    pub scheduler: Scheduler,
     pub memory: Memory,
     pub statistics: Statistics,
     pub failure_log: FailureLog,
@@ -76,6 +78,7 @@ impl DmabufIo {
             support,
             support_in_load,
             admission: Admission::new(lifetime),
+            scheduler: Scheduler::new(),
             memory: Memory::new(),
             statistics: Statistics::default(),
             failure_log: FailureLog::default(),

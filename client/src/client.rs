@@ -19,6 +19,7 @@ use dmabufio_core::priority::PriorityGuard;
 use dmabufio_core::probe;
 use dmabufio_core::transfer::plan::ExtentPlan;
 use dmabufio_core::transfer::receipt::Receipt;
+use dmabufio_core::transfer::turns::Unlimited;
 use dmabufio_core::transfer::{transfer, Request};
 use dmabufio_wire::{
     aidl, extent_plan_from_aidl, extents_to_aidl, receipt_from_aidl, signed, Wire, INSTANCE,
@@ -277,7 +278,7 @@ impl Client {
                 let mut deliver = |result: CoreResult<Loaded>| {
                     results.push(result.map(filled).map_err(Error::from));
                 };
-                load::load(source, &file, items, mode, &mut || Ok(()), &mut deliver)?;
+                load::load(source, &file, items, mode, &mut Unlimited, &mut deliver)?;
                 Ok(results)
             }
         }

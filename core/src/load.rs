@@ -8,7 +8,8 @@ use crate::heap::{Allocation, Allocator};
 use crate::method::Mode;
 use crate::pool::Pool;
 use crate::transfer::receipt::Receipt;
-use crate::transfer::{transfer_with_progress, Durability, Request};
+use crate::transfer::turns::Turns;
+use crate::transfer::{transfer_in_turns, Durability, Request};
 use rustix::fd::OwnedFd;
 use std::sync::mpsc::sync_channel;
 use std::thread;
@@ -78,17 +79,17 @@ impl Source<'_> {
 
 /// Allocates and fills the buffers of `items`, in order, and hands the outcome of each to
 /// `deliver` as soon as it is known: a buffer that could not be filled is freed, and the others are
-/// not affected. Calls `progress` as [`transfer_with_progress`] does, and before each buffer.
+/// not affected. Asks `turns` as [`transfer_in_turns`] does.
 ///
 /// # Errors
 /// `InvalidRequest` or `BadDescriptor` if anything is malformed, before anything is allocated; and
-/// what `progress` returns, after which no more is delivered.
+/// what `turns` returns between two buffers, after which no more is delivered.
 pub fn load(
     source: Source<'_>,
     file: &RegularFile<'_>,
     items: &[Item],
     mode: Mode,
-    progress: &mut dyn FnMut() -> Result<()>,
+    turns: &mut dyn Turns,
     deliver: &mut dyn FnMut(Result<Loaded>),
 ) -> Result<()> {
     check(source.heap, items)?;
@@ -96,10 +97,10 @@ pub fn load(
     if file.stalls() {
         // One buffer at a time: a daemon that does not answer holds no more than that.
         for item in items {
-            progress()?;
+            turns.next(0, 0)?;
             let buffer = source.allocate(item.size);
             deliver(
-                buffer.and_then(|buffer| fill(buffer, source.arrival, file, item, mode, progress)),
+                buffer.and_then(|buffer| fill(buffer, source.arrival, file, item, mode, turns)),
             );
         }
         return Ok(());
@@ -128,9 +129,9 @@ pub fn load(
         let mut allocated = allocated.into_iter();
         let buffers = ready.into_iter().map_while(|ready| ready.or_else(|| allocated.next()));
         for (item, buffer) in items.iter().zip(buffers) {
-            progress()?;
+            turns.next(0, 0)?;
             deliver(
-                buffer.and_then(|buffer| fill(buffer, source.arrival, file, item, mode, progress)),
+                buffer.and_then(|buffer| fill(buffer, source.arrival, file, item, mode, turns)),
             );
         }
         Ok(())
@@ -164,7 +165,7 @@ fn fill(
     file: &RegularFile<'_>,
     item: &Item,
     mode: Mode,
-    progress: &mut dyn FnMut() -> Result<()>,
+    turns: &mut dyn Turns,
 ) -> Result<Loaded> {
     let request = Request {
         buffer: &allocation.buffer(),
@@ -175,7 +176,7 @@ fn fill(
         durability: Durability::None,
     };
     let queue = arrival.elapsed();
-    let receipt = Receipt { queue, ..transfer_with_progress(&request, progress)? };
+    let receipt = Receipt { queue, ..transfer_in_turns(&request, turns)? };
     let Allocation { fd, size, .. } = allocation;
     Ok(Loaded { fd, size, receipt })
 }

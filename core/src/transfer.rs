@@ -15,6 +15,7 @@ pub mod plan;
 pub mod receipt;
 mod request;
 mod rw_file;
+pub mod turns;
 pub mod watch;
 
 pub use request::{Durability, Request};
@@ -28,6 +29,7 @@ use mover::Mover;
 use plan::Plan;
 use receipt::Receipt;
 use std::time::Instant;
+use turns::{Turns, Unlimited};
 
 /// Moves data and says how. Blocks until it has moved.
 ///
@@ -35,15 +37,12 @@ use std::time::Instant;
 /// Every [`ErrorKind`]. `InvalidRequest`, `BadDescriptor`, `Unsupported` and `NotDirect` mean that
 /// no byte has moved. After every other error the destination within the extents is undefined.
 pub fn transfer(request: &Request<'_>) -> Result<Receipt> {
-    transfer_with_progress(request, &mut || Ok(()))
+    transfer_in_turns(request, &mut Unlimited)
 }
 
-/// [`transfer`], calling `progress` after every piece. If that fails the transfer ends there, with
-/// its error.
-pub fn transfer_with_progress(
-    request: &Request<'_>,
-    progress: &mut dyn FnMut() -> Result<()>,
-) -> Result<Receipt> {
+/// [`transfer`], asking `turns` before every piece. If that fails the transfer ends there, with its
+/// error. No turn is held while a save is made durable, and none is left when this returns.
+pub fn transfer_in_turns(request: &Request<'_>, turns: &mut dyn Turns) -> Result<Receipt> {
     let Request { buffer, file, extents, direction, mode, durability } = *request;
     check_shape(extents)?;
     check_placement(extents, buffer.size(), direction)?;
@@ -59,7 +58,11 @@ pub fn transfer_with_progress(
     let plan = Plan::new(extents, file, direction, mode, route)?;
 
     let start = Instant::now();
-    let mut receipt = Mover::new(request, route).run(&plan, progress)?;
+    let moved = Mover::new(request, route).run(&plan, turns);
+    let mut receipt = moved.inspect_err(|_| {
+        // Gives back the turn in which it failed. The transfer has ended whatever this says.
+        let _ = turns.next(0, 0);
+    })?;
     receipt.io = start.elapsed().saturating_sub(receipt.sync);
 
     receipt.sync += make_durable(request)?;

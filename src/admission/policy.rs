@@ -27,6 +27,12 @@ const MAX_ABANDONED_OF_USER: usize = 2;
 /// The same, of all users: four times what one user may have.
 const MAX_ABANDONED: usize = 4 * MAX_OF_USER;
 
+/// Batches of one user, until their results are dropped.
+const MAX_BATCHES_OF_USER: usize = 8;
+
+/// The same, of all users. Each has a thread while it runs, and up to 64 descriptors.
+const MAX_BATCHES: usize = 32;
+
 /// What the file of a request may do to the thread that serves it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
@@ -47,6 +53,10 @@ pub struct Counts {
     pub stalling_waiting: usize,
     /// Those of class [`Class::Stalling`] among the abandoned.
     pub stalling_abandoned: usize,
+    /// Batches, which no binder thread waits for.
+    pub batches: usize,
+    /// Those with a file of class [`Class::Stalling`] among them.
+    pub stalling_batches: usize,
 }
 
 impl Counts {
@@ -55,11 +65,11 @@ impl Counts {
     }
 
     fn stalling(&self) -> usize {
-        self.stalling_waiting + self.stalling_abandoned
+        self.stalling_waiting + self.stalling_abandoned + self.stalling_batches
     }
 
     fn is_empty(&self) -> bool {
-        self.waiting + self.abandoned == 0
+        self.waiting + self.abandoned + self.batches == 0
     }
 }
 
@@ -102,30 +112,48 @@ impl Places {
             ("made no progress", all.ordinary_abandoned(), MAX_ABANDONED),
         ];
         if class == Class::Stalling {
-            limits.extend([
-                (
-                    "of this user are on file systems that may stall",
-                    user.stalling(),
-                    MAX_STALLING_OF_USER,
-                ),
-                ("are on file systems that may stall", all.stalling(), MAX_STALLING),
-                (
-                    "wait for file systems that may stall",
-                    all.stalling_waiting,
-                    MAX_STALLING_WAITING,
-                ),
-            ]);
+            limits.extend(stalling_limits(user, all));
+            limits.push((
+                "wait for file systems that may stall",
+                all.stalling_waiting,
+                MAX_STALLING_WAITING,
+            ));
         }
-        // The narrowest limit comes last, and is the one to name.
-        let reached = limits.into_iter().rev().find(|(_, used, limit)| used >= limit);
-        if let Some((what, used, limit)) = reached {
-            return Err(Refusal { what, used, limit });
-        }
+        check(&limits)?;
         self.change(uid, |counts| {
             counts.waiting += 1;
             counts.stalling_waiting += usize::from(class == Class::Stalling);
         });
         Ok(())
+    }
+
+    /// Lets a batch in, or says which limit stops it.
+    pub fn enter_batch(&mut self, uid: u32, class: Class) -> Result<(), Refusal> {
+        let all = self.all;
+        let user = self.users.get(&uid).copied().unwrap_or_default();
+        let mut limits = vec![
+            ("of this user are batches", user.batches, MAX_BATCHES_OF_USER),
+            ("are batches", all.batches, MAX_BATCHES),
+            ("of this user made no progress", user.ordinary_abandoned(), MAX_ABANDONED_OF_USER),
+            ("made no progress", all.ordinary_abandoned(), MAX_ABANDONED),
+        ];
+        if class == Class::Stalling {
+            limits.extend(stalling_limits(user, all));
+        }
+        check(&limits)?;
+        self.change(uid, |counts| {
+            counts.batches += 1;
+            counts.stalling_batches += usize::from(class == Class::Stalling);
+        });
+        Ok(())
+    }
+
+    /// A batch has ended, and nobody holds its result.
+    pub fn leave_batch(&mut self, uid: u32, class: Class) {
+        self.change(uid, |counts| {
+            counts.batches -= 1;
+            counts.stalling_batches -= usize::from(class == Class::Stalling);
+        });
     }
 
     /// The file of a waiting request turned out to lie on an ordinary file system.
@@ -167,6 +195,22 @@ impl Places {
             self.users.remove(&uid);
         }
     }
+}
+
+/// What is limited, how much of it there is, and the limit.
+type Limit = (&'static str, usize, usize);
+
+fn stalling_limits(user: Counts, all: Counts) -> [Limit; 2] {
+    [
+        ("of this user are on file systems that may stall", user.stalling(), MAX_STALLING_OF_USER),
+        ("are on file systems that may stall", all.stalling(), MAX_STALLING),
+    ]
+}
+
+fn check(limits: &[Limit]) -> Result<(), Refusal> {
+    // The narrowest limit comes last, and is the one to name.
+    let reached = limits.iter().rev().find(|(_, used, limit)| used >= limit);
+    reached.map_or(Ok(()), |&(what, used, limit)| Err(Refusal { what, used, limit }))
 }
 
 #[cfg(test)]
@@ -264,6 +308,37 @@ mod tests {
     }
 
     #[test]
+    fn batches_of_one_user_and_of_all_are_limited_and_take_no_waiting_place() {
+        let mut places = Places::default();
+        for uid in 0..4 {
+            for _ in 0..MAX_BATCHES_OF_USER {
+                places.enter_batch(uid, Class::Ordinary).expect("room");
+            }
+        }
+        let refusal = places.enter_batch(0, Class::Ordinary).expect_err("32 of all");
+        assert_eq!(
+            refusal.to_string(),
+            "32 requests are batches, 32 allowed; retry when one is done"
+        );
+        places.leave_batch(1, Class::Ordinary);
+        let refusal = places.enter_batch(0, Class::Ordinary).expect_err("8 of this user");
+        assert!(refusal.to_string().starts_with("8 requests of this user are batches, 8 allowed"));
+        places.enter_batch(9, Class::Ordinary).expect("another user");
+        assert_eq!(fill(&mut places, 0, Class::Ordinary).0, MAX_OF_USER);
+    }
+
+    #[test]
+    fn batches_on_file_systems_that_may_stall_share_the_limits_of_such_requests() {
+        let mut places = Places::default();
+        places.enter_batch(1, Class::Stalling).expect("room");
+        places.enter(1, Class::Stalling).expect("room");
+        places.enter_batch(1, Class::Stalling).expect_err("two already");
+        places.enter(1, Class::Stalling).expect_err("two already");
+        places.leave_batch(1, Class::Stalling);
+        places.enter_batch(1, Class::Stalling).expect("room again");
+    }
+
+    #[test]
     fn nothing_is_remembered_of_users_that_left() {
         let mut places = Places::default();
         for class in [Class::Ordinary, Class::Stalling] {
@@ -272,6 +347,8 @@ mod tests {
             places.enter(7, class).expect("room");
             places.abandon(7, class);
             places.leave(7, class, true);
+            places.enter_batch(7, class).expect("room");
+            places.leave_batch(7, class);
         }
         assert!(places.users.is_empty());
         assert_eq!(places.all(), Counts::default());

@@ -15,7 +15,7 @@ fn stall(admission: &Admission, uid: u32, class: Class) -> (Sender<()>, Error) {
     let (daemon, answer): (_, Receiver<()>) = channel();
     let work = move |admitted: &Admitted<'_>| -> Result<()> {
         let _ = answer.recv();
-        admitted.progress()?;
+        admitted.progress(0)?;
         unreachable!("nobody waits for it any more");
     };
     (daemon, admission.run(uid, class, work).expect_err("no answer"))
@@ -48,12 +48,31 @@ fn slow_work_that_makes_progress_is_waited_for() {
     let result = admission.run(1, Class::Ordinary, |admitted| {
         for _ in 0..30 {
             sleep(Duration::from_millis(10));
-            admitted.progress()?;
+            admitted.progress(0)?;
         }
         Ok(7)
     });
     assert_eq!(result, Ok(7));
     assert_eq!(admission.counts(), Counts::default());
+}
+
+#[test]
+fn queued_work_is_waited_for_and_times_out_once_it_goes_on() {
+    let admission = impatient();
+    let (daemon, answer): (_, Receiver<()>) = channel();
+    let start = Instant::now();
+    let work = move |admitted: &Admitted<'_>| {
+        admitted.queued()?;
+        sleep(Duration::from_millis(600));
+        admitted.progress(0)?;
+        let _ = answer.recv();
+        admitted.progress(0)
+    };
+    let error = admission.run(1, Class::Ordinary, work).expect_err("no answer");
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    assert!(start.elapsed() >= Duration::from_millis(800), "{:?}", start.elapsed());
+    drop(daemon);
+    wait_until_empty(&admission);
 }
 
 #[test]
@@ -66,7 +85,7 @@ fn settled_work_is_ordinary_while_it_runs_and_when_it_stalls() {
     let work = move |admitted: &Admitted<'_>| {
         admitted.settle(false)?;
         let _ = answer.recv();
-        admitted.progress()
+        admitted.progress(0)
     };
     let error = admission.run(1, Class::Stalling, work).expect_err("no answer");
     assert!(error.to_string().starts_with("file: no progress for"), "{error}");

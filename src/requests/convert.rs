@@ -60,14 +60,14 @@ impl<'a> CheckedRequest<BorrowedFd<'a>> {
 }
 
 /// A load request whose numbers, enums and text have been checked, and whose descriptor has not.
-pub(super) struct CheckedLoad<'a> {
-    pub file: BorrowedFd<'a>,
+pub(super) struct CheckedLoad<Fd> {
+    pub file: Fd,
     pub items: Vec<Item>,
     pub mode: Mode,
     pub priority: Priority,
 }
 
-impl<'a> CheckedLoad<'a> {
+impl<'a> CheckedLoad<BorrowedFd<'a>> {
     pub fn new(request: &'a aidl::LoadRequest::LoadRequest) -> Result<Self> {
         check_tag(&request.tag)?;
         let convert = |(i, item): (usize, &aidl::LoadItem::LoadItem)| {
@@ -81,6 +81,12 @@ impl<'a> CheckedLoad<'a> {
             mode: Wire::from_aidl(request.mode)?,
             priority: Wire::from_aidl(request.priority)?,
         })
+    }
+
+    /// The same request, with a descriptor of its own.
+    pub fn into_owned(self) -> Result<CheckedLoad<OwnedFd>> {
+        let Self { file, items, mode, priority } = self;
+        Ok(CheckedLoad { file: duplicate("file", file)?, items, mode, priority })
     }
 }
 

@@ -15,7 +15,7 @@ pub(crate) fn text(state: &State) -> String {
 }
 
 fn write(out: &mut String, state: &State) -> fmt::Result {
-    let State { heap, pool, support, admission, statistics, .. } = state;
+    let State { heap, pool, support, admission, scheduler, statistics, .. } = state;
     writeln!(out, "{INSTANCE} {}", env!("CARGO_PKG_VERSION"))?;
     writeln!(out, "heap: {}", heap.heap())?;
     for (i, method) in support.methods().enumerate() {
@@ -27,8 +27,12 @@ fn write(out: &mut String, state: &State) -> fmt::Result {
     let counts = admission.counts();
     writeln!(out, "requests running: {}", counts.waiting)?;
     writeln!(out, "  on file systems that may stall: {}", counts.stalling_waiting)?;
+    let (queued, moving) = scheduler.counts();
+    writeln!(out, "  that wait for a turn at the disk: {queued}")?;
+    writeln!(out, "  that have one: {moving}")?;
     writeln!(out, "requests given up that have not ended: {}", counts.abandoned)?;
     writeln!(out, "  on file systems that may stall: {}", counts.stalling_abandoned)?;
+    writeln!(out, "batches: {}", counts.batches)?;
     if let Some(stock) = pool.as_ref().map(Pool::stock) {
         for ShelfStock { class: Class { size, count }, ready, hits, misses } in stock.shelves {
             writeln!(out, "pool of {size} bytes: {ready} of {count} ready")?;

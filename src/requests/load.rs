@@ -1,15 +1,17 @@
 //! `load`: new buffers, filled from the client's file.
 
 use super::class;
-use super::convert::{duplicate, loaded_item, CheckedLoad};
+use super::convert::{loaded_item, CheckedLoad};
+use super::turns::RequestTurns;
+use crate::admission::Admitted;
 use crate::state::State;
-use dmabufio_core::error::{Error, ErrorKind, Result};
+use dmabufio_core::error::{ErrorKind, Result};
 use dmabufio_core::file::RegularFile;
 use dmabufio_core::heap::Allocation;
 use dmabufio_core::load::{check, load, Loaded, Source};
 use dmabufio_core::priority::PriorityGuard;
 use dmabufio_wire::{aidl, status};
-use rustix::fd::AsFd;
+use rustix::fd::{AsFd, OwnedFd};
 use std::sync::mpsc::channel;
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,29 +23,20 @@ pub(crate) fn run(
     request: &aidl::LoadRequest::LoadRequest,
 ) -> Result<aidl::LoadResult::LoadResult> {
     let arrival = Instant::now();
-    let CheckedLoad { file, items, mode, priority } = CheckedLoad::new(request)?;
-    check(&state.heap, &items)?;
-    let class = class(file)?;
-    let file = duplicate("file", file)?;
-    let count = items.len();
+    let checked = CheckedLoad::new(request)?;
+    check(&state.heap, &checked.items)?;
+    let class = class(checked.file)?;
+    let checked = checked.into_owned()?;
+    let count = checked.items.len();
     let (shared, tag) = (Arc::clone(state), request.tag.clone());
     // The buffers arrive one by one, so that those before a time-out are the client's.
     let (sender, receiver) = channel();
     let end = state.admission.run(uid, class, move |admitted| {
-        let file = RegularFile::new(file.as_fd(), shared.heap.heap())?;
-        admitted.settle(file.stalls())?;
-        let all = items.iter().map(|item| item.size).fold(0, u64::saturating_add);
-        let reservation = shared.reserve(uid, all)?;
-        let _priority = PriorityGuard::new(priority);
         let mut deliver = |result: Result<Loaded>| {
             // Nobody receives any more once the request has timed out.
             let _ = sender.send(result);
         };
-        let State { heap, pool, .. } = &*shared;
-        let allocated = &|buffer: &Allocation| reservation.spend(buffer);
-        let source = Source { heap, pool: pool.as_ref(), uid, tag: &tag, arrival, allocated };
-        log::debug!("load {} uid={uid} tag={tag}: {} items", admitted.id, items.len());
-        load(source, &file, &items, mode, &mut || admitted.progress(), &mut deliver)
+        perform(&shared, uid, &tag, arrival, &checked, admitted, &mut deliver)
     });
     let mut results: Vec<Result<Loaded>> = receiver.try_iter().collect();
     match end {
@@ -58,12 +51,34 @@ pub(crate) fn run(
             state.statistics.count_transfer(&loaded.receipt);
             loaded_item(loaded, heap)
         }
-        Err(error) => failed(state, uid, &error),
+        Err(error) => {
+            state.count_failure("load", uid, &error);
+            status::failed_item(&error)
+        }
     };
     Ok(aidl::LoadResult::LoadResult { items: results.into_iter().map(&mut item).collect() })
 }
 
-fn failed(state: &State, uid: u32, error: &Error) -> aidl::LoadedItem::LoadedItem {
-    state.count_failure("load", uid, error);
-    status::failed_item(error)
+/// Does the work of a load that has been let in, and hands each outcome to `deliver`.
+pub(super) fn perform(
+    state: &State,
+    uid: u32,
+    tag: &str,
+    arrival: Instant,
+    checked: &CheckedLoad<OwnedFd>,
+    admitted: &Admitted<'_>,
+    deliver: &mut dyn FnMut(Result<Loaded>),
+) -> Result<()> {
+    let CheckedLoad { file, items, mode, priority } = checked;
+    let file = RegularFile::new(file.as_fd(), state.heap.heap())?;
+    admitted.settle(file.stalls())?;
+    let all = items.iter().map(|item| item.size).fold(0, u64::saturating_add);
+    let reservation = state.reserve(uid, all)?;
+    let _priority = PriorityGuard::new(*priority);
+    let State { heap, pool, .. } = state;
+    let allocated = &|buffer: &Allocation| reservation.spend(buffer);
+    let source = Source { heap, pool: pool.as_ref(), uid, tag, arrival, allocated };
+    log::debug!("load {} uid={uid} tag={tag}: {} items", admitted.id, items.len());
+    let mut turns = RequestTurns::new(state, uid, *priority, &file, admitted);
+    load(source, &file, items, *mode, &mut turns, deliver)
 }

@@ -7,10 +7,12 @@ use super::attempt::{Moved, Worker};
 use super::piece::Piece;
 use super::plan::Role;
 use super::request::Request;
+use super::turns::Turns;
 use crate::error::Result;
 use crate::route::Route;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::mem;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 /// The longest piece that is moved beside others, in bytes. Longer ones keep the disk busy alone.
@@ -26,53 +28,146 @@ const DEPTH: usize = 8;
 #[derive(Debug)]
 pub(super) struct Ahead(HashMap<Piece, Moved>);
 
+/// What the threads of one [`Ahead::move_small`] share.
+struct Round {
+    state: Mutex<Progress>,
+    changed: Condvar,
+}
+
+/// How far the threads are: all pieces before `next` are taken, those before `end` may be.
+#[derive(Default)]
+struct Progress {
+    next: usize,
+    end: usize,
+    /// Threads that move a piece.
+    busy: usize,
+    /// No more pieces will be given out.
+    over: bool,
+    done: Vec<(Piece, Moved)>,
+}
+
+impl Round {
+    /// Moves pieces with `attempt` until there are no more: in this turn, or at all if `wait`.
+    fn work(&self, wait: bool, mut attempt: impl FnMut(usize) -> Result<(Piece, Moved)>) {
+        let mut state = self.lock();
+        loop {
+            if state.over {
+                return;
+            } else if state.next < state.end {
+                let i = state.next;
+                state.next += 1;
+                state.busy += 1;
+                drop(state);
+                let moved = attempt(i);
+                state = self.lock();
+                state.busy -= 1;
+                match moved {
+                    Ok(moved) => state.done.push(moved),
+                    // Whoever tries it again says so. Until then the others may stop as well.
+                    Err(_) => state.over = true,
+                }
+                self.changed.notify_all();
+            } else if wait {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// Lets the pieces before `end` move.
+    fn start(&self, end: usize) {
+        self.lock().end = end;
+        self.changed.notify_all();
+    }
+
+    /// Waits until no thread moves a piece. Says how many bytes have moved so far, and whether there
+    /// are to be more.
+    fn finish(&self) -> (u64, bool) {
+        let busy = |state: &mut Progress| state.busy > 0;
+        let state = self.changed.wait_while(self.lock(), busy);
+        let state = state.unwrap_or_else(PoisonError::into_inner);
+        (state.done.iter().map(|(_, moved)| moved.len).sum(), !state.over)
+    }
+
+    /// Ends the other threads.
+    fn end(&self) {
+        self.lock().over = true;
+        self.changed.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Progress> {
+        // A panic of one thread ends the transfer with its own.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Ahead {
-    /// Moves the small ones of `pieces` by `route`, if there are many, calling `progress` now and
-    /// then; if that fails, it stops. Pieces that failed are left out: trying one again finds out why.
+    /// Moves the small ones of `pieces` by `route`, if there are many, as many in a turn as it
+    /// allows; once `turns` fails, it stops. Pieces that failed are left out: trying one again finds
+    /// out why.
     pub fn move_small(
         request: &Request<'_>,
         pieces: impl Iterator<Item = (Role, Piece)>,
         route: Route,
-        progress: &mut dyn FnMut() -> Result<()>,
+        turns: &mut dyn Turns,
     ) -> Self {
         let small: Vec<(Role, Piece)> = pieces.filter(|(_, piece)| piece.len <= SMALL).collect();
         if small.len() < MANY {
             return Self(HashMap::new());
         }
-        let next = AtomicUsize::new(0);
-        let work = |progress: &mut dyn FnMut() -> Result<()>| {
+        let round = Round { state: Mutex::default(), changed: Condvar::new() };
+        let work = |wait: bool| {
             let mut worker = Worker::new(request);
-            let mut done = Vec::new();
-            while let Some(&(role, piece)) = small.get(next.fetch_add(1, Ordering::Relaxed)) {
-                match worker.attempt(route, role.method(route), piece) {
-                    Ok(moved) => done.push((piece, moved)),
-                    // Whoever tries it again says so. Until then the others may stop as well.
-                    Err(_) => next.store(small.len(), Ordering::Relaxed),
-                }
-                if progress().is_err() {
-                    next.store(small.len(), Ordering::Relaxed);
-                }
-            }
-            done
+            round.work(wait, |i| {
+                let (role, piece) = small[i];
+                worker.attempt(route, role.method(route), piece).map(|moved| (piece, moved))
+            });
         };
-        let moved = thread::scope(|scope| {
+        thread::scope(|scope| {
             let start = |_| {
                 let thread = thread::Builder::new().name("transfer".to_owned());
                 // Without it the others take longer.
-                thread.spawn_scoped(scope, || work(&mut || Ok(()))).ok()
+                thread.spawn_scoped(scope, || work(true)).ok()
             };
-            let helpers: Vec<_> = (1..DEPTH).map_while(start).collect();
-            let own = work(progress);
-            let others = helpers.into_iter().filter_map(|helper| helper.join().ok());
-            others.chain([own]).flatten().collect()
+            let _helpers: Vec<_> = (1..DEPTH).map_while(start).collect();
+            let (mut end, mut told, mut unreported) = (0, 0, 0);
+            while end < small.len() {
+                let turn = turns.next(mem::take(&mut unreported), wanted(&small[end..]));
+                let Ok(mut left) = turn else { break };
+                // One piece at least.
+                loop {
+                    left = left.saturating_sub(small[end].1.len);
+                    end += 1;
+                    if end == small.len() || small[end].1.len > left {
+                        break;
+                    }
+                }
+                round.start(end);
+                work(false);
+                let (moved, more) = round.finish();
+                (unreported, told) = (moved - told, moved);
+                if !more {
+                    break;
+                }
+            }
+            round.end();
+            // Gives the last turn back. If that fails, so does the next call, which says so.
+            let _ = turns.next(unreported, 0);
         });
-        Self(moved)
+        let done = round.state.into_inner().unwrap_or_else(PoisonError::into_inner).done;
+        Self(done.into_iter().collect())
     }
 
     /// What became of `piece`, if it has moved.
     pub fn take(&mut self, piece: Piece) -> Option<Moved> {
         self.0.remove(&piece)
     }
+}
+
+/// The bytes of all these pieces.
+fn wanted(pieces: &[(Role, Piece)]) -> u64 {
+    pieces.iter().map(|(_, piece)| piece.len).sum()
 }
 
 #[cfg(test)]

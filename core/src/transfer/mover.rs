@@ -7,9 +7,11 @@ use super::piece::{Piece, MAX_PIECE, MAX_STALLING_PIECE};
 use super::plan::{Plan, Role, Run};
 use super::receipt::{Receipt, Tally};
 use super::request::Request;
+use super::turns::Turns;
 use crate::error::{Error, ErrorKind, Result};
-use crate::method::{Method, Mode};
+use crate::method::{FallbackReason, Method, Mode};
 use crate::route::Route;
+use std::mem;
 use std::time::Duration;
 
 /// How many bytes a save moves before it makes them durable: one sync at the end could take any
@@ -30,20 +32,18 @@ pub(super) struct Mover<'a> {
     unsynced: u64,
     /// Time in syncs.
     sync: Duration,
+    /// Bytes of the last turn, which `turns` has not heard of.
+    unreported: u64,
 }
 
 impl<'a> Mover<'a> {
     pub fn new(request: &'a Request<'a>, route: Route) -> Self {
         let (worker, tally) = (Worker::new(request), Tally::default());
-        Self { request, route, worker, tally, unsynced: 0, sync: Duration::ZERO }
+        Self { request, route, worker, tally, unsynced: 0, sync: Duration::ZERO, unreported: 0 }
     }
 
-    /// Moves all pieces, calling `progress` after each.
-    pub fn run(
-        mut self,
-        plan: &Plan<'_>,
-        progress: &mut dyn FnMut() -> Result<()>,
-    ) -> Result<Receipt> {
+    /// Moves all pieces, each in its turn.
+    pub fn run(mut self, plan: &Plan<'_>, turns: &mut dyn Turns) -> Result<Receipt> {
         let longest = if self.request.file.stalls() { MAX_STALLING_PIECE } else { MAX_PIECE };
         // Once a body went direct: until then nobody knows whether anything can.
         let mut ahead: Option<Ahead> = None;
@@ -51,25 +51,57 @@ impl<'a> Mover<'a> {
             for (role, piece) in run.pieces(longest) {
                 let early = ahead.as_mut().and_then(|ahead| ahead.take(piece));
                 let moved = match early {
-                    Some(moved) => moved,
-                    None => self
-                        .step(role, piece)
-                        .map_err(|error| error.in_extent(plan.extent_of(run, piece)))?,
+                    Some(moved) => {
+                        self.count(role, &moved, run.reason);
+                        moved.len
+                    }
+                    None => self.move_in_turns(role, piece, plan, run, turns)?,
                 };
-                self.tally.add(role, &moved, run.reason.or(self.route.reason));
-                progress()?;
-                if moved.len < piece.len {
+                if moved < piece.len {
                     // The end of the file.
                     break;
                 }
-                self.sync_if_due(moved.len, progress)?;
+                self.sync_if_due(moved, turns)?;
                 if role == Role::Body && ahead.is_none() && self.route.direct.is_some() {
                     let others = remaining(plan, i, piece, longest);
-                    ahead = Some(Ahead::move_small(self.request, others, self.route, progress));
+                    ahead = Some(Ahead::move_small(self.request, others, self.route, turns));
                 }
             }
         }
+        turns.next(self.unreported, 0)?;
         Ok(Receipt { sync: self.sync, ..self.tally.finish() })
+    }
+
+    /// Moves one piece, in as many turns as it takes. Returns how many bytes moved: fewer only at the
+    /// end of the file.
+    fn move_in_turns(
+        &mut self,
+        role: Role,
+        piece: Piece,
+        plan: &Plan<'_>,
+        run: &Run,
+        turns: &mut dyn Turns,
+    ) -> Result<u64> {
+        let mut done = 0;
+        while done < piece.len {
+            let left = piece.after(done);
+            let len = turns.next(mem::take(&mut self.unreported), left.len)?.min(left.len);
+            let moved = self
+                .step(role, Piece { len, ..left })
+                .map_err(|error| error.in_extent(plan.extent_of(run, left)))?;
+            self.count(role, &moved, run.reason);
+            self.unreported = moved.len;
+            done += moved.len;
+            if moved.len < len {
+                break;
+            }
+        }
+        Ok(done)
+    }
+
+    /// Adds what moved to the receipt.
+    fn count(&mut self, role: Role, moved: &Moved, reason: Option<FallbackReason>) {
+        self.tally.add(role, moved, reason.or(self.route.reason));
     }
 
     /// Moves one piece, stepping down the route where the kernel says so.
@@ -108,13 +140,14 @@ impl<'a> Mover<'a> {
         !self.tally.is_empty() || self.worker.attempt(self.route, method, first).is_ok()
     }
 
-    fn sync_if_due(&mut self, moved: u64, progress: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+    fn sync_if_due(&mut self, moved: u64, turns: &mut dyn Turns) -> Result<()> {
         self.unsynced += moved;
         let stalls = self.request.file.stalls();
         if self.unsynced >= if stalls { SYNC_STALLING_EVERY } else { SYNC_EVERY } {
+            turns.next(mem::take(&mut self.unreported), 0)?;
             self.sync += make_durable(self.request)?;
             self.unsynced = 0;
-            progress()?;
+            turns.next(0, 0)?;
         }
         Ok(())
     }

@@ -21,6 +21,15 @@ pub(crate) struct Piece {
 }
 
 impl Piece {
+    /// What is left of it once `done` bytes of it have moved.
+    pub fn after(self, done: u64) -> Self {
+        Self {
+            file_offset: self.file_offset + done,
+            buffer_offset: self.buffer_offset + done,
+            len: self.len - done,
+        }
+    }
+
     /// The bytes of the file.
     pub fn in_file(self) -> Range<u64> {
         self.file_offset..self.file_offset + self.len

@@ -1,10 +1,12 @@
 use super::*;
+use crate::error::{Error, ErrorKind};
 use crate::extent::{Direction, Extent};
 use crate::file::RegularFile;
 use crate::heap::{Allocator, Heap};
 use crate::method::{Method, Mode};
 use crate::transfer::plan::Plan;
 use crate::transfer::request::Durability;
+use crate::transfer::turns::{Unlimited, TURN_UNIT};
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::AsFd;
@@ -44,7 +46,7 @@ fn edges_move_beside_bodies() {
     with_request(|request, pieces| {
         let roles = pieces.iter().filter(|(role, _)| *role == Role::Edge).count();
         assert_eq!((roles, pieces.len()), (20, 30));
-        let mut ahead = Ahead::move_small(request, pieces.iter().copied(), ROUTE, &mut || Ok(()));
+        let mut ahead = Ahead::move_small(request, pieces.iter().copied(), ROUTE, &mut Unlimited);
         for (role, piece) in pieces {
             let moved = ahead.take(*piece).unwrap_or_else(|| panic!("{role:?} {piece:?}"));
             assert_eq!(moved.len, piece.len, "{role:?} {piece:?}");
@@ -57,7 +59,47 @@ fn edges_move_beside_bodies() {
 fn few_pieces_wait_for_their_turn() {
     with_request(|request, pieces| {
         let few = pieces.iter().copied().take(MANY - 1);
-        let mut ahead = Ahead::move_small(request, few, ROUTE, &mut || Ok(()));
+        let mut ahead = Ahead::move_small(request, few, ROUTE, &mut Unlimited);
         assert!(pieces.iter().all(|(_, piece)| ahead.take(*piece).is_none()));
+    });
+}
+
+/// Turns of one [`TURN_UNIT`], until an end.
+struct Few {
+    left: usize,
+    asked: Vec<(u64, u64)>,
+}
+
+impl Turns for Few {
+    fn next(&mut self, moved: u64, wanted: u64) -> Result<u64> {
+        self.asked.push((moved, wanted));
+        if wanted > 0 {
+            self.left = self.left.checked_sub(1).ok_or_else(ended)?;
+        }
+        Ok(wanted.min(TURN_UNIT))
+    }
+}
+
+fn ended() -> Error {
+    Error::new(ErrorKind::TimedOut, "no more turns")
+}
+
+#[test]
+fn every_byte_moves_in_a_turn_and_none_after_the_last() {
+    with_request(|request, pieces| {
+        // Each of these pieces is moved several times over: more than one turn has room for.
+        let many: Vec<_> = (0..60).flat_map(|_| pieces.iter().copied()).collect();
+        let all = wanted(&many);
+        for left in [usize::MAX, 1, 0] {
+            let mut turns = Few { left, asked: Vec::new() };
+            Ahead::move_small(request, many.iter().copied(), ROUTE, &mut turns);
+            let moved: u64 = turns.asked.iter().map(|(moved, _)| moved).sum();
+            match left {
+                0 => assert_eq!((moved, turns.asked[0]), (0, (0, all))),
+                1 => assert!(moved > 0 && moved <= TURN_UNIT, "{moved}"),
+                _ => assert_eq!(moved, all),
+            }
+            assert_eq!(turns.asked.last().expect("asked").1, 0, "the turn is given back");
+        }
     });
 }

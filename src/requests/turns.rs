@@ -1,0 +1,45 @@
+//! A request between the core, which moves its pieces, and the scheduler.
+
+use crate::admission::Admitted;
+use crate::scheduler::Seat;
+use crate::state::State;
+use dmabufio_core::error::Result;
+use dmabufio_core::file::RegularFile;
+use dmabufio_core::priority::Priority;
+use dmabufio_core::transfer::turns::Turns;
+
+/// The turns of one request on one file.
+pub(super) struct RequestTurns<'a> {
+    admitted: &'a Admitted<'a>,
+    /// `None` on a file that may stall: such requests are few, take short turns and must not hold up
+    /// others.
+    seat: Option<Seat<'a>>,
+}
+
+impl<'a> RequestTurns<'a> {
+    pub fn new(
+        state: &'a State,
+        uid: u32,
+        class: Priority,
+        file: &RegularFile<'_>,
+        admitted: &'a Admitted<'a>,
+    ) -> Self {
+        let seat = (!file.stalls()).then(|| state.scheduler.seat(uid, class));
+        Self { admitted, seat }
+    }
+}
+
+impl Turns for RequestTurns<'_> {
+    fn next(&mut self, moved: u64, wanted: u64) -> Result<u64> {
+        let Self { admitted, seat } = self;
+        let progress = admitted.progress(moved);
+        let Some(seat) = seat else { return progress.map(|()| wanted) };
+        if progress.is_err() || wanted == 0 {
+            seat.release(moved);
+            return progress.map(|()| 0);
+        }
+        let bytes = seat.next(moved, wanted, &mut || admitted.queued())?;
+        admitted.progress(0)?;
+        Ok(bytes)
+    }
+}

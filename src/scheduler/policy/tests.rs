@@ -1,0 +1,395 @@
+//! The policy on a disk that is only computed: in virtual time, with fixed seeds.
+
+use super::*;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+
+const MB: u64 = 1_000_000;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+/// A client that makes one request after another.
+#[derive(Clone)]
+struct Client {
+    uid: u32,
+    class: Priority,
+    /// Bytes of each request, drawn from this range.
+    size: (u64, u64),
+    /// Time between two requests, drawn from this range.
+    pause: (Duration, Duration),
+    requests: u64,
+}
+
+impl Client {
+    /// One that always has a request.
+    fn greedy(uid: u32, class: Priority, size: u64) -> Self {
+        let (size, pause) = ((size, size), (Duration::ZERO, Duration::ZERO));
+        Self { uid, class, size, pause, requests: u64::MAX }
+    }
+}
+
+/// What a client has seen so far.
+#[derive(Clone, Default)]
+struct Seen {
+    bytes: u64,
+    requests: u64,
+    /// The longest time of a request.
+    slowest: Duration,
+    /// The longest wait for the first turn of a request.
+    longest_wait: Duration,
+    /// When its last turn ended, and the longest time between two ends.
+    last_end: Duration,
+    longest_gap: Duration,
+}
+
+struct Job {
+    client: usize,
+    left: u64,
+    pace: Pace,
+    arrival: Duration,
+    started: bool,
+}
+
+/// A turn that the disk works on.
+struct Running {
+    ticket: Ticket,
+    bytes: u64,
+    left: f64,
+}
+
+/// Clients before a disk that serves all turns alike, `rate` bytes a second.
+struct World {
+    schedule: Schedule,
+    rate: u64,
+    now: Duration,
+    clients: Vec<Client>,
+    seen: Vec<Seen>,
+    jobs: BTreeMap<Ticket, Job>,
+    wanted: BTreeMap<Ticket, u64>,
+    running: Vec<Running>,
+    arrivals: BinaryHeap<Reverse<(Duration, usize)>>,
+    tickets: u64,
+    random: u64,
+}
+
+impl World {
+    fn new(rate: u64, clients: Vec<Client>) -> Self {
+        let arrivals = (0..clients.len()).map(|i| Reverse((Duration::ZERO, i))).collect();
+        Self {
+            schedule: Schedule::default(),
+            rate,
+            now: Duration::ZERO,
+            seen: vec![Seen::default(); clients.len()],
+            clients,
+            jobs: BTreeMap::new(),
+            wanted: BTreeMap::new(),
+            running: Vec::new(),
+            arrivals,
+            tickets: 0,
+            random: 0x9e37_79b9_7f4a_7c15,
+        }
+    }
+
+    fn random(&mut self, from: u64, to: u64) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        from + self.random % (to - from + 1)
+    }
+
+    /// Goes on until `end`, or until nobody wants anything any more.
+    fn run(&mut self, end: Duration) {
+        while self.now < end {
+            let each = self.rate as f64 / self.running.len().max(1) as f64;
+            let done = self.running.iter().map(|turn| turn.left / each).reduce(f64::min);
+            let done = done.map(|time| self.now + Duration::from_secs_f64(time));
+            let arrival = self.arrivals.peek().map(|Reverse((time, _))| *time);
+            let event = self.schedule.next_event(self.now);
+            let waiting = self.schedule.counts().0 > 0;
+            let Some(next) = done.into_iter().chain(arrival).chain(event.filter(|_| waiting)).min()
+            else {
+                return;
+            };
+            let moved = each * next.saturating_sub(self.now).as_secs_f64();
+            self.running.iter_mut().for_each(|turn| turn.left -= moved);
+            self.now = next;
+            while self.arrivals.peek().is_some_and(|Reverse((time, _))| *time <= next) {
+                if let Some(Reverse((_, client))) = self.arrivals.pop() {
+                    self.arrive(client);
+                }
+            }
+            let (ended, running) =
+                mem::take(&mut self.running).into_iter().partition(|turn| turn.left < 8.0);
+            self.running = running;
+            ended.into_iter().for_each(|turn: Running| self.end(&turn));
+            self.advance();
+        }
+    }
+
+    fn arrive(&mut self, client: usize) {
+        let (from, to) = self.clients[client].size;
+        let left = self.random(from, to);
+        let pace = self.schedule.pace();
+        let job = Job { client, left, pace, arrival: self.now, started: false };
+        self.wait(job);
+    }
+
+    fn wait(&mut self, job: Job) {
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
+        let Client { uid, class, .. } = self.clients[job.client];
+        let bytes = job.pace.turn(class, job.left);
+        self.schedule.wait(ticket, uid, class, bytes, self.now);
+        self.wanted.insert(ticket, bytes);
+        self.jobs.insert(ticket, job);
+    }
+
+    fn end(&mut self, turn: &Running) {
+        let mut job = self.jobs.remove(&turn.ticket).expect("its request");
+        self.schedule.end(turn.ticket, turn.bytes, &mut job.pace, self.now);
+        job.left -= turn.bytes;
+        let (now, i) = (self.now, job.client);
+        let seen = &mut self.seen[i];
+        seen.bytes += turn.bytes;
+        seen.longest_gap = seen.longest_gap.max(now - seen.last_end);
+        seen.last_end = now;
+        if job.left > 0 {
+            return self.wait(job);
+        }
+        seen.requests += 1;
+        seen.slowest = seen.slowest.max(now - job.arrival);
+        if seen.requests < self.clients[i].requests {
+            let (from, to) = self.clients[i].pause;
+            let pause = self.random(from.as_nanos() as u64, to.as_nanos() as u64);
+            self.arrivals.push(Reverse((now + Duration::from_nanos(pause), i)));
+        }
+    }
+
+    fn advance(&mut self) {
+        for ticket in self.schedule.advance(self.now) {
+            let bytes = self.wanted.remove(&ticket).expect("it waited");
+            self.running.push(Running { ticket, bytes, left: bytes as f64 });
+            let job = self.jobs.get_mut(&ticket).expect("its request");
+            let seen = &mut self.seen[job.client];
+            if !mem::replace(&mut job.started, true) {
+                seen.longest_wait = seen.longest_wait.max(self.now - job.arrival);
+            }
+        }
+    }
+
+    fn bytes_of(&self, uid: u32) -> u64 {
+        let own = self.clients.iter().zip(&self.seen).filter(|(client, _)| client.uid == uid);
+        own.map(|(_, seen)| seen.bytes).sum()
+    }
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// Checks that `part` is within `percent` of `expected`.
+fn near(part: u64, expected: u64, percent: u64, what: &str) {
+    let margin = expected * percent / 100;
+    assert!(part.abs_diff(expected) <= margin, "{what}: {part}, expected {expected}");
+}
+
+#[test]
+fn user_that_floods_leaves_others_their_share() {
+    for rate in [100 * MB, 3000 * MB] {
+        // One that has no request for a moment waits for a turn at the next one.
+        for (size, margin) in [(64 * MIB, 30), (4 * GIB, 10)] {
+            let mut clients = vec![Client::greedy(1, Priority::Normal, size); 16];
+            clients.push(Client::greedy(2, Priority::Normal, size));
+            let mut world = World::new(rate, clients);
+            world.run(seconds(60));
+            let all = world.bytes_of(1) + world.bytes_of(2);
+            near(all, 60 * rate, 2, "the disk never stands still");
+            near(world.bytes_of(2), all / 2, margin, "the other user");
+        }
+    }
+}
+
+#[test]
+fn users_share_by_bytes_whatever_the_size_of_their_requests() {
+    let mut clients = Vec::new();
+    for uid in 0..30 {
+        let size = (256 << 10) << (uid % 8);
+        let count = 16 + uid as usize % 5;
+        clients.extend(vec![Client::greedy(uid, Priority::Normal, size); count]);
+    }
+    let mut world = World::new(3000 * MB, clients);
+    world.run(seconds(20));
+    for uid in 0..30 {
+        near(world.bytes_of(uid), 2000 * MB, 5, &format!("user {uid}"));
+    }
+}
+
+#[test]
+fn thousands_of_clients_arrive_at_random_and_all_are_served() {
+    let classes = [Priority::Interactive, Priority::Normal, Priority::Background];
+    let clients: Vec<Client> = (0..3000)
+        .map(|i| Client {
+            uid: i / 20,
+            class: classes[i as usize % 3],
+            size: (1, 48 * MIB),
+            pause: (Duration::ZERO, seconds(60)),
+            requests: 5,
+        })
+        .collect();
+    let mut world = World::new(3000 * MB, clients);
+    world.run(seconds(3600));
+    assert!(world.schedule.counts() == (0, 0) && world.jobs.is_empty());
+    assert!(world.seen.iter().all(|seen| seen.requests == 5));
+    assert!(world.schedule.classes.iter().all(|class| class.users.is_empty()));
+    assert_eq!(world.schedule.taken, 0);
+}
+
+#[test]
+fn classes_have_their_shares_and_background_goes_on() {
+    let greedy = |uid, class| vec![Client::greedy(uid, class, GIB); 4];
+    let clients = [
+        greedy(1, Priority::Interactive),
+        greedy(2, Priority::Normal),
+        greedy(3, Priority::Background),
+    ];
+    let mut world = World::new(1000 * MB, clients.concat());
+    world.run(seconds(60));
+    let (interactive, normal) = (world.bytes_of(1), world.bytes_of(2));
+    near(interactive, INTERACTIVE_SHARE * normal, 5, "interactive");
+    // One turn in each period.
+    let turns = 60_000 / BACKGROUND_PERIOD.as_millis() as u64;
+    near(world.bytes_of(3), turns * LONGEST_BACKGROUND, 20, "background");
+}
+
+#[test]
+fn background_is_never_starved_by_small_requests() {
+    let mut clients = vec![Client::greedy(1, Priority::Interactive, 4096); 64];
+    clients.push(Client::greedy(2, Priority::Background, GIB));
+    let mut world = World::new(100 * MB, clients);
+    world.run(seconds(20));
+    let Seen { bytes, longest_gap, .. } = world.seen[64];
+    // The first turn, of 8 MiB, has a seventeenth of the disk.
+    assert!(longest_gap < millis(1500), "{longest_gap:?}");
+    assert!(bytes > 50 * MIB, "{bytes}");
+}
+
+#[test]
+fn interactive_load_during_a_background_one_takes_half_as_long_again_at_most() {
+    for rate in [100 * MB, 1000 * MB, 3000 * MB] {
+        let interactive = Client {
+            uid: 1,
+            class: Priority::Interactive,
+            size: (64 * MIB, 64 * MIB),
+            pause: (Duration::ZERO, millis(500)),
+            requests: 50,
+        };
+        let background = Client::greedy(2, Priority::Background, 4 * GIB);
+        let mut idle = World::new(rate, vec![interactive.clone()]);
+        idle.run(seconds(1000));
+        let mut world = World::new(rate, vec![interactive, background]);
+        world.run(seconds(120));
+        let (alone, beside) = (idle.seen[0].slowest, world.seen[0].slowest);
+        assert!(beside <= alone * 3 / 2, "{rate}: {beside:?}, alone {alone:?}");
+        assert!(world.seen[1].bytes > 0 && world.seen[0].requests == 50);
+    }
+}
+
+#[test]
+fn small_interactive_request_waits_for_the_turns_in_flight_only() {
+    let mut clients = vec![Client::greedy(1, Priority::Normal, GIB); 16];
+    clients.extend(vec![Client::greedy(2, Priority::Interactive, GIB); 16]);
+    let pause = (millis(1), millis(50));
+    let size = (4096, 64 << 10);
+    clients.push(Client { uid: 3, class: Priority::Interactive, size, pause, requests: 1000 });
+    let mut world = World::new(3000 * MB, clients);
+    world.run(seconds(100));
+    let seen = &world.seen[32];
+    assert_eq!(seen.requests, 1000);
+    // Two turns of 32 MiB take 22 ms, and one may be one of class NORMAL that is just due.
+    assert!(seen.longest_wait < millis(36), "{:?}", seen.longest_wait);
+}
+
+#[test]
+fn user_that_was_away_has_saved_nothing_up() {
+    let late = Client::greedy(2, Priority::Normal, GIB);
+    let mut world = World::new(1000 * MB, vec![Client::greedy(1, Priority::Normal, GIB), late]);
+    world.arrivals.retain(|Reverse((_, client))| *client == 0);
+    world.run(seconds(30));
+    world.arrivals.push(Reverse((world.now, 1)));
+    let before = world.bytes_of(1);
+    world.run(seconds(40));
+    near(world.bytes_of(1) - before, world.bytes_of(2), 10, "since the other one came");
+}
+
+#[test]
+fn leaving_after_each_turn_gains_nothing() {
+    let mut clients = vec![Client::greedy(1, Priority::Normal, GIB); 4];
+    clients.extend(vec![Client::greedy(2, Priority::Normal, FIRST); 16]);
+    let mut world = World::new(1000 * MB, clients);
+    world.run(seconds(60));
+    near(world.bytes_of(2), world.bytes_of(1), 10, "the one that comes and goes");
+}
+
+#[test]
+fn turns_that_never_end_hold_up_nobody_for_long() {
+    let mut world = World::new(1000 * MB, vec![Client::greedy(2, Priority::Normal, GIB)]);
+    for i in 0..8 {
+        let ticket = Ticket(1_000_000 + i);
+        world.schedule.wait(ticket, 1, Priority::Interactive, LONGEST, Duration::ZERO);
+    }
+    let hung: Vec<Ticket> = (1_000_000..1_000_008).map(Ticket).collect();
+    let mut given = Vec::new();
+    let mut now = Duration::ZERO;
+    while given.len() < hung.len() {
+        given.extend(world.schedule.advance(now));
+        now += OVERDUE / 10;
+    }
+    assert!(now <= OVERDUE * 4, "{now:?}");
+    world.now = now;
+    world.arrivals = [Reverse((now, 0))].into();
+    world.run(now + seconds(10));
+    near(world.bytes_of(2), 10_000 * MB, 5, "the other user");
+}
+
+#[test]
+fn pieces_are_short_on_a_slow_disk_and_long_on_a_fast_one() {
+    let after = |rate: u64, class| {
+        let mut pace = Pace::default();
+        for _ in 0..10 {
+            let bytes = pace.turn(class, GIB);
+            pace.notice(bytes, Duration::from_secs_f64(bytes as f64 / rate as f64));
+        }
+        pace.turn(class, GIB)
+    };
+    assert_eq!(after(3000 * MB, Priority::Normal), LONGEST);
+    assert_eq!(after(3000 * MB, Priority::Background), LONGEST_BACKGROUND);
+    assert_eq!(after(100 * MB, Priority::Normal), 4 * MIB);
+    assert_eq!(after(25 * MB, Priority::Normal), SHORTEST);
+    // What is left is not cut for the sake of it.
+    assert_eq!(Pace::default().turn(Priority::Normal, 100), 100);
+}
+
+#[test]
+fn request_that_leaves_the_queue_gets_no_turn() {
+    let mut schedule = Schedule::default();
+    let tickets: Vec<Ticket> = (0..4).map(Ticket).collect();
+    for ticket in &tickets {
+        schedule.wait(*ticket, 1, Priority::Normal, LONGEST, Duration::ZERO);
+    }
+    assert_eq!(schedule.advance(Duration::ZERO), tickets[..2]);
+    schedule.leave(tickets[2]);
+    let end = |schedule: &mut Schedule, i: usize| {
+        schedule.end(tickets[i], 0, &mut Pace::default(), millis(3));
+    };
+    end(&mut schedule, 2);
+    assert_eq!(schedule.advance(millis(3)), [], "it had no turn to end");
+    end(&mut schedule, 0);
+    assert_eq!(schedule.advance(millis(3)), tickets[3..]);
+    end(&mut schedule, 1);
+    end(&mut schedule, 3);
+    assert!(schedule.counts() == (0, 0) && schedule.classes[1].users.is_empty());
+}
