@@ -1,5 +1,6 @@
 //! The AIDL methods: shells around `requests`.
 
+use crate::requests::submit::{self, Submitted};
 use crate::requests::{allocate, capabilities, dump, load, probe, transfer};
 use crate::state::DmabufIo;
 use binder_shim::{caller, new_binder, BinderResult, Dump, ParcelFileDescriptor, Strong};
@@ -12,10 +13,14 @@ use aidl::BufferDesc::BufferDesc;
 use aidl::Capabilities::Capabilities;
 use aidl::Extent::Extent;
 use aidl::IDmabufIo::{BnDmabufIo, IDmabufIo};
+use aidl::ITransfer::{BnTransfer, ITransfer};
 use aidl::LoadRequest::LoadRequest;
 use aidl::LoadResult::LoadResult;
 use aidl::Plan::Plan;
 use aidl::Receipt::Receipt;
+use aidl::SubmitRequest::SubmitRequest;
+use aidl::SubmitResult::SubmitResult;
+use aidl::TransferProgress::TransferProgress;
 use aidl::TransferRequest::TransferRequest;
 
 impl DmabufIo {
@@ -71,7 +76,35 @@ impl IDmabufIo for DmabufIo {
         self.check_not_null("load", "file", &request.file)?;
         self.reply("load", load::run(&self.state, caller().uid, request))
     }
+
+    fn submit(&self, request: &SubmitRequest) -> BinderResult<Strong<dyn ITransfer>> {
+        let submitted = submit::run(&self.state, caller().uid, request);
+        Ok(new_binder!(BnTransfer, self.reply("submit", submitted)?))
+    }
 }
+
+impl ITransfer for Submitted {
+    fn getProgress(&self) -> BinderResult<TransferProgress> {
+        Ok(self.progress())
+    }
+
+    fn cancel(&self) -> BinderResult<()> {
+        self.end();
+        Ok(())
+    }
+
+    fn getResult(&self) -> BinderResult<SubmitResult> {
+        self.result().map_err(|error| status::to_status(&error))
+    }
+
+    fn getCompletion(&self) -> BinderResult<ParcelFileDescriptor> {
+        self.completion().map_err(|error| status::to_status(&error))
+    }
+}
+
+impl Dump for Submitted {}
+
+binder_shim::impl_interface!(Submitted);
 
 impl Dump for DmabufIo {
     fn dump_text(&self, writer: &mut dyn Write, _args: &[String]) -> io::Result<()> {

@@ -6,6 +6,7 @@
 //! `requests::convert` and the core's constructors have checked it.
 
 mod admission;
+mod batch;
 mod dump_writer;
 mod failure_log;
 mod interface;

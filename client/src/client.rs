@@ -7,6 +7,7 @@ use crate::error::{not_found, of_call, Error};
 use crate::open::open_regular;
 use crate::page_cache::{emptied, plan_resident, receipt_seen, split, Runs};
 use crate::request::{Load, Transfer};
+use crate::submit::{self, Batch, Submitted};
 use binder_shim::{connect_socket, lookup_within, pfd, Strong};
 use dmabufio_core::buffer::Buffer as CoreBuffer;
 use dmabufio_core::error::{Error as CoreError, Result as CoreResult};
@@ -281,6 +282,17 @@ impl Client {
                 load::load(source, &file, items, mode, &mut Unlimited, &mut deliver)?;
                 Ok(results)
             }
+        }
+    }
+
+    /// Hands a batch to the service, which works on it while this process does something else.
+    ///
+    /// # Errors
+    /// `Unsupported` for a client of [`Client::local`]; `Busy` while this user has too many batches.
+    pub fn submit(&self, batch: &Batch<'_>) -> Result<Submitted, Error> {
+        match &self.0 {
+            Backend::Service { service, .. } => submit::submit(service, batch),
+            Backend::Local { .. } => Err(submit::no_service()),
         }
     }
 

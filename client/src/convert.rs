@@ -49,7 +49,7 @@ pub(crate) fn loaded_item(mut item: aidl::LoadedItem::LoadedItem) -> Result<Fill
             let receipt = received(receipt_from_aidl(&how))?;
             Ok(Filled { buffer: buffer(filled)?, receipt })
         }
-        _ => Err(item_error(item).into()),
+        _ => Err(item_error(item.error, item.message).into()),
     }
 }
 

@@ -32,6 +32,7 @@ pub mod model;
 mod open;
 mod page_cache;
 mod request;
+mod submit;
 
 pub use buffer::{Buffer, Filled};
 pub use capabilities::Capabilities;
@@ -39,3 +40,4 @@ pub use client::Client;
 pub use error::Error;
 pub use open::open_regular;
 pub use request::{Load, Transfer};
+pub use submit::{Batch, Outcome, Progress, Submitted};

@@ -19,6 +19,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// | `NoMemory` | `ENOMEM`, `EMFILE`, `ENFILE` | service-specific `NO_MEMORY` | shed load |
 /// | `NoSpace` | `ENOSPC`, `EDQUOT`, `EFBIG` | service-specific `NO_SPACE` | free space |
 /// | `TimedOut` | the file made no progress | service-specific `TIMED_OUT` | look at who serves or holds the file |
+/// | `Cancelled` | the caller gave the request up | service-specific `CANCELLED` | nothing: it asked for this |
 /// | `Io` | any other errno; `EINVAL` too: the request has been checked before | service-specific `IO` | report |
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
@@ -40,6 +41,8 @@ pub enum ErrorKind {
     NoSpace,
     /// The file made no progress: a user-space daemon does not answer for it, or somebody holds it.
     TimedOut,
+    /// The caller gave the request up before it had finished.
+    Cancelled,
     /// Anything else that the kernel reports.
     Io,
 }

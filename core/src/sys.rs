@@ -12,6 +12,7 @@ pub mod ioprio;
 pub mod mmap;
 pub mod nice;
 pub mod pagecache;
+pub mod pipe;
 pub mod signal;
 pub mod splice;
 pub mod statx;

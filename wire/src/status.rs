@@ -6,6 +6,7 @@ use vendor_dmabufio::aidl::vendor::dmabufio as aidl;
 
 use aidl::Error::Error as Code;
 use aidl::LoadedItem::LoadedItem;
+use aidl::TransferResult::TransferResult;
 
 /// How the interface reports a kind of failure.
 enum Report {
@@ -25,6 +26,7 @@ fn report(kind: ErrorKind) -> Report {
         ErrorKind::NoMemory => Report::Service(Code::NO_MEMORY),
         ErrorKind::NoSpace => Report::Service(Code::NO_SPACE),
         ErrorKind::TimedOut => Report::Service(Code::TIMED_OUT),
+        ErrorKind::Cancelled => Report::Service(Code::CANCELLED),
         ErrorKind::Io => Report::Service(Code::IO),
     }
 }
@@ -54,22 +56,30 @@ pub fn from_status(status: &Status) -> Option<Error> {
 /// The outcome of an item of a load that could not be filled: the same code as [`to_status`]. Those
 /// of exceptions are negative.
 pub fn failed_item(error: &Error) -> LoadedItem {
-    let code = match report(error.kind()) {
-        Report::Exception(code) => code as i32,
-        Report::Service(code) => code.0,
-    };
-    LoadedItem { error: code, message: error.to_string(), ..Default::default() }
+    LoadedItem { error: code(error), message: error.to_string(), ..Default::default() }
 }
 
-/// The failure of an item of a load.
-pub fn item_error(item: LoadedItem) -> Error {
+/// The outcome of a transfer of a batch that failed, as [`failed_item`].
+pub fn failed_transfer(error: &Error) -> TransferResult {
+    TransferResult { error: code(error), message: error.to_string(), ..Default::default() }
+}
+
+fn code(error: &Error) -> i32 {
+    match report(error.kind()) {
+        Report::Exception(code) => code as i32,
+        Report::Service(code) => code.0,
+    }
+}
+
+/// The failure with this `code` and `message`, of an item of a load or of a transfer of a batch.
+pub fn item_error(code: i32, message: String) -> Error {
     let exceptions = [
         (ex::ILLEGAL_ARGUMENT, ErrorKind::InvalidRequest),
         (ex::SECURITY, ErrorKind::PermissionDenied),
         (ex::UNSUPPORTED_OPERATION, ErrorKind::Unsupported),
     ];
-    let found = exceptions.into_iter().find(|(code, _)| *code as i32 == item.error);
-    Error::new(found.map_or_else(|| kind(item.error), |(_, kind)| kind), item.message)
+    let found = exceptions.into_iter().find(|(exception, _)| *exception as i32 == code);
+    Error::new(found.map_or_else(|| kind(code), |(_, kind)| kind), message)
 }
 
 /// The kind of failure that a service-specific code stands for.
@@ -80,6 +90,7 @@ fn kind(code: i32) -> ErrorKind {
         Code::NO_MEMORY => ErrorKind::NoMemory,
         Code::NO_SPACE => ErrorKind::NoSpace,
         Code::TIMED_OUT => ErrorKind::TimedOut,
+        Code::CANCELLED => ErrorKind::Cancelled,
         _ => ErrorKind::Io,
     }
 }

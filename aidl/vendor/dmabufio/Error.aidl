@@ -43,4 +43,6 @@ enum Error {
      * uses the file.
      */
     TIMED_OUT = 6,
+    /** ITransfer.cancel() ended the batch before this request had finished. */
+    CANCELLED = 7,
 }

@@ -20,10 +20,12 @@ import vendor.dmabufio.Buffer;
 import vendor.dmabufio.BufferDesc;
 import vendor.dmabufio.Capabilities;
 import vendor.dmabufio.Extent;
+import vendor.dmabufio.ITransfer;
 import vendor.dmabufio.LoadRequest;
 import vendor.dmabufio.LoadResult;
 import vendor.dmabufio.Plan;
 import vendor.dmabufio.Receipt;
+import vendor.dmabufio.SubmitRequest;
 import vendor.dmabufio.TransferRequest;
 
 /**
@@ -42,7 +44,10 @@ interface IDmabufIo {
     /** The largest number of extents in one request. It keeps the parcel of a request small. */
     const int MAX_EXTENTS = 2048;
 
-    /** The largest number of buffers in one load. It bounds the descriptors in one reply. */
+    /**
+     * The largest number of buffers in one load, and of buffers and transfers in one batch of
+     * submit(). It bounds the descriptors in one request and in one reply.
+     */
     const int MAX_BATCH = 32;
 
     /**
@@ -120,4 +125,20 @@ interface IDmabufIo {
      *         service could not start the load; Error.NO_MEMORY if it cannot create a thread.
      */
     LoadResult load(in LoadRequest request);
+
+    /**
+     * Starts a batch of loads and transfers, and returns at once. The service works on the requests
+     * of a batch one after the other; batches and blocking calls of all clients share the disk by
+     * their Priority and their user, piece by piece. Each request succeeds or fails by itself: a
+     * malformed request or a wrong descriptor fails as load() and transfer() would, without an effect
+     * on the others.
+     *
+     * @param request the loads and the transfers.
+     * @return the batch. Keep the reference: dropping it cancels the batch.
+     * @throws EX_ILLEGAL_ARGUMENT if the batch is empty or too large.
+     * @throws ServiceSpecificException Error.BUSY if the caller's user, or all users together, have
+     *         too many batches, or if another limit of transfer() is reached; Error.NO_MEMORY if the
+     *         service cannot create a thread or a pipe, or cannot have more descriptors.
+     */
+    ITransfer submit(in SubmitRequest request);
 }

@@ -2,7 +2,7 @@ use super::*;
 use rustix::io::Errno;
 
 /// Every kind, with the exception and the service-specific code that the interface documents.
-const EXPECTED: [(ErrorKind, ExceptionCode, i32); 10] = [
+const EXPECTED: [(ErrorKind, ExceptionCode, i32); 11] = [
     (ErrorKind::InvalidRequest, ex::ILLEGAL_ARGUMENT, 0),
     (ErrorKind::BadDescriptor, ex::ILLEGAL_ARGUMENT, 0),
     (ErrorKind::PermissionDenied, ex::SECURITY, 0),
@@ -13,6 +13,7 @@ const EXPECTED: [(ErrorKind, ExceptionCode, i32); 10] = [
     (ErrorKind::NoSpace, ex::SERVICE_SPECIFIC, 4),
     (ErrorKind::Io, ex::SERVICE_SPECIFIC, 5),
     (ErrorKind::TimedOut, ex::SERVICE_SPECIFIC, 6),
+    (ErrorKind::Cancelled, ex::SERVICE_SPECIFIC, 7),
 ];
 
 fn check(status: &Status, kind: ErrorKind) {
@@ -66,7 +67,9 @@ fn item_of_a_load_has_the_code_of_the_status() {
         let item = failed_item(&Error::new(kind, "x"));
         let expected = if exception == ex::SERVICE_SPECIFIC { code } else { exception as i32 };
         assert_eq!(item.error, expected, "{kind:?}");
-        let back = item_error(item).kind();
+        let transfer = failed_transfer(&Error::new(kind, "x"));
+        assert_eq!((transfer.error, &transfer.message), (item.error, &item.message));
+        let back = item_error(item.error, item.message).kind();
         assert!(back == kind || kind == ErrorKind::BadDescriptor, "{kind:?} came back as {back:?}");
     }
 }

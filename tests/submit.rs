@@ -1,0 +1,8 @@
+//! Batches on this host: everything of `support/submit_suite.rs`, over a Unix socket with the
+//! embedded heap.
+
+#![allow(missing_docs, reason = "test code")]
+
+#[path = "support/submit_suite.rs"]
+mod suite;
+mod support;

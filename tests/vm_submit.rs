@@ -1,0 +1,199 @@
+//! Batches on the kernel's binder: everything of `support/submit_suite.rs`, and what only a disk that
+//! takes its time, or stops, can show.
+
+#![allow(missing_docs, reason = "test code")]
+
+#[path = "support/submit_suite.rs"]
+mod suite;
+mod support;
+
+use binder_shim::{describe, dump_remote, ex, pfd, Strong};
+use rustix::fs::OFlags;
+use rustix::io::write;
+use rustix::pipe::pipe;
+use std::env;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+use suite::{result, submit, transfers, wait};
+use support::fixture::{duplicate, expect, request, Fixture};
+use support::slow_disk::SlowDisk;
+use support::{file, is_patched, open, read_buffer, Random};
+use vendor_dmabufio::aidl::vendor::dmabufio::{
+    Buffer::Buffer, Error::Error as Code, ITransfer::ITransfer,
+};
+
+/// The file on the slow disk.
+const LEN: usize = 96 << 20;
+
+/// Tells the test program that it is the client to kill, and which file to load.
+const VICTIM: &str = "DMABUFIO_TEST_VICTIM";
+
+fn is(transfer: &Strong<dyn ITransfer>, code: Code) {
+    let item = &result(transfer).transfers[0];
+    assert_eq!(item.error, code.0, "{}", item.message);
+}
+
+/// A batch that loads the whole file at `path`, and its buffer.
+fn load(fixture: &Fixture, path: &Path) -> (Strong<dyn ITransfer>, Buffer) {
+    let buffer = fixture.allocate(LEN as i64);
+    let source = File::open(path).expect("open");
+    let fd = Some(pfd(duplicate(&buffer.fd)));
+    let batch = transfers(vec![request(fd, source, &[(0, 0, LEN as i64)])]);
+    (submit(fixture, &batch), buffer)
+}
+
+fn dumped(fixture: &Fixture, key: &str) -> String {
+    let (reader, writer) = pipe().expect("pipe");
+    dump_remote(&mut fixture.service.as_binder(), writer, &[]).expect("dump");
+    let mut text = String::new();
+    File::from(reader).read_to_string(&mut text).expect("read the dump");
+    let value = text.lines().find_map(|line| line.trim().strip_prefix(key));
+    value.unwrap_or_else(|| panic!("no line '{key}' in {text}")).to_owned()
+}
+
+fn wait_for_no_batches(fixture: &Fixture, patience: Duration) {
+    let start = Instant::now();
+    while dumped(fixture, "batches: ") != "0" {
+        assert!(start.elapsed() < patience, "{}", dumped(fixture, "batches: "));
+        sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn cancelled_batch_ends_within_a_piece_and_changes_nothing_afterwards() {
+    let fixture = Fixture::new();
+    // Where the page cache reads, it waits for each window of readahead.
+    let (delay, patience) = if is_patched() { (60, 200) } else { (2, 2000) };
+    let disk = SlowDisk::mount(fixture.dir.path(), delay);
+    let content = Random::new(7).bytes(LEN);
+    let path = file(&disk.path, "slow", &content);
+    let (transfer, buffer) = load(&fixture, &path);
+    let status = transfer.getResult().expect_err("it runs");
+    expect(&status, ex::SERVICE_SPECIFIC, "the batch has not ended");
+    assert_eq!(status.service_specific_error(), Code::BUSY.0);
+    let start = Instant::now();
+    let mut last = 0;
+    while last == 0 {
+        let progress = transfer.getProgress().expect("progress");
+        assert!(progress.bytes >= last && progress.totalBytes == LEN as i64 && !progress.ended);
+        last = progress.bytes;
+        assert!(start.elapsed() < Duration::from_secs(30), "nothing moves");
+        sleep(Duration::from_millis(5));
+    }
+    let start = Instant::now();
+    transfer.cancel().expect("cancel");
+    assert!(wait(&transfer, Duration::from_secs(30)), "the batch does not end");
+    let time = start.elapsed();
+    let fd = duplicate(&buffer.fd);
+    let then = read_buffer(fd.as_fd(), fixture.heap, LEN);
+    println!("cancelled after {last} bytes: ended after {time:?}");
+    assert!(time < Duration::from_millis(patience), "{time:?}");
+    is(&transfer, Code::CANCELLED);
+    let progress = transfer.getProgress().expect("progress");
+    assert!(progress.ended && progress.bytes < LEN as i64, "{progress:?}");
+    let moved = progress.bytes as usize;
+    assert!(then[..moved] == content[..moved] && then[moved..].iter().all(|byte| *byte == 0));
+    sleep(Duration::from_millis(500));
+    assert!(read_buffer(fd.as_fd(), fixture.heap, LEN) == then, "the buffer has changed");
+}
+
+#[test]
+fn control_calls_answer_at_once_while_batches_hang() {
+    let fixture = Fixture::new();
+    let disk = SlowDisk::mount(fixture.dir.path(), 0);
+    let path = file(&disk.path, "hanging", &Random::new(8).bytes(LEN));
+    disk.suspend();
+    let batches: Vec<_> = (0..8).map(|_| load(&fixture, &path).0).collect();
+    // Another user's batches would come in; so do this one's other requests.
+    assert_eq!(fixture.service.transfer(&fixture.valid()).expect("another disk").bytes, 65_536);
+    let quick = |what: &str, call: &dyn Fn()| {
+        let mut times: Vec<Duration> = (0..100)
+            .map(|_| {
+                let start = Instant::now();
+                call();
+                start.elapsed()
+            })
+            .collect();
+        times.sort_unstable();
+        println!("{what}: p50 {:?}, p99 {:?}", times[50], times[98]);
+        assert!(times[98] < Duration::from_millis(50), "{what}: {times:?}");
+    };
+    quick("getCapabilities", &|| drop(fixture.service.getCapabilities().expect("answer")));
+    quick("getProgress", &|| assert!(!batches[0].getProgress().expect("answer").ended));
+    quick("getResult", &|| {
+        let status = batches[7].getResult().expect_err("it hangs");
+        assert_eq!(status.service_specific_error(), Code::BUSY.0, "{}", describe(&status));
+    });
+    quick("cancel", &|| batches.iter().for_each(|batch| batch.cancel().expect("answer")));
+    assert!(batches.iter().any(|batch| !wait(batch, Duration::ZERO)), "none hangs");
+    disk.resume();
+    batches.iter().for_each(|batch| is(batch, Code::CANCELLED));
+    drop(batches);
+    wait_for_no_batches(&fixture, Duration::from_secs(5));
+}
+
+#[test]
+fn dropped_batch_ends() {
+    let fixture = Fixture::new();
+    let disk = SlowDisk::mount(fixture.dir.path(), 60);
+    let path = file(&disk.path, "dropped", &Random::new(9).bytes(LEN));
+    let batches: Vec<_> = (0..4).map(|_| load(&fixture, &path)).collect();
+    assert_eq!(dumped(&fixture, "batches: "), "4");
+    drop(batches);
+    wait_for_no_batches(&fixture, Duration::from_secs(10));
+}
+
+#[test]
+fn batches_of_a_client_that_is_killed_end() {
+    let fixture = Fixture::new();
+    if let Some(path) = env::var_os(VICTIM) {
+        let batches: Vec<_> = (0..4).map(|_| load(&fixture, Path::new(&path))).collect();
+        println!("submitted");
+        sleep(Duration::from_secs(60));
+        drop(batches);
+        return;
+    }
+    let disk = SlowDisk::mount(fixture.dir.path(), 60);
+    let path = file(&disk.path, "killed", &Random::new(10).bytes(LEN));
+    let test = "batches_of_a_client_that_is_killed_end";
+    let mut victim = Command::new(env::current_exe().expect("this program"))
+        .args(["--exact", test, "--nocapture"])
+        .env(VICTIM, &path)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("start the client");
+    let output = BufReader::new(victim.stdout.take().expect("its output"));
+    let submitted = output.lines().map_while(Result::ok).any(|line| line.contains("submitted"));
+    assert!(submitted, "the client has submitted nothing");
+    assert_eq!(dumped(&fixture, "batches: "), "4");
+    victim.kill().expect("kill");
+    victim.wait().expect("wait");
+    let start = Instant::now();
+    wait_for_no_batches(&fixture, Duration::from_secs(10));
+    println!("the batches of a dead client are gone after {:?}", start.elapsed());
+}
+
+#[test]
+fn completion_that_its_client_fills_does_not_stop_the_service() {
+    let fixture = Fixture::new();
+    let disk = SlowDisk::mount(fixture.dir.path(), 60);
+    let path = file(&disk.path, "hostile", &Random::new(11).bytes(LEN));
+    let (transfer, _buffer) = load(&fixture, &path);
+    let completion = transfer.getCompletion().expect("a descriptor");
+    let completion: OwnedFd = duplicate(&Some(completion));
+    // The client can open the other end of a pipe that it holds, and fill it.
+    let own = format!("/proc/self/fd/{}", completion.as_raw_fd());
+    let writer = open(Path::new(&own), OFlags::WRONLY | OFlags::NONBLOCK);
+    while write(&writer, &[0; 4096]).is_ok() {}
+    transfer.cancel().expect("cancel");
+    let start = Instant::now();
+    while !transfer.getProgress().expect("progress").ended {
+        assert!(start.elapsed() < Duration::from_secs(10), "the batch does not end");
+        sleep(Duration::from_millis(5));
+    }
+}
