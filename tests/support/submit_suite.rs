@@ -4,11 +4,15 @@
 use crate::support::fixture::{duplicate, expect, list, request, Fixture};
 use crate::support::read_buffer;
 use binder_shim::{borrow, describe, ex, pfd, Strong};
+use dmabufio_client::{Batch, Client, Load, Outcome, Transfer};
+use dmabufio_core::error::ErrorKind;
+use dmabufio_core::extent::{Direction as CoreDirection, Extent as Range};
+use dmabufio_core::load::Item;
 use rustix::event::{poll, PollFd, PollFlags};
 use rustix::fs::fstat;
 use rustix::pipe::pipe;
 use std::fs::{self, File};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 use vendor_dmabufio::aidl::vendor::dmabufio::{
@@ -190,7 +194,7 @@ fn batches_leave_no_descriptor_behind() {
     let run = || {
         let (load, _) = two_buffers(&fixture, "leaks");
         let (reader, _writer) = pipe().expect("pipe");
-        let bad = TransferRequest { file: Some(pfd(OwnedFd::from(reader))), ..fixture.valid() };
+        let bad = TransferRequest { file: Some(pfd(reader)), ..fixture.valid() };
         let batch = SubmitRequest { loads: vec![load], transfers: vec![fixture.valid(), bad] };
         result(&submit(&fixture, &batch))
     };
@@ -203,4 +207,47 @@ fn batches_leave_no_descriptor_behind() {
         assert!(start.elapsed() < Duration::from_secs(5), "{before} before: {now:?}");
         sleep(Duration::from_millis(10));
     }
+}
+
+/// A client of the service of `fixture`.
+fn client(fixture: &Fixture) -> Client {
+    let client = match fixture.child {
+        Some(_) => Client::socket(&fixture.dir.path().join("socket")),
+        None => Client::service(),
+    };
+    client.expect("a client")
+}
+
+#[test]
+fn client_library_submits_polls_and_waits() {
+    let fixture = Fixture::new();
+    let client = client(&fixture);
+    let (path, content) = fixture.file("client", LEN);
+    let file = File::open(&path).expect("open");
+    let (size, len) = (LEN as u64, LEN as u64);
+    let extents = [Range { file_offset: 0, buffer_offset: 0, len }];
+    let items = [Item { size, extents: extents.to_vec() }];
+    let buffer = client.allocate(size, "client").expect("allocate");
+    let (end, _other_end) = pipe().expect("pipe");
+    let transfer = |file| Transfer::new(buffer.as_fd(), file, &extents, CoreDirection::Load);
+    let transfers = [transfer(end.as_fd()), transfer(file.as_fd())];
+    let loads = [Load::new(file.as_fd(), &items)];
+    let submitted = client.submit(&Batch { loads: &loads, transfers: &transfers }).expect("submit");
+    let mut fds = [PollFd::new(&submitted, PollFlags::IN)];
+    assert_eq!(poll(&mut fds, 30_000), Ok(1));
+    let early = submitted.try_wait().expect("a result").expect("the end");
+    assert_eq!(early.transfers.len(), 2);
+    submitted.cancel().expect("too late to matter");
+    let progress = submitted.progress().expect("progress");
+    assert_eq!((progress.bytes, progress.total, progress.ended), (2 * len, 3 * len, true));
+    let Outcome { mut loads, transfers } = submitted.wait().expect("a result");
+    let filled = loads.remove(0).remove(0).expect("a buffer");
+    assert_eq!(filled.receipt.bytes(), len);
+    for fd in [filled.buffer.as_fd(), buffer.as_fd()] {
+        assert!(read_buffer(fd, fixture.heap, LEN) == content, "the buffer differs");
+    }
+    let error = transfers[0].as_ref().expect_err("a pipe");
+    assert_eq!(error.kind(), Some(ErrorKind::InvalidRequest));
+    assert!(error.to_string().starts_with("file: a pipe"), "{error}");
+    assert_eq!(transfers[1].as_ref().expect("a receipt").bytes(), len);
 }

@@ -17,17 +17,20 @@
 package vendor.dmabufio;
 
 /**
- * Who waits for a transfer. Sets the I/O priority (ioprio_set(2)) that the transfer runs with, which
- * orders the requests that have reached the disk. The service starts requests in no order that a
- * client may rely on.
+ * Who waits for a transfer. Decides when the pieces of the transfer move while other requests want
+ * the disk too, and with which I/O priority (ioprio_set(2)). The users of one priority share the
+ * disk by bytes. The service starts requests in no order that a client may rely on.
  */
 @VintfStability
 @Backing(type="int")
 enum Priority {
-    /** A person is waiting: best-effort class, highest level. */
+    /**
+     * A person is waiting: four times the share of NORMAL; best-effort class of ioprio_set(2), highest
+     * level.
+     */
     INTERACTIVE = 0,
-    /** The service's own I/O priority. */
+    /** A program is waiting: the service's own I/O priority. */
     NORMAL = 1,
-    /** Nobody is waiting: idle class. */
+    /** Nobody is waiting: what the others leave, but never nothing; idle class of ioprio_set(2). */
     BACKGROUND = 2,
 }

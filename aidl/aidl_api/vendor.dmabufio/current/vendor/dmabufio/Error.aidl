@@ -40,4 +40,5 @@ enum Error {
   NO_SPACE = 4,
   IO = 5,
   TIMED_OUT = 6,
+  CANCELLED = 7,
 }

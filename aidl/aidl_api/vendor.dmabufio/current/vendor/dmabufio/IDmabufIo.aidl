@@ -39,6 +39,7 @@ interface IDmabufIo {
   vendor.dmabufio.Plan probe(in ParcelFileDescriptor file, in vendor.dmabufio.Extent[] extents);
   vendor.dmabufio.Receipt transfer(in vendor.dmabufio.TransferRequest request);
   vendor.dmabufio.LoadResult load(in vendor.dmabufio.LoadRequest request);
+  vendor.dmabufio.ITransfer submit(in vendor.dmabufio.SubmitRequest request);
   const int MAX_EXTENTS = 2048;
   const int MAX_BATCH = 32;
 }
