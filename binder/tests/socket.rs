@@ -10,8 +10,10 @@ use rustix::process::{getpid, getuid};
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use vendor_dmabufio::aidl::vendor::dmabufio::{
     Buffer::Buffer,
@@ -21,10 +23,14 @@ use vendor_dmabufio::aidl::vendor::dmabufio::{
     Extent::Extent,
     Heap::Heap,
     IDmabufIo::{BnDmabufIo, IDmabufIo},
+    ITransfer::{BnTransfer, ITransfer},
     LoadRequest::LoadRequest,
     LoadResult::LoadResult,
     Plan::Plan,
     Receipt::Receipt,
+    SubmitRequest::SubmitRequest,
+    SubmitResult::SubmitResult,
+    TransferProgress::TransferProgress,
     TransferRequest::TransferRequest,
 };
 
@@ -67,6 +73,70 @@ impl IDmabufIo for Copier {
 
     fn load(&self, _request: &LoadRequest) -> BinderResult<LoadResult> {
         Err(exception(ex::UNSUPPORTED_OPERATION, "load: not in this test"))
+    }
+
+    fn submit(&self, _request: &SubmitRequest) -> BinderResult<Strong<dyn ITransfer>> {
+        Ok(new_binder!(BnTransfer, Counted::new()))
+    }
+}
+
+/// An object that the client holds.
+struct Counted;
+
+/// How many there are.
+static COUNTED: AtomicUsize = AtomicUsize::new(0);
+
+impl Counted {
+    fn new() -> Self {
+        COUNTED.fetch_add(1, Ordering::SeqCst);
+        Self
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        COUNTED.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Dump for Counted {}
+impl_interface!(Counted);
+
+impl ITransfer for Counted {
+    fn getProgress(&self) -> BinderResult<TransferProgress> {
+        Ok(TransferProgress { bytes: 7, ..Default::default() })
+    }
+
+    fn cancel(&self) -> BinderResult<()> {
+        Ok(())
+    }
+
+    fn getResult(&self) -> BinderResult<SubmitResult> {
+        Err(service_error(Error::BUSY.0, "not yet"))
+    }
+
+    fn getCompletion(&self) -> BinderResult<ParcelFileDescriptor> {
+        let memory = memfd_create("completion", MemfdFlags::CLOEXEC)
+            .map_err(|errno| service_error(Error::NO_MEMORY.0, &errno.to_string()))?;
+        Ok(pfd(memory))
+    }
+}
+
+#[test]
+fn object_of_a_call_lives_as_long_as_the_clients_last_reference() {
+    let bench = Bench::new();
+    let object = bench.service.submit(&SubmitRequest::default()).unwrap();
+    let second = object.clone();
+    drop(object);
+    assert_eq!(second.getProgress().unwrap().bytes, 7);
+    assert_eq!(second.getResult().unwrap_err().service_specific_error(), Error::BUSY.0);
+    assert!(second.cancel().is_ok() && second.getCompletion().is_ok());
+    assert_eq!(COUNTED.load(Ordering::SeqCst), 1);
+    drop(second);
+    let start = Instant::now();
+    while COUNTED.load(Ordering::SeqCst) > 0 {
+        assert!(start.elapsed() < Duration::from_secs(5), "the service still has it");
+        thread::sleep(Duration::from_millis(1));
     }
 }
 

@@ -5,7 +5,7 @@
 
 use binder_shim::{
     borrow, ex, exception, impl_interface, new_binder, pfd, serve_socket, BinderResult, Dump,
-    ParcelFileDescriptor,
+    ParcelFileDescriptor, Strong,
 };
 use dmabufio_client::{Client, Load, Transfer};
 use dmabufio_core::extent::{Direction, Extent};
@@ -31,6 +31,7 @@ use aidl::ExtentPlan::ExtentPlan;
 use aidl::FallbackReason::FallbackReason as Reason;
 use aidl::Heap::Heap;
 use aidl::IDmabufIo::{BnDmabufIo, IDmabufIo};
+use aidl::ITransfer::ITransfer;
 use aidl::LoadItem::LoadItem;
 use aidl::LoadRequest::LoadRequest;
 use aidl::LoadResult::LoadResult;
@@ -40,6 +41,7 @@ use aidl::Mode::Mode as AidlMode;
 use aidl::Plan::Plan;
 use aidl::Priority::Priority as AidlPriority;
 use aidl::Receipt::Receipt;
+use aidl::SubmitRequest::SubmitRequest;
 use aidl::TransferRequest::TransferRequest;
 
 const LEN: u64 = 1 << 20;
@@ -133,6 +135,10 @@ impl IDmabufIo for Blind {
             ..Default::default()
         };
         Ok(LoadResult { items: request.items.iter().map(item).collect() })
+    }
+
+    fn submit(&self, _request: &SubmitRequest) -> BinderResult<Strong<dyn ITransfer>> {
+        Err(exception(ex::UNSUPPORTED_OPERATION, "no test here submits"))
     }
 }
 

@@ -27,3 +27,80 @@ impl Turns for Unlimited {
         Ok(wanted)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Error, ErrorKind};
+    use crate::extent::{Direction, Extent};
+    use crate::file::RegularFile;
+    use crate::heap::{Allocator, Heap};
+    use crate::method::Mode;
+    use crate::transfer::{transfer_in_turns, Durability, Request};
+    use rustix::fd::AsFd;
+    use rustix::io::pread;
+    use std::io::Write;
+
+    const LEN: u64 = 5 * TURN_UNIT + 1234;
+
+    /// Gives so many turns of [`TURN_UNIT`].
+    struct Few {
+        left: usize,
+        asked: Vec<(u64, u64)>,
+    }
+
+    impl Turns for Few {
+        fn next(&mut self, moved: u64, wanted: u64) -> Result<u64> {
+            self.asked.push((moved, wanted));
+            if wanted > 0 {
+                let error = || Error::new(ErrorKind::Cancelled, "no more turns");
+                self.left = self.left.checked_sub(1).ok_or_else(error)?;
+            }
+            Ok(wanted.min(TURN_UNIT))
+        }
+    }
+
+    /// Loads a file of [`LEN`] bytes 7 in at most `left` turns. Returns the result, what was asked
+    /// for, and how many bytes of the buffer are filled.
+    fn load(left: usize) -> (Result<u64>, Vec<(u64, u64)>, u64) {
+        let mut file = tempfile::tempfile().expect("a file");
+        file.write_all(&vec![7; LEN as usize]).expect("write");
+        let allocated = Allocator::open(Heap::Memfd).and_then(|heap| heap.allocate(LEN));
+        let allocated = allocated.expect("allocate");
+        let request = Request {
+            buffer: &allocated.buffer(),
+            file: &RegularFile::new(file.as_fd(), Heap::Memfd).expect("a regular file"),
+            extents: &[Extent { file_offset: 0, buffer_offset: 0, len: LEN }],
+            direction: Direction::Load,
+            mode: Mode::Buffered,
+            durability: Durability::None,
+        };
+        let mut turns = Few { left, asked: Vec::new() };
+        let result = transfer_in_turns(&request, &mut turns).map(|receipt| receipt.bytes());
+        let mut content = vec![0; LEN as usize];
+        assert_eq!(pread(&allocated.fd, &mut content, 0), Ok(content.len()));
+        let filled = content.iter().filter(|byte| **byte == 7).count() as u64;
+        (result, turns.asked, filled)
+    }
+
+    #[test]
+    fn turns_hear_of_every_byte_and_get_the_last_turn_back() {
+        let (result, asked, filled) = load(usize::MAX);
+        assert_eq!((result, filled), (Ok(LEN), LEN));
+        assert_eq!(asked[0], (0, LEN));
+        assert_eq!(asked[1], (TURN_UNIT, LEN - TURN_UNIT));
+        assert_eq!(asked.last(), Some(&(1234, 0)));
+        assert_eq!(asked.iter().map(|(moved, _)| moved).sum::<u64>(), LEN);
+    }
+
+    #[test]
+    fn transfer_without_a_turn_ends_and_moves_no_more() {
+        for (left, filled) in [(0, 0), (2, 2 * TURN_UNIT)] {
+            let (result, asked, now) = load(left);
+            let error = result.expect_err("it was cancelled");
+            assert_eq!(error, Error::new(ErrorKind::Cancelled, "no more turns"));
+            assert_eq!(now, filled);
+            assert_eq!(asked.last(), Some(&(0, 0)), "the turn is given back");
+        }
+    }
+}
