@@ -42,7 +42,7 @@ impl State {
     /// Whether requests run, other than those that wait for file systems that may stall.
     fn is_busy(&self) -> bool {
         let counts = self.admission.counts();
-        counts.waiting > counts.stalling_waiting
+        counts.waiting > counts.stalling_waiting || self.scheduler.counts() != (0, 0)
     }
 
     /// Reserves memory for buffers of `uid`; the pool gives up its own before that fails.

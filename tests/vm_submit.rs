@@ -28,7 +28,7 @@ use vendor_dmabufio::aidl::vendor::dmabufio::{
 };
 
 /// The file on the slow disk.
-const LEN: usize = 96 << 20;
+const LEN: usize = 48 << 20;
 
 /// Tells the test program that it is the client to kill, and which file to load.
 const VICTIM: &str = "DMABUFIO_TEST_VICTIM";

@@ -9,6 +9,7 @@
 //! | of `probe` | `file_or_extents_that_cannot_be_probed_...` |
 //! | of `transfer` | `extents_that_cannot_be_...`, `values_without_a_meaning_...`, `tags_that_cannot_be_...`, `load_that_asks_for_durability_...`, `file_without_the_access_...`, `buffer_without_the_access_...`, `file_is_no_buffer` |
 //! | of `load` | `malformed_item_of_a_load_...` |
+//! | of `submit` | `batch_that_is_empty_or_too_large_is_illegal` |
 //! | `EX_NULL_POINTER` | `missing_descriptors_are_null_pointers` |
 //! | `EX_SECURITY` | `save_that_the_kernel_refuses_...` |
 //! | `EX_UNSUPPORTED_OPERATION` | `digest_that_is_not_offered_...`. That no method works on a buffer: needs an exporter that can be neither read nor mapped |
@@ -17,8 +18,10 @@
 //! | `NO_SPACE` | `save_to_a_full_file_system_...`, `save_beyond_the_largest_file_...`. A quota: not every file system of a phone has them on |
 //! | `IO` | `read_that_fails_is_an_io_error` |
 //! | `TIMED_OUT` | `silent_daemon_times_out_...`, `load_returns_what_came_before_...`. Of `probe`: an implementation need not ask the daemon for it |
+//! | `CANCELLED` | `cancelled_batch_ends_and_says_so` |
 //! | `NO_MEMORY` | none: it would take the memory of the whole device, and Android would kill others first |
 
+mod batches;
 mod device;
 mod failures;
 mod fuse;

@@ -37,7 +37,7 @@ interface ITransfer {
 
     /**
      * Asks the service to end the batch. Returns at once; the batch ends when the piece that is in
-     * flight has moved (at most 64 MiB), or the buffer that is being allocated is ready. Requests
+     * flight has moved (at most 32 MiB), or the buffer that is being allocated is ready. Requests
      * that had not finished by then have the error CANCELLED. Once the batch has ended, the service
      * never changes a buffer or a file of the batch again. Does nothing if the batch has ended.
      */

@@ -20,7 +20,7 @@ package vendor.dmabufio;
 @VintfStability
 @RustDerive(Clone=true, PartialEq=true, Eq=true)
 parcelable TransferProgress {
-    /** Bytes that have moved so far. Never decreases; grows by at most 64 MiB at a time. */
+    /** Bytes that have moved so far. Never decreases; grows by at most 32 MiB at a time. */
     long bytes;
     /**
      * Bytes of all extents of the batch. The batch may end before it has moved so many: at the end
