@@ -176,7 +176,8 @@ fn fill(
         durability: Durability::None,
     };
     let queue = arrival.elapsed();
-    let receipt = Receipt { queue, ..transfer_in_turns(&request, turns)? };
+    let mut receipt = transfer_in_turns(&request, turns)?;
+    receipt.queue += queue;
     let Allocation { fd, size, .. } = allocation;
     Ok(Loaded { fd, size, receipt })
 }

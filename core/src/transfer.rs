@@ -29,7 +29,7 @@ use mover::Mover;
 use plan::Plan;
 use receipt::Receipt;
 use std::time::Instant;
-use turns::{Turns, Unlimited};
+use turns::{Timed, Turns, Unlimited};
 
 /// Moves data and says how. Blocks until it has moved.
 ///
@@ -58,12 +58,14 @@ pub fn transfer_in_turns(request: &Request<'_>, turns: &mut dyn Turns) -> Result
     let plan = Plan::new(extents, file, direction, mode, route)?;
 
     let start = Instant::now();
-    let moved = Mover::new(request, route).run(&plan, turns);
+    let mut turns = Timed::new(turns);
+    let moved = Mover::new(request, route).run(&plan, &mut turns);
     let mut receipt = moved.inspect_err(|_| {
         // Gives back the turn in which it failed. The transfer has ended whatever this says.
         let _ = turns.next(0, 0);
     })?;
-    receipt.io = start.elapsed().saturating_sub(receipt.sync);
+    receipt.queue = turns.waited;
+    receipt.io = start.elapsed().saturating_sub(receipt.sync + receipt.queue);
 
     receipt.sync += make_durable(request)?;
     Ok(receipt)

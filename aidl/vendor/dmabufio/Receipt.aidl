@@ -49,7 +49,7 @@ parcelable Receipt {
      * page cache itself.
      */
     boolean checked;
-    /** Nanoseconds from the arrival of the call to the start of its I/O. */
+    /** Nanoseconds from the arrival of the call to the start of its I/O, and between its pieces. */
     long queueNanos;
     /** Nanoseconds spent in I/O. */
     long ioNanos;

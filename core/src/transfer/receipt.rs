@@ -22,7 +22,7 @@ pub struct Receipt {
     /// if nothing went direct, for a save, and where it could not be checked; see
     /// [`super::watch::Watch::start`].
     pub checked: bool,
-    /// Time from the arrival of the request to the start of its I/O.
+    /// Time from the arrival of the request to the start of its I/O, and between its turns.
     pub queue: Duration,
     /// Time in I/O.
     pub io: Duration,

@@ -1,6 +1,7 @@
 //! When the pieces of a transfer may move.
 
 use crate::error::Result;
+use std::time::{Duration, Instant};
 
 /// All turns but the last of a transfer have a multiple of so many bytes, so that no turn ends
 /// within a block of the file system.
@@ -16,6 +17,27 @@ pub trait Turns {
     /// # Errors
     /// Whatever ends the transfer: no more bytes may move.
     fn next(&mut self, moved: u64, wanted: u64) -> Result<u64>;
+}
+
+/// Turns, and how long they have been waited for.
+pub(super) struct Timed<'a> {
+    turns: &'a mut dyn Turns,
+    pub waited: Duration,
+}
+
+impl<'a> Timed<'a> {
+    pub fn new(turns: &'a mut dyn Turns) -> Self {
+        Self { turns, waited: Duration::ZERO }
+    }
+}
+
+impl Turns for Timed<'_> {
+    fn next(&mut self, moved: u64, wanted: u64) -> Result<u64> {
+        let start = Instant::now();
+        let turn = self.turns.next(moved, wanted);
+        self.waited += start.elapsed();
+        turn
+    }
 }
 
 /// Everything may move at once.
@@ -40,6 +62,7 @@ mod tests {
     use rustix::fd::AsFd;
     use rustix::io::pread;
     use std::io::Write;
+    use std::thread::sleep;
 
     const LEN: u64 = 5 * TURN_UNIT + 1234;
 
@@ -91,6 +114,35 @@ mod tests {
         assert_eq!(asked[1], (TURN_UNIT, LEN - TURN_UNIT));
         assert_eq!(asked.last(), Some(&(1234, 0)));
         assert_eq!(asked.iter().map(|(moved, _)| moved).sum::<u64>(), LEN);
+    }
+
+    /// A long wait for each turn.
+    struct Slow;
+
+    impl Turns for Slow {
+        fn next(&mut self, _moved: u64, wanted: u64) -> Result<u64> {
+            sleep(Duration::from_millis(if wanted > 0 { 300 } else { 0 }));
+            Ok(wanted)
+        }
+    }
+
+    #[test]
+    fn time_in_the_queue_is_no_time_in_io() {
+        let mut file = tempfile::tempfile().expect("a file");
+        file.write_all(&[7; 4096]).expect("write");
+        let allocated = Allocator::open(Heap::Memfd).and_then(|heap| heap.allocate(4096));
+        let allocated = allocated.expect("allocate");
+        let request = Request {
+            buffer: &allocated.buffer(),
+            file: &RegularFile::new(file.as_fd(), Heap::Memfd).expect("a regular file"),
+            extents: &[Extent { file_offset: 0, buffer_offset: 0, len: 4096 }],
+            direction: Direction::Load,
+            mode: Mode::Buffered,
+            durability: Durability::None,
+        };
+        let receipt = transfer_in_turns(&request, &mut Slow).expect("load");
+        assert!(receipt.queue >= Duration::from_millis(300), "{receipt:?}");
+        assert!(receipt.io < Duration::from_millis(300), "{receipt:?}");
     }
 
     #[test]
