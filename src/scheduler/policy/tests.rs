@@ -315,12 +315,12 @@ fn small_interactive_request_waits_for_the_turns_in_flight_only() {
 
 #[test]
 fn user_that_was_away_has_saved_nothing_up() {
-    let late = Client::greedy(2, Priority::Normal, GIB);
-    let mut world = World::new(1000 * MB, vec![Client::greedy(1, Priority::Normal, GIB), late]);
-    world.arrivals.retain(|Reverse((_, client))| *client == 0);
+    let greedy = |uid| vec![Client::greedy(uid, Priority::Normal, GIB); 4];
+    let mut world = World::new(1000 * MB, [greedy(1), greedy(2)].concat());
+    world.arrivals.retain(|Reverse((_, client))| *client < 4);
     world.run(seconds(30));
-    world.arrivals.push(Reverse((world.now, 1)));
-    let before = world.bytes_of(1);
+    let (now, before) = (world.now, world.bytes_of(1));
+    world.arrivals.extend((4..8).map(|client| Reverse((now, client))));
     world.run(seconds(40));
     near(world.bytes_of(1) - before, world.bytes_of(2), 10, "since the other one came");
 }
