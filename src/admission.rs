@@ -135,8 +135,8 @@ pub(crate) struct BatchPlace {
 }
 
 impl BatchPlace {
-    /// Does `work` on this thread for as long as `progress`, which is told how many bytes have moved,
-    /// does not fail.
+    /// Does `work` on this thread for as long as `progress`, which is told how many bytes have
+    /// moved, does not fail.
     pub fn run<T>(
         &self,
         progress: &dyn Fn(u64) -> Result<()>,

@@ -82,9 +82,9 @@ impl State {
 }
 
 impl Seat<'_> {
-    /// Ends the turn, in which `moved` bytes have moved, and waits for the next one. Returns how many
-    /// of `wanted` bytes may move in it. Calls `before_wait` whenever it is about to wait, and gives
-    /// up with its error.
+    /// Ends the turn, in which `moved` bytes have moved, and waits for the next one. Returns how
+    /// many of `wanted` bytes may move in it. Calls `before_wait` whenever it is about to wait, and
+    /// gives up with its error.
     pub fn next(
         &mut self,
         moved: u64,

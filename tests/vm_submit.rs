@@ -1,5 +1,5 @@
-//! Batches on the kernel's binder: everything of `support/submit_suite.rs`, and what only a disk that
-//! takes its time, or stops, can show.
+//! Batches on the kernel's binder: everything of `support/submit_suite.rs`, and what only a disk
+//! that takes its time, or stops, can show.
 
 #![allow(missing_docs, reason = "test code")]
 

@@ -288,7 +288,8 @@ impl Client {
     /// Hands a batch to the service, which works on it while this process does something else.
     ///
     /// # Errors
-    /// `Unsupported` for a client of [`Client::local`]; `Busy` while this user has too many batches.
+    /// `Unsupported` for a client of [`Client::local`]; `Busy` while this user has too many
+    /// batches.
     pub fn submit(&self, batch: &Batch<'_>) -> Result<Submitted, Error> {
         match &self.0 {
             Backend::Service { service, .. } => submit::submit(service, batch),

@@ -20,8 +20,8 @@ use aidl::ITransfer::ITransfer;
 /// most [`crate::Capabilities::max_extents`] extents.
 ///
 /// The service works on them one after the other: first the loads, then the transfers. Unlike
-/// [`crate::Client::load`] and [`crate::Client::transfer`], it does not ask first what the page cache
-/// holds.
+/// [`crate::Client::load`] and [`crate::Client::transfer`], it does not ask first what the page
+/// cache holds.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Batch<'a> {
     /// Buffers to allocate and to fill.

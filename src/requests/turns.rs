@@ -11,8 +11,8 @@ use dmabufio_core::transfer::turns::Turns;
 /// The turns of one request on one file.
 pub(super) struct RequestTurns<'a> {
     admitted: &'a Admitted<'a>,
-    /// `None` on a file that may stall: such requests are few, take short turns and must not hold up
-    /// others.
+    /// `None` on a file that may stall: such requests are few, take short turns and must not hold
+    /// up others.
     seat: Option<Seat<'a>>,
 }
 

@@ -24,8 +24,8 @@ const LONGEST_BACKGROUND: u64 = 8 << 20;
 /// The first turn of a request, whose disk is not known yet: 160 ms at 100 MB/s.
 const FIRST: u64 = 16 << 20;
 
-/// A turn of [`FIRST`] bytes and more is to take about so long: less is lost in starting it, and more
-/// keeps others waiting.
+/// A turn should take between these times: a shorter one loses too much in starting, and a longer
+/// one keeps others waiting.
 const SHORT_TIME: Duration = Duration::from_millis(16);
 const LONG_TIME: Duration = Duration::from_millis(64);
 
@@ -38,8 +38,8 @@ const ROOM: u32 = 2 * LARGE_TURN;
 const LARGE_TURN: u32 = 8;
 const SMALL_TURN: u32 = 1;
 
-/// A turn that takes longer no longer takes room. Its file may hang, and the disk may be slow; others
-/// go on in either case.
+/// A turn that takes longer than this takes no room any more. Its file may hang, or the disk may be
+/// slow; others go on in either case.
 const OVERDUE: Duration = Duration::from_millis(200);
 
 /// The share of class INTERACTIVE for each share of class NORMAL, if both want all of the disk.
@@ -138,7 +138,7 @@ struct Turn {
 }
 
 impl Schedule {
-    /// Puts a request for a turn of `bytes` into the queue. It has no turn and does not wait for one.
+    /// Puts a request for a turn of `bytes` into the queue.
     pub fn wait(&mut self, ticket: Ticket, uid: u32, class: Priority, bytes: u64, now: Duration) {
         let i = index(class);
         if i == BACKGROUND && !self.classes[i].is_active() {
@@ -249,8 +249,8 @@ impl Schedule {
         Some(ticket)
     }
 
-    /// The class whose turn it is. BACKGROUND has no virtual time: it gets what the others leave, and
-    /// a turn in each [`BACKGROUND_PERIOD`].
+    /// The class whose turn it is. BACKGROUND has no virtual time: it gets what the others leave,
+    /// and a turn in each [`BACKGROUND_PERIOD`].
     fn next_class(&self, now: Duration) -> Option<usize> {
         let others = 0..BACKGROUND;
         if self.classes[BACKGROUND].waiting > 0 {

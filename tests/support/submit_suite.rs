@@ -47,7 +47,8 @@ pub fn transfers(transfers: Vec<TransferRequest>) -> SubmitRequest {
     SubmitRequest { transfers, ..Default::default() }
 }
 
-/// A load of two buffers of [`LEN`] bytes from a file of twice as many, and the content of the file.
+/// A load of two buffers of [`LEN`] bytes from a file of twice as many, and the content of the
+/// file.
 fn two_buffers(fixture: &Fixture, name: &str) -> (LoadRequest, Vec<u8>) {
     let (path, content) = fixture.file(name, 2 * LEN);
     let item = |i: usize| LoadItem {

@@ -130,8 +130,8 @@ interface IDmabufIo {
      * Starts a batch of loads and transfers, and returns at once. The service works on the requests
      * of a batch one after the other; batches and blocking calls of all clients share the disk by
      * their Priority and their user, piece by piece. Each request succeeds or fails by itself: a
-     * malformed request or a wrong descriptor fails as load() and transfer() would, without an effect
-     * on the others.
+     * malformed request or a wrong descriptor fails as load() and transfer() would, without an
+     * effect on the others.
      *
      * @param request the loads and the transfers.
      * @return the batch. Keep the reference: dropping it cancels the batch.

@@ -44,8 +44,8 @@ interface ITransfer {
     void cancel();
 
     /**
-     * Returns the outcome of the batch. The caller may ask again; each answer has descriptors of its
-     * own for the same buffers.
+     * Returns the outcome of the batch. The caller may ask again; each answer has descriptors of
+     * its own for the same buffers.
      *
      * @return for each request of the batch, what it achieved, or an error.
      * @throws ServiceSpecificException Error.BUSY if the batch has not ended; Error.NO_MEMORY if the

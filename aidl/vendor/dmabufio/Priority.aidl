@@ -25,12 +25,15 @@ package vendor.dmabufio;
 @Backing(type="int")
 enum Priority {
     /**
-     * A person is waiting: four times the share of NORMAL; best-effort class of ioprio_set(2), highest
-     * level.
+     * A person is waiting: four times the share of NORMAL; best-effort class of ioprio_set(2),
+     * highest level.
      */
     INTERACTIVE = 0,
     /** A program is waiting: the service's own I/O priority. */
     NORMAL = 1,
-    /** Nobody is waiting: what the others leave, but never nothing; idle class of ioprio_set(2). */
+    /**
+     * Nobody is waiting: what the others leave, and a little in any case; idle class of
+     * ioprio_set(2).
+     */
     BACKGROUND = 2,
 }

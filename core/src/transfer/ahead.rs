@@ -81,8 +81,8 @@ impl Round {
         self.changed.notify_all();
     }
 
-    /// Waits until no thread moves a piece. Says how many bytes have moved so far, and whether there
-    /// are to be more.
+    /// Waits until no thread moves a piece. Says how many bytes have moved so far, and whether
+    /// there are to be more.
     fn finish(&self) -> (u64, bool) {
         let busy = |state: &mut Progress| state.busy > 0;
         let state = self.changed.wait_while(self.lock(), busy);
@@ -104,8 +104,8 @@ impl Round {
 
 impl Ahead {
     /// Moves the small ones of `pieces` by `route`, if there are many, as many in a turn as it
-    /// allows; once `turns` fails, it stops. Pieces that failed are left out: trying one again finds
-    /// out why.
+    /// allows; once `turns` fails, it stops. Pieces that failed are left out: trying one again
+    /// finds out why.
     pub fn move_small(
         request: &Request<'_>,
         pieces: impl Iterator<Item = (Role, Piece)>,

@@ -72,8 +72,8 @@ impl<'a> Mover<'a> {
         Ok(Receipt { sync: self.sync, ..self.tally.finish() })
     }
 
-    /// Moves one piece, in as many turns as it takes. Returns how many bytes moved: fewer only at the
-    /// end of the file.
+    /// Moves one piece, in as many turns as it takes. Returns how many bytes moved: fewer only at
+    /// the end of the file.
     fn move_in_turns(
         &mut self,
         role: Role,

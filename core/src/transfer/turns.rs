@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 /// within a block of the file system.
 pub const TURN_UNIT: u64 = 1 << 20;
 
-/// Says when pieces may move, and how many bytes at a time. It is asked before each piece, and hears
-/// of all bytes that have moved.
+/// Says when pieces may move, and how many bytes at a time. It is asked before each piece, and
+/// hears of all bytes that have moved.
 pub trait Turns {
     /// Ends the turn before, in which `moved` bytes have moved; at the first call, none. Then waits
     /// until up to `wanted` bytes may move, and says how many: `wanted`, or fewer and a multiple of
