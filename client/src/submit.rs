@@ -6,6 +6,7 @@ use crate::error::{of_call, Error};
 use crate::request::{Load, Transfer};
 use binder_shim::{into_fd, pfd, ParcelFileDescriptor, Strong};
 use dmabufio_core::error::{During, Error as CoreError, ErrorKind};
+use dmabufio_core::load::MAX_BATCH;
 use dmabufio_core::transfer::receipt::Receipt;
 use dmabufio_wire::status::item_error;
 use dmabufio_wire::{aidl, extents_to_aidl, receipt_from_aidl, unsigned, Wire};
@@ -109,7 +110,7 @@ impl Submitted {
     }
 
     fn outcome(&self) -> Result<Outcome, Error> {
-        let result = self.transfer.getResult().map_err(|status| of_call(&status, 32))?;
+        let result = self.transfer.getResult().map_err(|status| of_call(&status, MAX_BATCH))?;
         let load =
             |load: aidl::LoadResult::LoadResult| load.items.into_iter().map(loaded_item).collect();
         let transfer = |transfer: aidl::TransferResult::TransferResult| match &transfer.receipt {
