@@ -29,13 +29,12 @@ const SELFTESTS: &[&str] = &["kernel/selftests/dmabuf-rw-file", "kernel/selftest
 fn combinations() -> impl Iterator<Item = (Flavour, Bus, Fs, Extra, &'static str)> {
     const METHODS: &str = "binary(methods)";
     // The module changes only the heap: that of the methods, and that of the service.
-    const MODULE: &str = "binary(/^(methods|vm_service)$/)";
-    // Everything runs as on a phone, where SELinux enforces, and once more without the ioctl and
-    // without SELinux. On the other combinations the methods are what differs.
-    let full = [
-        (Flavour::Patched, Extra::Selinux, "all()"),
-        (Flavour::Stock, Extra::None, "not binary(/^vm_(selinux|patched)/)"),
-    ];
+    const MODULE: &str = "binary(/^(methods|vm_service|vm_fixtures)$/)";
+    // All but what tests the service only: its threads, its memory, its pool, its end.
+    const DATA: &str = "not binary(/^vm_(selinux|patched|lazy|many|pool|stall|stuck)/)";
+    // Everything runs as on a phone, where SELinux enforces, and all that moves data once more
+    // without the ioctl and without SELinux. On the other combinations the methods are what differs.
+    let full = [(Flavour::Patched, Extra::Selinux, "all()"), (Flavour::Stock, Extra::None, DATA)];
     let all = full.into_iter().flat_map(|(kernel, extra, tests)| {
         [
             (kernel, Bus::Ufs, Fs::F2fs, extra, tests),
