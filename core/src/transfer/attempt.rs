@@ -40,9 +40,11 @@ impl<'a> Worker<'a> {
     /// Moves one piece by `method`.
     pub fn attempt(&mut self, route: Route, method: Method, piece: Piece) -> Result<Moved> {
         let Request { buffer, file, direction, .. } = *self.request;
-        let ranges = [piece.in_file()];
         let load = direction == Direction::Load;
-        let watch = (load && method.is_direct()).then(|| Watch::start(file, &ranges)).flatten();
+        let watch = match load && method.is_direct() {
+            true => Watch::start(file, vec![piece.in_file()]),
+            false => None,
+        };
         let absent = match load && !method.is_direct() && route.uncached {
             true => absent(file, piece.in_file()),
             false => Vec::new(),

@@ -17,7 +17,7 @@ const MIN_PAGES: u64 = 16;
 #[derive(Debug)]
 pub struct Watch<'a> {
     file: &'a RegularFile<'a>,
-    ranges: &'a [Range<u64>],
+    ranges: Vec<Range<u64>>,
     cached: u64,
     missing: u64,
 }
@@ -29,14 +29,14 @@ impl<'a> Watch<'a> {
     /// [`RegularFile::cached_pages`]), most of it is cached already, or it is shorter than 64 KiB.
     ///
     /// See docs/design/0002-predict-do-prove.md#only-a-complete-check-sets-checked
-    pub fn start(file: &'a RegularFile<'a>, ranges: &'a [Range<u64>]) -> Option<Self> {
+    pub fn start(file: &'a RegularFile<'a>, ranges: Vec<Range<u64>>) -> Option<Self> {
         let page_size = sysconf::page_size();
-        let pages: u64 = whole_pages(ranges).map(|range| range.end - range.start).sum();
+        let pages: u64 = whole_pages(&ranges).map(|range| range.end - range.start).sum();
         let pages = pages / page_size;
         if pages < MIN_PAGES {
             return None;
         }
-        let cached = count(file, ranges)?;
+        let cached = count(file, &ranges)?;
         let missing = pages.saturating_sub(cached);
         (missing >= pages / 2).then_some(Self { file, ranges, cached, missing })
     }
@@ -44,7 +44,7 @@ impl<'a> Watch<'a> {
     /// After the load: whether the page cache took in most of what it did not hold. Another
     /// process that reads the same file meanwhile looks like that too.
     pub fn was_buffered(&self) -> Option<bool> {
-        let grown = count(self.file, self.ranges)?.saturating_sub(self.cached);
+        let grown = count(self.file, &self.ranges)?.saturating_sub(self.cached);
         Some(grown > self.missing / 2)
     }
 }
