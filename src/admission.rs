@@ -93,12 +93,12 @@ impl Admitted<'_> {
         (self.signal)(Signal::Progress)
     }
 
-    /// Counts the request as ordinary from now on if its file does not stall after all.
+    /// Counts the request as ordinary from now on unless its file may stall.
     ///
     /// # Errors
     /// As [`Admitted::progress`].
-    pub fn settle(&self, stalls: bool) -> Result<()> {
-        (self.signal)(if stalls { Signal::Progress } else { Signal::Settled })
+    pub fn settle(&self, may_stall: bool) -> Result<()> {
+        (self.signal)(if may_stall { Signal::Progress } else { Signal::Settled })
     }
 }
 

@@ -13,8 +13,7 @@ use dmabufio_core::error::Result;
 use dmabufio_core::file::may_stall;
 use rustix::fd::BorrowedFd;
 
-/// What the file of a request may do to the thread that serves it, found out without asking a
-/// daemon.
+/// The class of a request by its file. Asks no daemon.
 fn class(file: BorrowedFd<'_>) -> Result<Class> {
     Ok(if may_stall(file)? { Class::Stalling } else { Class::Ordinary })
 }

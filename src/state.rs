@@ -37,7 +37,7 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Whether requests run, other than those that wait for file systems that may stall.
+    /// Whether requests run, other than stalling ones.
     fn is_busy(&self) -> bool {
         let counts = self.admission.counts();
         counts.waiting > counts.stalling_waiting

@@ -21,7 +21,7 @@ enum Storage {
     Device,
     /// The memory of a tmpfs.
     Memory,
-    /// A user-space daemon, which may not answer: FUSE.
+    /// A user-space daemon (FUSE), so the file may stall.
     Daemon,
     /// Nobody: the kernel makes the content when it is read (procfs, sysfs, debugfs, cgroups).
     Generated,
@@ -201,21 +201,21 @@ impl<'fd> RegularFile<'fd> {
         cached.saturating_mul(sysconf::page_size()) > half
     }
 
-    /// Whether a user-space daemon answers for this file, and may not.
-    pub fn stalls(&self) -> bool {
+    /// Whether the file may stall: a user-space daemon (FUSE) serves it.
+    pub fn may_stall(&self) -> bool {
         self.storage == Storage::Daemon
     }
 }
 
-/// Whether a user-space daemon could be asked about this file, found out without asking one. True
-/// for regular files on FUSE, and on others that have no block device, such as overlayfs.
+/// As [`RegularFile::may_stall`], but asks no file system. Therefore also true for regular files on
+/// other file systems that have no block device, such as overlayfs.
 pub fn may_stall(fd: BorrowedFd<'_>) -> Result<bool> {
     let stat = statx::statx(fd, uapi::STATX_BASIC_STATS).during(|| "file: statx")?;
     let file_type = FileType::from_raw_mode(stat.stx_mode.into());
     Ok(file_type == FileType::RegularFile && known_storage(fd, &stat).is_none())
 }
 
-/// Who has the data of a regular file. May wait for a daemon if [`may_stall`] says so.
+/// Who has the data of a regular file. May wait for a daemon if [`may_stall`] is true.
 fn storage(fd: BorrowedFd<'_>, stat: &uapi::statx) -> Result<Storage> {
     if let Some(known) = known_storage(fd, stat) {
         return Ok(known);

@@ -93,7 +93,7 @@ pub fn load(
 ) -> Result<()> {
     check(source.heap, items)?;
     file.check_access(Direction::Load)?;
-    if file.stalls() {
+    if file.may_stall() {
         // One buffer at a time: a daemon that does not answer holds no more than that.
         for item in items {
             progress()?;

@@ -66,7 +66,7 @@ pub enum FallbackReason {
     FileEncrypted,
     /// The file is so small that its data lies in the inode.
     FileInlineData,
-    /// A user-space daemon answers for the file system, and may not.
+    /// The file may stall: a user-space daemon serves its file system.
     FileSystemStalls,
     /// The file offset and the buffer offset differ modulo the alignment of direct I/O.
     Unaligned,

@@ -48,7 +48,7 @@ impl Route {
         let uncached = mode == Mode::Auto && !file.is_o_direct();
         let route = Self { direct: None, copy, align, reason: None, uncached };
         let buffered = |reason| Self { reason: Some(reason), ..route };
-        if file.stalls() {
+        if file.may_stall() {
             return Ok(buffered(FallbackReason::FileSystemStalls));
         }
         if mode == Mode::Buffered {

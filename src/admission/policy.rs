@@ -10,29 +10,28 @@ pub const MAX_WAITING: usize = 24;
 /// Requests of one user, with those that nobody waits for any more.
 const MAX_OF_USER: usize = 16;
 
-/// Requests on file systems that may stall that a binder thread waits for.
+/// Stalling requests that a binder thread waits for.
 const MAX_STALLING_WAITING: usize = 4;
 
-/// Requests on file systems that may stall, with those that nobody waits for any more.
+/// Stalling requests, with those that nobody waits for any more.
 const MAX_STALLING: usize = 16;
 
 /// The same, of one user.
 const MAX_STALLING_OF_USER: usize = 2;
 
-/// Requests of one user on ordinary file systems that made no progress, so that nobody waits for
-/// them any more. Those on file systems that may stall do not count: whoever serves such a file is
-/// often not the user who asks for it.
+/// Ordinary requests of one user that made no progress, so that nobody waits for them any more.
+/// Stalling requests do not count: another user often serves their files.
 const MAX_ABANDONED_OF_USER: usize = 2;
 
 /// The same, of all users: four times what one user may have.
 const MAX_ABANDONED: usize = 4 * MAX_OF_USER;
 
-/// What the file of a request may do to the thread that serves it.
+/// The class of a request by its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
     /// It lies on a block device or in memory, or there is no file.
     Ordinary,
-    /// A user-space daemon may serve it, and may not answer.
+    /// The file may stall.
     Stalling,
 }
 

@@ -31,7 +31,7 @@ pub(crate) fn run(
     let (sender, receiver) = channel();
     let end = state.admission.run(uid, class, move |admitted| {
         let file = RegularFile::new(file.as_fd(), shared.heap.heap())?;
-        admitted.settle(file.stalls())?;
+        admitted.settle(file.may_stall())?;
         let all = items.iter().map(|item| item.size).fold(0, u64::saturating_add);
         let reservation = shared.reserve(uid, all)?;
         let _priority = PriorityGuard::new(priority);

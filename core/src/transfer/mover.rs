@@ -44,7 +44,7 @@ impl<'a> Mover<'a> {
         plan: &Plan<'_>,
         progress: &mut dyn FnMut() -> Result<()>,
     ) -> Result<Receipt> {
-        let longest = if self.request.file.stalls() { MAX_STALLING_PIECE } else { MAX_PIECE };
+        let longest = if self.request.file.may_stall() { MAX_STALLING_PIECE } else { MAX_PIECE };
         // Once a body went direct: until then nobody knows whether anything can.
         let mut ahead: Option<Ahead> = None;
         for (i, run) in plan.runs().iter().enumerate() {
@@ -110,8 +110,8 @@ impl<'a> Mover<'a> {
 
     fn sync_if_due(&mut self, moved: u64, progress: &mut dyn FnMut() -> Result<()>) -> Result<()> {
         self.unsynced += moved;
-        let stalls = self.request.file.stalls();
-        if self.unsynced >= if stalls { SYNC_STALLING_EVERY } else { SYNC_EVERY } {
+        let may_stall = self.request.file.may_stall();
+        if self.unsynced >= if may_stall { SYNC_STALLING_EVERY } else { SYNC_EVERY } {
             self.sync += make_durable(self.request)?;
             self.unsynced = 0;
             progress()?;
