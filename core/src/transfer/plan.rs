@@ -1,11 +1,11 @@
 //! Splits extents into the parts that can go direct and the parts that cannot.
 //!
 //! Extents that continue each other in file and buffer are one *run*, so that only its ends can be
-//! unaligned; runs are moved in the order of the file, which serves the disk. A run whose offsets in
-//! file and buffer are equal modulo the alignment has a *body*, aligned at both ends, and at each
-//! end an *edge* of less than one alignment unit. A run that cannot go direct, or that the page
-//! cache mostly holds already, is *buffered*: the CPU moves all of it. Data is never shifted in
-//! place.
+//! unaligned. The transfer moves runs in the order of the file, which suits the disk. A run whose
+//! offsets in file and buffer are equal modulo the alignment has a *body*, aligned at both ends,
+//! and at each end an *edge* of less than one alignment unit. A run that cannot go direct, or that
+//! the page cache mostly holds already, is *buffered*: the CPU moves all of it. Data is never
+//! shifted in place.
 
 use super::piece::Piece;
 use crate::error::{Error, ErrorKind, Result};
@@ -35,7 +35,7 @@ impl Role {
     }
 }
 
-/// A contiguous part of a run, moved in one way.
+/// A contiguous part of a run that moves in one way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Segment {
     pub role: Role,
@@ -52,7 +52,7 @@ impl Segment {
         Self { role, extent }
     }
 
-    /// How many bytes of `extent` lie in this segment of its run.
+    /// The number of bytes of `extent` in this segment of its run.
     fn overlap(&self, extent: &Extent) -> u64 {
         let end = self.extent.file_end().min(extent.file_end());
         end.saturating_sub(self.extent.file_offset.max(extent.file_offset))
@@ -177,7 +177,7 @@ impl<'a> Plan<'a> {
                 );
                 return Err(refused(member, ErrorKind::InvalidRequest, why));
             }
-            // A descriptor with O_DIRECT reads past the page cache in any case.
+            // A descriptor with O_DIRECT always bypasses the page cache.
             let resident = mode == Mode::Auto
                 && direction == Direction::Load
                 && route.direct.is_some()

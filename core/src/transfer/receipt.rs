@@ -8,7 +8,7 @@ use std::time::Duration;
 /// The report on a transfer. Counts are bytes; their sum `direct + bounced + buffered` moved.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Receipt {
-    /// Moved by direct I/O, past the page cache.
+    /// Moved by direct I/O, without the page cache.
     pub direct: u64,
     /// Moved by the CPU at the edges of direct bodies.
     pub bounced: u64,
@@ -35,8 +35,8 @@ impl Receipt {
         self.direct + self.bounced + self.buffered
     }
 
-    /// Adds the receipt of another transfer. The method is that of the one that moved more bytes, or,
-    /// of two that moved the same, more of them direct.
+    /// Adds the receipt of another transfer. Takes the method from the receipt with more bytes; if
+    /// both have the same number, from the one with more direct bytes.
     pub fn add(&mut self, other: &Self) {
         if (other.bytes(), other.direct) > (self.bytes(), self.direct) {
             self.method = other.method;
