@@ -1,4 +1,5 @@
-//! One file for each request: it checks what arrived, has `admission` let it in, and does it.
+//! One file for each request. It checks the request, asks `admission` to let it in, and does its
+//! work.
 
 pub(crate) mod allocate;
 pub(crate) mod capabilities;

@@ -27,7 +27,7 @@ impl Error {
     }
 }
 
-/// The error that nobody could connect to the service `name`.
+/// The error of a failed connection to the service `name`.
 pub(crate) fn not_found(name: &str, status: &Status) -> Error {
     let why = match status.transaction_error() {
         st::NAME_NOT_FOUND => "no such service",
@@ -38,7 +38,7 @@ pub(crate) fn not_found(name: &str, status: &Status) -> Error {
         .unwrap_or_else(|| Error::Unreachable(format!("{name}: {why} ({})", describe(status))))
 }
 
-/// The error of a call that would have returned `descriptors`.
+/// The error of a failed call that would have returned `descriptors`.
 pub(crate) fn of_call(status: &Status, descriptors: usize) -> Error {
     if let Some(error) = from_status(status) {
         return error.into();
@@ -56,8 +56,8 @@ pub(crate) fn of_call(status: &Status, descriptors: usize) -> Error {
         .unwrap_or_else(|| Error::Unreachable(format!("{why} ({})", describe(status))))
 }
 
-/// The error that this process cannot have `count` more descriptors, if that is so. Binder does not
-/// say why a descriptor cannot be received.
+/// The error that this process cannot have `count` more descriptors, if this is true. Binder does
+/// not report why it cannot receive a descriptor.
 fn lack_of_descriptors(count: usize) -> Option<Error> {
     let open = || openat(CWD, "/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
     let opened: Result<Vec<_>, Errno> = (0..count).map(|_| open()).collect();

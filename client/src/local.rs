@@ -21,7 +21,7 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::fs::MetadataExt;
 use std::time::Instant;
 
-/// The core in this process, and what probing its heap found.
+/// The core in this process, and the abilities of its heap.
 pub(crate) struct Local {
     heap: Allocator,
     support: Support,

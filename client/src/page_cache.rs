@@ -18,7 +18,7 @@ pub(crate) struct CachedFile<'a>(RegularFile<'a>);
 impl<'a> CachedFile<'a> {
     /// `None` if `file` cannot be loaded; the service then reports the reason.
     pub fn new(file: BorrowedFd<'a>) -> Option<Self> {
-        // The heap only matters to files that are buffers, which the service refuses.
+        // The heap matters only if the file is a buffer, which the service refuses.
         let file = RegularFile::new(file, Heap::System).ok()?;
         file.check_access(Direction::Load).ok()?;
         Some(Self(file))

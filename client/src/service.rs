@@ -99,7 +99,7 @@ impl Service {
         }
     }
 
-    /// A load in mode `Auto`: copies what is resident, and lets the service load the rest.
+    /// A load in mode `Auto`: loads the resident extents in mode `Buffered`, then the rest.
     fn transfer_auto(
         &self,
         request: &Transfer<'_>,
@@ -129,8 +129,9 @@ impl Service {
         }
     }
 
-    /// A load in mode `Auto`. One call does it if all is resident. Otherwise the service allocates
-    /// all buffers and loads the rest into them, and then each buffer gets what is resident.
+    /// A load in mode `Auto`. If all extents are resident, one call loads them. Otherwise the
+    /// service allocates all buffers and loads the rest into them, and then each buffer gets its
+    /// resident extents.
     fn load_auto(
         &self,
         request: &Load<'_>,
@@ -163,7 +164,7 @@ impl Service {
         Ok(results)
     }
 
-    /// Copies what is resident into a buffer that has the rest.
+    /// Loads the resident extents into a buffer that has the rest.
     fn complete(
         &self,
         request: &Load<'_>,
@@ -179,8 +180,8 @@ impl Service {
         Ok(filled)
     }
 
-    /// Splits the items of a load, each of them extents and the size of the buffer, by what the page
-    /// cache holds.
+    /// Splits the items of a load into resident extents and the rest. An item here is extents and
+    /// the size of the buffer.
     fn split(
         &self,
         file: &CachedFile<'_>,
@@ -198,12 +199,12 @@ impl Service {
         Ok(items.iter().map(|(extents, _)| split(extents)).collect())
     }
 
-    /// Whether the service reads files straight into buffers, which a copy can outdo.
+    /// Whether the service uses direct I/O, which can be slower than a copy of resident data.
     fn loads_directly(&self) -> Result<bool, Error> {
         Ok(self.capabilities()?.methods.contains(&Method::RwFileDirect))
     }
 
-    /// Calls `transfer` for extents that are resident.
+    /// Calls `transfer` for resident extents.
     fn copy_resident(&self, request: &Transfer<'_>) -> Result<Receipt, Error> {
         let request = Transfer { mode: Mode::Buffered, ..*request };
         Ok(receipt_resident(self.call_transfer(&request, None)?))
@@ -255,7 +256,7 @@ impl Service {
     }
 }
 
-/// Counts what the page cache holds before a load in `mode`, which may go direct.
+/// Counts the cached pages before a load that may go direct.
 fn watch<'a>(
     file: Option<&'a CachedFile<'_>>,
     mode: Mode,

@@ -1,4 +1,4 @@
-//! `probe`: what a transfer would do.
+//! `probe`: predicts a transfer.
 
 use super::class;
 use super::convert::duplicate;

@@ -13,7 +13,7 @@ use rustix::fd::AsFd;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Moves data and says how.
+/// Moves data and returns the receipt.
 pub(crate) fn run(
     state: &Arc<State>,
     uid: u32,
