@@ -1,4 +1,4 @@
-//! Which back end the command uses.
+//! Chooses the back end of the command.
 
 use crate::name::shown;
 use anyhow::{Context, Result};
@@ -24,7 +24,7 @@ pub struct ConnectArgs {
 }
 
 impl ConnectArgs {
-    /// Connects.
+    /// Connects to the chosen back end.
     pub fn connect(&self) -> Result<Client> {
         if self.local {
             return Client::local(self.heap).with_context(|| {

@@ -1,4 +1,4 @@
-//! What a benchmark found, as `docs/performance.md` describes it. Times are nanoseconds.
+//! The results of a benchmark, as `docs/performance.md` describes them. Times are in nanoseconds.
 
 use crate::name::NameField;
 use crate::size;
@@ -38,19 +38,19 @@ impl Spread {
     }
 }
 
-/// What the runs of one row took.
+/// The cost of the runs of one row.
 #[derive(Debug, Serialize)]
 pub struct Figures {
-    /// Allocating, where that is apart from reading.
+    /// The allocation, if it is separate.
     pub alloc: Option<Spread>,
-    /// Reading or writing, where that is apart from allocating.
+    /// Reading or writing, if it is separate.
     pub io: Option<Spread>,
     /// Both.
     pub total: Spread,
     /// CPU time of this process, the service and fio, per GiB moved, mean of the runs. Counted by
     /// the kernel in steps of 10 ms.
     pub cpu_seconds_per_gib: f64,
-    /// How much more of the file the page cache held after a run than before, at most.
+    /// The largest growth of the file's part in the page cache during a run.
     pub page_cache_growth_pages: u64,
 }
 
@@ -58,14 +58,14 @@ pub struct Figures {
 #[derive(Debug, Serialize)]
 pub struct Row {
     pub name: String,
-    /// What the table varies: bytes in a request, extents, clients.
+    /// The variable of the table: bytes in a request, extents, clients.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub x: Option<u64>,
-    /// Bytes that one run moves.
+    /// The bytes of one run.
     pub bytes: u64,
     /// `None` if it could not run.
     pub figures: Option<Figures>,
-    /// Why it could not run.
+    /// The reason why it could not run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// Milliseconds for 1 GiB as published: allocate, read, total.
@@ -82,7 +82,7 @@ pub struct Table {
     pub rows: Vec<Row>,
 }
 
-/// What the service costs when it does nothing, and at most.
+/// The memory of the service when it is idle, and at most.
 #[derive(Debug, Serialize)]
 pub struct ServiceFigures {
     pub idle_rss_bytes: u64,
@@ -93,7 +93,7 @@ pub struct ServiceFigures {
     pub page_cache_growth_pages: u64,
 }
 
-/// Everything that one run of the command found.
+/// All results of one run of the command.
 #[derive(Debug, Serialize)]
 pub struct Report {
     #[serde(flatten)]
