@@ -4,6 +4,7 @@
 //! buffers of 32 MiB, cold cache, a phone with UFS 4.0 and its CPU at 1 GHz. `docs/performance.md`
 //! describes the others and the JSON.
 
+mod figures;
 mod fill;
 mod fio;
 mod ours;

@@ -1,7 +1,8 @@
 //! Runs the rows of a table in turn, so that a change on the machine affects all of them. Counts
 //! the cost of each run.
 
-use super::report::{per_gib, Figures, Row, Spread, Table};
+use super::figures::{Figures, Row, Spread, Table};
+use super::report::per_gib;
 use crate::commands::verify::compare;
 use crate::name::shown;
 use crate::progress::Progress;

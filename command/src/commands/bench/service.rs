@@ -1,7 +1,7 @@
 //! The cost of the service as a process: its memory and its start time.
 
+use super::figures::{ServiceFigures, Spread};
 use super::ours::at_once;
-use super::report::{ServiceFigures, Spread};
 use super::runner::{services, Cache, Source};
 use crate::name::shown;
 use anyhow::{bail, ensure, Context, Result};
