@@ -52,7 +52,7 @@ impl Buffer {
         action: impl FnOnce(&mut Mapping, usize) -> rustix::io::Result<()>,
     ) -> Result<()> {
         if len == 0 {
-            // There is no mapping of no bytes.
+            // A mapping cannot be empty.
             return Ok(());
         }
         let what = || format!("buffer of {} bytes: offset={offset} length={len}", self.size);

@@ -28,10 +28,12 @@ mod capabilities;
 mod client;
 mod convert;
 mod error;
+mod local;
 pub mod model;
 mod open;
 mod page_cache;
 mod request;
+mod service;
 
 pub use buffer::{Buffer, Filled};
 pub use capabilities::Capabilities;

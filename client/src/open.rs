@@ -1,4 +1,4 @@
-//! Opening files by path.
+//! Opens files by path.
 
 use crate::error::Error;
 use dmabufio_core::error::{Error as CoreError, ErrorKind};
@@ -10,14 +10,14 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-/// Opens a regular file for reading, with further `flags`. Never waits for the other end of a pipe,
-/// and opens no device, which may do something when it is opened.
+/// Opens a regular file for reading, with further `flags`. Never waits for the other end of a pipe.
+/// Opens no device, because the open of a device may have side effects.
 ///
 /// # Errors
-/// `BadDescriptor`, naming what it is, if it is no regular file.
+/// `BadDescriptor` with the type of the file if it is not a regular file.
 pub fn open_regular(path: &Path, flags: OFlags) -> Result<File, Error> {
     let failed = |error: io::Error| {
-        // A file name may hold what a terminal would obey.
+        // A file name may contain control characters for a terminal.
         let what = format!("open {path:?}");
         match Errno::from_io_error(&error) {
             Some(errno) => CoreError::from_errno(what, errno),
@@ -25,12 +25,12 @@ pub fn open_regular(path: &Path, flags: OFlags) -> Result<File, Error> {
         }
     };
     check_regular(path, &metadata(path).map_err(failed)?)?;
-    // For what may have taken the name since.
+    // Another file may have taken the name since the check.
     let careful = flags | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = OpenOptions::new().read(true).custom_flags(careful.bits() as i32).open(path);
     let file = file.map_err(failed)?;
     check_regular(path, &file.metadata().map_err(failed)?)?;
-    // Whom the descriptor is passed to expects one like any other.
+    // Receivers of the descriptor expect blocking reads.
     let cleared = fcntl_getfl(&file).and_then(|now| fcntl_setfl(&file, now - OFlags::NONBLOCK));
     cleared.map_err(|errno| failed(errno.into()))?;
     Ok(file)

@@ -1,4 +1,4 @@
-//! One file for each subcommand, and what several of them share.
+//! One file for each subcommand, and their shared options.
 
 pub mod bench;
 pub mod doctor;

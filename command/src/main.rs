@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 /// Moves files into and out of dma-bufs past the page cache, and shows what happened
 #[derive(Parser)]
-// Not the package's name, which differs and which Soong does not tell.
+// Not the name of the package, which differs and which Soong does not set.
 #[command(name = "dmabufio", version, propagate_version = true)]
 #[command(after_help = "\
 Examples:
@@ -55,7 +55,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    // What is too large for a file is an error, as what is too large for its disk.
+    // A write beyond the largest file size is an error, like a write to a full disk.
     ignore_file_size_signal();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -76,10 +76,10 @@ fn main() -> ExitCode {
     })
 }
 
-/// Prints help, the version, or what is wrong with the command line.
+/// Prints the help, the version, or the error in the command line.
 fn usage(said: &UsageError) -> ExitCode {
     if said.use_stderr() {
-        // The exit status says it too.
+        // The exit status shows it, too.
         let _ = write!(stderr(), "{}", said.render());
     } else if let Err(error) = print(&said.render().to_string()) {
         Output::new(false).failure(&Error::new(error).context("write to standard output"));

@@ -1,7 +1,7 @@
-//! A file that takes the place of another in one step.
+//! Replaces a file in one step.
 //!
-//! It has no name until it is complete, where the file system can do that (`O_TMPFILE`), so that
-//! nothing is left behind however the process ends. Elsewhere it has a temporary name, which an
+//! The new file has no name until it is complete, if the file system supports this (`O_TMPFILE`).
+//! Then nothing stays behind, however the process ends. Elsewhere it has a temporary name, which an
 //! error or a signal removes.
 //!
 //! See docs/design/0001-first-slice.md#the-client-makes-saves-atomic
@@ -26,7 +26,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// What a mode keeps: no set-user-ID, no set-group-ID.
+/// The bits of a mode that the new file gets: no set-user-ID, no set-group-ID.
 const PERMISSIONS: u32 = 0o777;
 /// The most bytes of a list of extended attributes, and of a value (`XATTR_LIST_MAX`).
 const LONGEST_XATTR: usize = 64 << 10;
@@ -41,13 +41,13 @@ struct Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        // Somebody else may have removed it.
+        // Another process may have removed it.
         let _ = unlinkat(&self.folder, &self.name, AtFlags::empty());
     }
 }
 
-/// The temporary name that must not stay, if there is one. Signals that end the process wait for
-/// the lock, and then remove it.
+/// The current temporary name, if there is one. Signals that end the process wait for the lock, and
+/// then remove the name.
 #[derive(Clone)]
 pub struct Cleanup(Arc<Mutex<Option<Link>>>);
 
@@ -61,7 +61,7 @@ impl Cleanup {
             let Ok(signal) = signals.wait() else { return };
             let mut link = link.lock().unwrap_or_else(PoisonError::into_inner);
             drop(link.take());
-            // With the lock: nothing gets a temporary name any more.
+            // Under the lock: no file gets a temporary name any more.
             die_by(signal)
         };
         thread::Builder::new().name("signals".to_owned()).spawn(watch).context("start a thread")?;
@@ -84,9 +84,9 @@ pub struct Replacement {
 }
 
 impl Replacement {
-    /// For the name `path`. If that is a file already, the new one gets its owner, group,
+    /// For the name `path`. If a file has this name, the new one gets its owner, group,
     /// permissions, access control list, attributes of users and label. If it is a symbolic link,
-    /// the file that it leads to is meant.
+    /// the new file replaces the target of the link.
     pub fn new(path: &Path, cleanup: Cleanup) -> Result<Self> {
         let (path, existing) = find(path)?;
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -99,7 +99,7 @@ impl Replacement {
             Some(existing) => Some(check(existing.as_fd(), &folder, &name)?),
             None => None,
         };
-        // As private as can be until it has the owner that it is for.
+        // Nobody else may open it until it has its final owner.
         let mode = Mode::from_raw_mode(if stat.is_some() { 0o600 } else { 0o666 });
         let file = create(&folder, mode, &cleanup)
             .with_context(|| format!("make a file in {}", shown(parent)))?;
@@ -156,8 +156,8 @@ impl Replacement {
         synced.context("sync the folder")
     }
 
-    /// Takes over from `existing` what decides who may do what with it, and what users noted on it.
-    /// Not what lets a program act as somebody else, and no signature over the content.
+    /// Copies the access rights and the attributes of users from `existing`. Copies no rights of a
+    /// program (capabilities), and no signature of the content.
     fn adopt(&self, existing: BorrowedFd<'_>, stat: &Stat) -> Result<()> {
         let file = &self.file;
         let new = fstat(file).context("stat the new file")?;
@@ -193,10 +193,10 @@ impl Drop for Replacement {
     }
 }
 
-/// The name that `path` leads to, and the file there, if there is one.
+/// The name at the end of the links of `path`, and the file there, if there is one.
 fn find(path: &Path) -> Result<(PathBuf, Option<OwnedFd>)> {
     let is_link = symlink_metadata(path).is_ok_and(|found| found.is_symlink());
-    // The kernel follows links, and knows which ones it had better not.
+    // The kernel follows links, and refuses dangerous ones.
     let existing = match openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
         Ok(existing) => existing,
         Err(Errno::NOENT) if is_link => {
@@ -215,7 +215,7 @@ fn find(path: &Path) -> Result<(PathBuf, Option<OwnedFd>)> {
     Ok((path, Some(existing)))
 }
 
-/// Checks that `existing`, under `name` in `folder`, can be replaced by whoever may write it.
+/// Checks that the user may write `existing`, which has the name `name` in `folder`.
 fn check(existing: BorrowedFd<'_>, folder: &OwnedFd, name: &OsString) -> Result<Stat> {
     let stat = fstat(existing).context("stat")?;
     let file_type = FileType::from_raw_mode(stat.st_mode);
@@ -223,8 +223,8 @@ fn check(existing: BorrowedFd<'_>, folder: &OwnedFd, name: &OsString) -> Result<
     let there = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).context("stat")?;
     let same = (there.st_dev, there.st_ino) == (stat.st_dev, stat.st_ino);
     ensure!(same, "moved while it was looked at");
-    // Only the folder's permissions would be asked to replace it. Android can ask for the real user
-    // only, who is also the effective one: the command is never set-user-ID.
+    // A rename checks only the permissions of the folder. Android can check for the real user only,
+    // who is also the effective user: the command is never set-user-ID.
     accessat(folder, name, Access::WRITE_OK, AtFlags::empty()).context("may not be written")?;
     Ok(stat)
 }
@@ -258,7 +258,7 @@ fn create_named(folder: &OwnedFd, mode: Mode, cleanup: &Cleanup) -> rustix::io::
     })
 }
 
-/// A name that hardly anybody else has.
+/// A name that is very probably unique.
 fn temporary_name(attempt: u32) -> OsString {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos());
     format!(".dmabufio-{:x}-{now:x}-{attempt}", process::id()).into()

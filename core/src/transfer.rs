@@ -1,8 +1,8 @@
 //! One transfer: many extents between one buffer and one file.
 //!
-//! [`transfer`] checks everything that can be checked, then moves the extents, then makes a save
-//! durable. It steps down from a method only if the kernel says that the method is not
-//! possible for this buffer or this file, and the receipt says why.
+//! [`transfer`] makes all possible checks, then moves the extents, then makes a save durable. It
+//! steps down from a method only if the kernel says that the method is not possible for this buffer
+//! or this file. The receipt gives the reason.
 
 mod ahead;
 mod attempt;
@@ -29,7 +29,7 @@ use plan::Plan;
 use receipt::Receipt;
 use std::time::Instant;
 
-/// Moves data and says how. Blocks until it has moved.
+/// Moves data and returns the receipt. Blocks until the last byte has moved.
 ///
 /// # Errors
 /// Every [`ErrorKind`]. `InvalidRequest`, `BadDescriptor`, `Unsupported` and `NotDirect` mean that
@@ -38,8 +38,8 @@ pub fn transfer(request: &Request<'_>) -> Result<Receipt> {
     transfer_with_progress(request, &mut || Ok(()))
 }
 
-/// [`transfer`], calling `progress` after every piece. If that fails the transfer ends there, with
-/// its error.
+/// As [`transfer`], and calls `progress` after every piece. If `progress` fails, the transfer ends
+/// with its error.
 pub fn transfer_with_progress(
     request: &Request<'_>,
     progress: &mut dyn FnMut() -> Result<()>,

@@ -1,4 +1,4 @@
-//! Requests as they arrive, checked.
+//! Checks requests on arrival.
 
 use binder_shim::{borrow, pfd, ParcelFileDescriptor};
 use dmabufio_core::error::{During, Error, ErrorKind, Result};
@@ -15,8 +15,7 @@ use rustix::io::fcntl_dupfd_cloexec;
 /// The longest tag of a request, in bytes.
 const MAX_TAG: usize = 31;
 
-/// A transfer request whose numbers, enums and text have been checked, and whose descriptors have
-/// not.
+/// A transfer request with checked numbers, enums and text, and unchecked descriptors.
 pub(super) struct CheckedRequest<Fd> {
     pub buffer: Fd,
     pub file: Fd,
@@ -59,7 +58,7 @@ impl<'a> CheckedRequest<BorrowedFd<'a>> {
     }
 }
 
-/// A load request whose numbers, enums and text have been checked, and whose descriptor has not.
+/// A load request with checked numbers, enums and text, and an unchecked descriptor.
 pub(super) struct CheckedLoad<'a> {
     pub file: BorrowedFd<'a>,
     pub items: Vec<Item>,
@@ -93,7 +92,7 @@ pub(super) fn duplicate(name: &str, fd: BorrowedFd<'_>) -> Result<OwnedFd> {
     fcntl_dupfd_cloexec(fd, 0).during(|| format!("{name}: duplicate the descriptor"))
 }
 
-/// Checks that a tag can stand in a log line.
+/// Checks that a tag is safe in a log line.
 pub(super) fn check_tag(tag: &str) -> Result<()> {
     if tag.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) {
         Ok(())
@@ -122,12 +121,12 @@ pub(super) fn loaded_item(loaded: Loaded, from: Heap) -> aidl::LoadedItem::Loade
     }
 }
 
-/// A buffer for the client. From here the reply owns the descriptor.
+/// A buffer for the client. The reply now owns the descriptor.
 pub(super) fn buffer(fd: OwnedFd, size: u64, heap: Heap) -> aidl::Buffer::Buffer {
     aidl::Buffer::Buffer { fd: Some(pfd(fd)), size: size_of_memory(size), heap: heap.to_aidl() }
 }
 
-/// A size that the size of the memory bounds.
+/// A size that cannot exceed the memory.
 pub(super) fn size_of_memory(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }

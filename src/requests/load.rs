@@ -27,16 +27,16 @@ pub(crate) fn run(
     let file = duplicate("file", file)?;
     let count = items.len();
     let (shared, tag) = (Arc::clone(state), request.tag.clone());
-    // The buffers arrive one by one, so that those before a time-out are the client's.
+    // The buffers arrive one by one, so that the client gets those from before a time-out.
     let (sender, receiver) = channel();
     let end = state.admission.run(uid, class, move |admitted| {
         let file = RegularFile::new(file.as_fd(), shared.heap.heap())?;
-        admitted.settle(file.stalls())?;
+        admitted.settle(file.may_stall())?;
         let all = items.iter().map(|item| item.size).fold(0, u64::saturating_add);
         let reservation = shared.reserve(uid, all)?;
         let _priority = PriorityGuard::new(priority);
         let mut deliver = |result: Result<Loaded>| {
-            // Nobody receives any more once the request has timed out.
+            // The receiver is gone if the request has timed out.
             let _ = sender.send(result);
         };
         let State { heap, pool, .. } = &*shared;

@@ -13,7 +13,7 @@ use rustix::fd::AsFd;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Moves data and says how.
+/// Moves data and returns the receipt.
 pub(crate) fn run(
     state: &Arc<State>,
     uid: u32,
@@ -28,7 +28,7 @@ pub(crate) fn run(
     let receipt = state.admission.run(uid, class, move |admitted| {
         let buffer = Buffer::new(checked.buffer.as_fd(), heap)?;
         let file = RegularFile::new(checked.file.as_fd(), heap)?;
-        admitted.settle(file.stalls())?;
+        admitted.settle(file.may_stall())?;
         let request = Request {
             buffer: &buffer,
             file: &file,

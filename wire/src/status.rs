@@ -7,7 +7,7 @@ use vendor_dmabufio::aidl::vendor::dmabufio as aidl;
 use aidl::Error::Error as Code;
 use aidl::LoadedItem::LoadedItem;
 
-/// How the interface reports a kind of failure.
+/// The form in which the interface reports a kind of failure.
 enum Report {
     Exception(ExceptionCode),
     Service(Code),
@@ -38,8 +38,8 @@ pub fn to_status(error: &Error) -> Status {
     }
 }
 
-/// The failure that the service reports with `status`; `None` if it did not report anything,
-/// because it cannot be reached.
+/// The failure that the service reports with `status`; `None` if the client could not reach the
+/// service.
 pub fn from_status(status: &Status) -> Option<Error> {
     let kind = match status.exception_code() {
         ex::ILLEGAL_ARGUMENT | ex::NULL_POINTER => ErrorKind::InvalidRequest,
@@ -51,8 +51,8 @@ pub fn from_status(status: &Status) -> Option<Error> {
     Some(Error::new(kind, describe(status)))
 }
 
-/// The outcome of an item of a load that could not be filled: the same code as [`to_status`]. Those
-/// of exceptions are negative.
+/// The result of a failed item of a load, with the code of [`to_status`]. Codes of exceptions are
+/// negative.
 pub fn failed_item(error: &Error) -> LoadedItem {
     let code = match report(error.kind()) {
         Report::Exception(code) => code as i32,
@@ -72,7 +72,7 @@ pub fn item_error(item: LoadedItem) -> Error {
     Error::new(found.map_or_else(|| kind(item.error), |(_, kind)| kind), item.message)
 }
 
-/// The kind of failure that a service-specific code stands for.
+/// The kind of failure of a service-specific code.
 fn kind(code: i32) -> ErrorKind {
     match Code(code) {
         Code::NOT_DIRECT => ErrorKind::NotDirect,
@@ -84,7 +84,7 @@ fn kind(code: i32) -> ErrorKind {
     }
 }
 
-/// The status for `error`, which is that a descriptor is missing. AIDL has an exception for nulls.
+/// The status for `error`, a missing descriptor. AIDL has an exception for nulls.
 pub fn null_pointer(error: &Error) -> Status {
     exception(ex::NULL_POINTER, &error.to_string())
 }

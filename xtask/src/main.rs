@@ -51,7 +51,7 @@ fn main() -> ExitCode {
             if error.downcast_ref::<Reported>().is_none() {
                 eprintln!("error: {error:#}");
             }
-            // As a shell would say it of a program that the signal ended.
+            // The status that a shell reports for a program that a signal ended.
             let signal = exec::interrupted().and_then(|signal| u8::try_from(128 + signal).ok());
             signal.map_or_else(|| failure::code(&error), ExitCode::from)
         }

@@ -52,7 +52,8 @@ pub fn run(args: &Args) -> Result<u8> {
     })
 }
 
-/// Has `layers` fill the table, writes it to `out` and the report to `junit`, and returns the exit status.
+/// Calls `layers` to fill the table, writes it to `out` and the report to `junit`, and returns the
+/// exit status.
 fn conclude(
     junit: Option<&Path>,
     out: &mut impl Write,
@@ -60,7 +61,7 @@ fn conclude(
 ) -> Result<u8> {
     let created =
         |path: &Path| File::create(path).with_context(|| format!("creating {}", path.display()));
-    // First, and empty: the tests take long, and the report of an earlier run must not pass for that of this one.
+    // Before the tests, and empty: nobody may take the report of an earlier run for this one.
     let file = junit.map(created).transpose()?;
     let mut table = Table::default();
     layers(&mut table);
@@ -127,7 +128,7 @@ mod tests {
         Ok(())
     }
 
-    /// A report as cargo-nextest writes it, cut to what matters here.
+    /// A report of cargo-nextest, shortened.
     const REPORT: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
 <testsuites name="nextest-run" tests="2" failures="1" errors="0" time="1.500">
     <testsuite name="dmabufio::methods" tests="2" disabled="0" errors="0" failures="1">

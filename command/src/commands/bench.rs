@@ -1,9 +1,10 @@
-//! `dmabufio bench`: what filling dma-bufs from a file costs, in tables whose rows share one run.
+//! `dmabufio bench`: the cost of filling dma-bufs from a file, in tables whose rows share one run.
 //!
 //! The first table was published with the kernel patch that this project builds on: 1 GiB in 32
 //! buffers of 32 MiB, cold cache, a phone with UFS 4.0 and its CPU at 1 GHz. `docs/performance.md`
 //! describes the others and the JSON.
 
+mod figures;
 mod fill;
 mod fio;
 mod ours;
@@ -59,7 +60,7 @@ pub struct Args {
     quick: bool,
 }
 
-/// What `--table` names.
+/// The tables of `--table`.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum TableArg {
     /// The six ways of the published table, beside its figures

@@ -55,7 +55,7 @@ struct Report {
     heap: String,
     buffers: usize,
     offset: u64,
-    /// `None` if allocating overlapped with reading.
+    /// `None` if the allocation overlapped with reading.
     alloc_nanos: Option<u128>,
     total_nanos: u128,
     receipt: ReceiptReport,
@@ -68,8 +68,8 @@ struct Report {
 /// A file range in a buffer of its own.
 pub struct Loaded {
     pub buffer: Buffer,
-    /// Where the data starts in the buffer: at the file offset's place in its page, so that the
-    /// body can go direct.
+    /// The start of the data in the buffer: the file offset modulo the page size, so that the body
+    /// can go direct.
     pub at: u64,
     pub receipt: Receipt,
     pub alloc: Duration,
@@ -87,7 +87,7 @@ pub fn load(
     let page_size = client.capabilities()?.page_size;
     let at = offset % page_size;
     let start = Instant::now();
-    // There is no buffer of no bytes.
+    // A buffer cannot be empty.
     let buffer = client.allocate((at + len).max(1), "load").context("allocate a buffer")?;
     let alloc = start.elapsed();
     let extent = Extent { file_offset: offset, buffer_offset: at, len };
@@ -133,7 +133,7 @@ fn load_split(
     Ok(filled)
 }
 
-/// How many bytes `file` has from `offset`, at most `length`.
+/// The number of bytes of `file` from `offset`, at most `length`.
 pub fn available(path: &Path, file: &File, offset: u64, length: Option<u64>) -> Result<u64> {
     let size = file.metadata().with_context(|| format!("stat {}", shown(path)))?.len();
     let rest = size.saturating_sub(offset);
@@ -143,7 +143,7 @@ pub fn available(path: &Path, file: &File, offset: u64, length: Option<u64>) -> 
     Ok(length.map_or(rest, |length| length.min(rest)))
 }
 
-/// Adds what to do to an error that says that a buffer of `len` bytes is too large.
+/// Adds a hint to the error that a buffer of `len` bytes is too large.
 fn hint(error: Error, client: &Client, len: u64) -> Error {
     let too_large = client.capabilities().is_ok_and(|known| len > known.max_buffer_bytes);
     let kind = error.downcast_ref().and_then(ClientError::kind);

@@ -1,4 +1,4 @@
-//! Long transfers in slices, so that progress can be shown between them.
+//! Long transfers in slices, to show progress between them.
 
 use crate::progress::Progress;
 use anyhow::{Context, Result};
@@ -7,11 +7,11 @@ use dmabufio_core::extent::{Direction, Extent};
 use dmabufio_core::transfer::receipt::Receipt;
 use dmabufio_core::transfer::Durability;
 
-/// Bytes in one slice: several pieces of the core, so that slicing costs nothing measurable.
+/// Bytes in one slice: several pieces of the core, so that the cost of slices is not measurable.
 const SLICE: u64 = 256 << 20;
 
 /// As [`Client::transfer`] for one extent, with `progress` advanced slice by slice. The receipt is
-/// the sum. Durability is asked for with the last slice, which covers the whole file.
+/// the sum. Only the last slice asks for durability, which covers the whole file.
 pub fn transfer(
     client: &Client,
     transfer: &Transfer<'_>,
@@ -20,7 +20,7 @@ pub fn transfer(
 ) -> Result<Receipt> {
     let mut total = Receipt::default();
     let mut done = 0;
-    // At least one: nothing to move is to be checked, and made durable, all the same.
+    // At least one slice: an empty transfer needs the checks and the durability, too.
     loop {
         let slice = Extent {
             file_offset: extent.file_offset + done,

@@ -17,8 +17,8 @@ pub const PACKAGE: &str = "vendor/dmabufio";
 /// The dump of the interface as it stands, which Soong compares with the AIDL files.
 pub const CURRENT: &str = "aidl/aidl_api/vendor.dmabufio/current";
 
-/// What Soong passes for an interface of this stability. It turns all warnings on and this one off, which asks for
-/// Java permission annotations.
+/// The options that Soong passes for an interface of this stability. It turns all warnings on and
+/// this one off, which asks for Java permission annotations.
 const FLAGS: [&str; 5] = [
     "--structured",
     "--stability=vintf",
@@ -80,7 +80,7 @@ pub fn generate_rust(dest: &Path) -> Result<()> {
     copy_dir(&out, dest)
 }
 
-/// Fails unless the committed dump is what the AIDL files say.
+/// Fails unless the committed dump matches the AIDL files.
 pub fn compare_api() -> Result<()> {
     let compiler = Compiler::new(&tree::path(SOURCES))?;
     let dump = compiler.run("dumping the AIDL files", &["--dumpapi"])?;
@@ -95,7 +95,7 @@ pub fn compare_api() -> Result<()> {
     Step::new("comparing the AIDL files with their dump")
         .hint("cargo xtask aosp api --update, if the interface was meant to change")
         .run(&mut check)?;
-    // AOSP's comparison ignores comments, which readers of the dump do not.
+    // AOSP's comparison ignores comments.
     if texts(&dump)? != texts(&committed)? {
         bail!("{CURRENT} says the same in other words\nnext: cargo xtask aosp api --update");
     }

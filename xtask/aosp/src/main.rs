@@ -1,8 +1,8 @@
 //! `cargo xtask aosp`: the checks that only Android's own tools can make, on a machine without an Android tree.
 //!
-//! Every check stands alone: a failure does not keep the others from running, and the last line counts them. What the
-//! checks need (AOSP's AIDL compiler, a Rust toolchain that knows the Android target, AOSP's binder crate) is kept in the
-//! cache; nothing of it enters the tree.
+//! The checks are independent: all run even if one fails, and the last line counts the failures.
+//! The cache keeps the tools of the checks (AOSP's AIDL compiler, a Rust toolchain with the Android
+//! target, AOSP's binder crate), and the tree stays free of them.
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! What AOSP carries of the crates that we use.
+//! The crates that we use and AOSP carries.
 
 /// A crate that modules of ours may link.
 pub struct Carried {
@@ -7,7 +7,7 @@ pub struct Carried {
     pub library: &'static str,
     /// Its version in external/rust/android-crates-io of Android 16.
     pub version: &'static str,
-    /// Its features, unless whatever they are is the same to us.
+    /// Its features; `None` if they do not matter to us.
     pub features: Option<&'static [&'static str]>,
 }
 
@@ -48,7 +48,7 @@ const PLATFORM: [Carried; 14] = [
     of("thiserror", "libthiserror", "2.0.11", Some(&["default", "std"])),
 ];
 
-/// What AOSP carries of a crate.
+/// The crate in AOSP, if AOSP carries it.
 pub fn carried(krate: &str) -> Option<&'static Carried> {
     PLATFORM.iter().find(|carried| carried.krate == krate)
 }

@@ -1,4 +1,4 @@
-//! The results: a JUnit report from the start, as cargo-nextest writes its own so, which is also printed as a table.
+//! The results: a JUnit report, like that of cargo-nextest, which is also printed as a table.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -14,7 +14,7 @@ use xtask::{exec, tree};
 #[derive(Debug, Default)]
 pub struct Table {
     suites: Vec<TestSuite>,
-    /// How many of the failures are of the kind that nothing was found wrong, but something could not be had.
+    /// The number of failures because something was not available.
     pub unavailable: usize,
 }
 
@@ -24,7 +24,7 @@ impl Table {
         self.run(layer, what, || work().map(|()| vec![suite(what, None)]));
     }
 
-    /// As [`Table::check`], for what consists of many tests. Names the suites after `layer`.
+    /// As [`Table::check`], for work with many tests. Names the suites after `layer`.
     pub fn run(&mut self, layer: &str, what: &str, work: impl FnOnce() -> Result<Vec<TestSuite>>) {
         if exec::interrupted().is_some() {
             return;
@@ -43,7 +43,7 @@ impl Table {
         }
     }
 
-    /// How many passed, failed and were skipped.
+    /// The numbers of passed, failed and skipped tests.
     pub fn total(&self) -> [usize; 3] {
         self.suites.iter().map(counts).fold([0; 3], |sum, one| [0, 1, 2].map(|i| sum[i] + one[i]))
     }
@@ -102,7 +102,7 @@ pub fn case(what: &str, error: Option<String>) -> TestCase {
     TestCase::new(what, status)
 }
 
-/// How many passed, failed and were skipped.
+/// The numbers of passed, failed and skipped tests.
 pub fn counts(suite: &TestSuite) -> [usize; 3] {
     let failed = suite.failures + suite.errors;
     [suite.tests - failed - suite.skipped, failed, suite.skipped]
