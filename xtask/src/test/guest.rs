@@ -28,8 +28,9 @@ const SELFTESTS: &[&str] = &["kernel/selftests/dmabuf-rw-file", "kernel/selftest
 /// What runs in each combination.
 fn combinations() -> impl Iterator<Item = (Flavour, Bus, Fs, Extra, &'static str)> {
     const METHODS: &str = "binary(methods)";
-    // The module changes only the heap: that of the methods, and that of the service.
-    const MODULE: &str = "binary(/^(methods|vm_service)$/)";
+    // The module changes only the heap: that of the methods, that of the service, and what doctor
+    // says of it.
+    const MODULE: &str = "binary(/^(methods|vm_service|vm_doctor)$/)";
     // Everything runs as on a phone, where SELinux enforces, and once more without the ioctl and
     // without SELinux. On the other combinations the methods are what differs.
     let full = [
