@@ -29,9 +29,10 @@ const SELFTESTS: &[&str] = &["kernel/selftests/dmabuf-rw-file", "kernel/selftest
 /// The combinations and their tests.
 fn combinations() -> impl Iterator<Item = (Flavour, Bus, Fs, Extra, &'static str)> {
     const METHODS: &str = "binary(methods)";
-    // The module changes only the heap: that of the methods, and that of the service.
-    const MODULE: &str = "binary(/^(methods|vm_service|vm_fixtures)$/)";
-    // All but what tests the service only: its threads, its memory, its pool, its end.
+    // The module changes only the heap: that of the methods, that of the service, and what doctor
+    // says of it.
+    const MODULE: &str = "binary(/^(methods|vm_service|vm_fixtures|vm_doctor)$/)";
+    // Not the tests of the service alone: its threads, its memory, its pool, its end.
     const DATA: &str = "not binary(/^vm_(selinux|patched|lazy|many|pool|stall|stuck)/)";
     // All tests run as on a phone, with SELinux enforcing. Those that move data run once more
     // without the ioctl and without SELinux. In the other combinations, only the methods behave
