@@ -28,7 +28,7 @@ pub struct Args {
     /// The same methods and the whole service in the VM, on both kernels, both buses and both file systems
     #[arg(long)]
     vm: bool,
-    /// What only Android's own tools can judge
+    /// The checks that need Android's own tools
     #[arg(long)]
     aosp: bool,
     /// Write the results to this file as JUnit XML too, for CI systems

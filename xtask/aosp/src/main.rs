@@ -29,7 +29,7 @@ struct Args {
     /// Run only these checks
     #[arg(value_enum)]
     checks: Vec<Check>,
-    /// Write what the checks api and package would compare with
+    /// Write the files that the checks api and package compare
     #[arg(long)]
     update: bool,
     /// Freeze the interface as it stands: write the next version and its hash to aidl/aidl_api
@@ -45,7 +45,7 @@ struct Args {
 enum Check {
     /// The AIDL files compile with every warning an error, for every back end
     Aidl,
-    /// The AIDL files say what aidl/aidl_api says
+    /// The AIDL files and their dump in aidl/aidl_api are the same
     Api,
     /// Frozen versions are unchanged, and the interface as it stands could be the next one
     Freeze,
@@ -57,7 +57,7 @@ enum Check {
     TypesAndroid,
     /// The SELinux policy compiles and keeps the platform's neverallow rules
     Policy,
-    /// Android.bp, VINTF, init, SELinux and APEX files are those that Cargo's manifests and one set of facts make
+    /// Android.bp, VINTF, init, SELinux and APEX files match Cargo's manifests and one set of facts
     Package,
 }
 
