@@ -4,10 +4,10 @@
 //! kernel kills processes that have nothing to do with it. So the service checks two limits before
 //! it allocates:
 //!
-//! * What the kernel has available, less a reserve for the rest of the system and less what other
-//!   requests are just about to allocate, must hold the request.
-//! * The live buffers of one user must stay below half of the memory. A buffer lives for as long as
-//!   anybody holds its descriptor, which only the kernel's statistics of dma-bufs tell
+//! * The request must fit into the available memory of the kernel, less a reserve for the rest of
+//!   the system, less the memory that other requests are about to allocate.
+//! * The live buffers of one user must stay below half of the memory. A buffer lives as long as any
+//!   process holds its descriptor. Only the kernel's statistics of dma-bufs show this
 //!   (`CONFIG_DMABUF_SYSFS_STATS`). Without them there is no limit for a user.
 
 use dmabufio_core::error::{Error, ErrorKind, Result};

@@ -230,7 +230,7 @@ impl Fixture {
     }
 }
 
-/// What the file has at `offset`: every page has its own number, again and again.
+/// The content of the file at `offset`: every page repeats its own number.
 fn content(offset: u64, len: u64) -> Vec<u8> {
     let pages = offset / PAGE..(offset + len) / PAGE;
     pages.flat_map(|page| page.to_le_bytes().repeat(PAGE as usize / 8)).collect()
@@ -298,7 +298,7 @@ fn items_of_one_load_are_split_by_what_the_page_cache_holds() {
     let file = fixture.cached_in(&[0..768 * K, 2048 * K..2560 * K]);
     let extent = |file_offset, buffer_offset, len| Extent { file_offset, buffer_offset, len };
     let items = [
-        // Resident, but for the last quarter.
+        // Resident, except the last quarter.
         Item { size: 1024 * K, extents: vec![extent(0, 0, 1024 * K)] },
         // Cold.
         Item { size: 1024 * K, extents: vec![extent(1024 * K, 0, 1024 * K)] },
@@ -334,7 +334,7 @@ fn items_of_one_load_are_split_by_what_the_page_cache_holds() {
     assert_eq!(cached(2560 * K..LEN), 0, "the cold run of the third item");
 }
 
-/// Whoever reads the file meanwhile keeps what the page cache holds for them.
+/// The load keeps the pages that another process reads meanwhile.
 #[test]
 fn direct_load_drops_nothing_from_the_page_cache() {
     let fixture = Fixture::new(LEN / 4);

@@ -17,7 +17,7 @@ use output::{print, Output};
 use std::io::{stderr, Write};
 use std::process::ExitCode;
 
-/// Moves files into and out of dma-bufs past the page cache, and shows what happened
+/// Moves files into and out of dma-bufs without the page cache, and prints a receipt
 #[derive(Parser)]
 // Not the name of the package, which differs and which Soong does not set.
 #[command(name = "dmabufio", version, propagate_version = true)]
@@ -26,7 +26,7 @@ Examples:
   dmabufio doctor                               what works here, and what to do about the rest
   dmabufio load model.gguf --verify             load through the service, compare with the file
   dmabufio load model.gguf --local              the same without the service
-  dmabufio probe model.gguf                     which path a load would take, without I/O
+  dmabufio probe model.gguf                     predict the path of a load, without I/O
   dmabufio save copy.gguf --from model.gguf     load, then save durably
   dmabufio model load model.gguf --align 64     load tensor by tensor; list, plan and repack too
   dmabufio bench model.gguf                     the six ways of filling a dma-buf, side by side

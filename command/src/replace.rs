@@ -173,7 +173,7 @@ impl Replacement {
                 continue;
             }
             let kept = keep_xattr(existing, file, &name);
-            // The policy gives the new file a label in any case.
+            // The policy always gives the new file a label.
             if bytes != LABEL {
                 let name = shown(Path::new(OsStr::from_bytes(bytes)));
                 kept.with_context(|| format!("keep its extended attribute {name}"))?;

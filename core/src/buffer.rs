@@ -139,7 +139,7 @@ pub struct CpuAccess<'fd> {
 }
 
 impl CpuAccess<'_> {
-    /// Ends CPU access. Devices see what the CPU has written only after this.
+    /// Ends CPU access. Only then do devices see the writes of the CPU.
     pub fn end(mut self) -> Result<()> {
         self.finish()
     }

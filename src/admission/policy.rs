@@ -23,7 +23,7 @@ const MAX_STALLING_OF_USER: usize = 2;
 /// serves their files.
 const MAX_ABANDONED_OF_USER: usize = 2;
 
-/// The same, of all users: four times what one user may have.
+/// The same, of all users: four times the requests of one user.
 const MAX_ABANDONED: usize = 4 * MAX_OF_USER;
 
 /// The class of a request by its file.

@@ -8,8 +8,7 @@ use quick_junit::TestSuite;
 use xtask::cache::RunDir;
 use xtask::cargo;
 use xtask::exec::Guarded;
-
-use crate::test::table::report;
+use xtask::table::report;
 
 /// Arguments of `cargo xtask aosp`, for that program.
 #[derive(Debug, clap::Args)]

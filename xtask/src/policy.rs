@@ -91,7 +91,8 @@ pub fn compile(
     let mut m4 = Command::new("m4");
     m4.args(["--fatal-warnings", "-s"]).arg(format!("-Dtarget_build_variant={variant}"));
     m4.arg(platform.join("classes.conf")).arg(platform.join("macros.m4"));
-    // The order of the platform's own build: attributes, then types and rules, then what ends a policy.
+    // The order of the platform's own build: attributes, then types and rules, then the end of a
+    // policy.
     m4.arg(tree::root().join("sepolicy/vendor/attributes")).arg(platform.join("types.te"));
     for folder in folders {
         m4.args(files(&tree::root().join(folder), "te")?);

@@ -13,7 +13,7 @@ mod words;
 /// Arguments of `cargo xtask presubmit`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Repair what can be repaired: formatting
+    /// Repair the format
     #[arg(long)]
     fix: bool,
 }

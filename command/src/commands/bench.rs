@@ -29,7 +29,7 @@ use runner::{measure, value_name, Cache, Source};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Measure ways of filling dma-bufs from a file, side by side
+/// Measure ways to fill dma-bufs from a file, side by side
 #[derive(clap::Args)]
 pub struct Args {
     /// The file, on a file system that does direct I/O
@@ -39,7 +39,7 @@ pub struct Args {
     #[arg(long, value_name = "BYTES", value_parser = size::parse)]
     size: Option<u64>,
 
-    /// What to measure
+    /// The tables to measure
     #[arg(long, value_delimiter = ',', default_value = "published")]
     table: Vec<TableArg>,
 
@@ -69,7 +69,7 @@ enum TableArg {
     Fair,
     /// Allocating, reading and both: in this process, and through the service
     Ours,
-    /// The whole file into one buffer: what binder adds
+    /// The whole file into one buffer: the cost of binder
     Whole,
     /// Requests of 4 KiB to 4 GiB, both ways
     Sizes,

@@ -27,7 +27,7 @@ pub struct Args {
     /// The file
     file: PathBuf,
 
-    /// Where in the file to start, in bytes (suffixes K, M, G)
+    /// The start in the file, in bytes (suffixes K, M, G)
     #[arg(long, value_name = "BYTES", default_value = "0", value_parser = size::parse)]
     offset: u64,
 
@@ -35,11 +35,11 @@ pub struct Args {
     #[arg(long, value_name = "BYTES", value_parser = size::parse)]
     length: Option<u64>,
 
-    /// Fill buffers of this many bytes, each allocated while another is filled
+    /// Fill buffers of this many bytes, and allocate the next while one fills
     #[arg(long, value_name = "BYTES", value_parser = size::parse)]
     split: Option<u64>,
 
-    /// How much must bypass the page cache
+    /// Whether the load bypasses the page cache
     #[arg(long, value_enum, default_value = "auto")]
     mode: ModeArg,
 

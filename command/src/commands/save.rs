@@ -17,32 +17,34 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Save a buffer to a file, durably and whole or not at all
+/// Save a buffer to a file durably: the whole new file or the old one
 ///
-/// The buffer is loaded from another file first. It is saved to a new file in the destination's
-/// folder, which then takes the destination's name: a failure or a signal leaves what was there.
+/// save first loads the buffer from the file of --from. It writes the buffer to a new file in the
+/// destination's folder, and then gives that file the destination's name. A failure or a signal
+/// leaves the old file.
 ///
-/// The new file gets owner, group, permissions, access control list, user's extended attributes
-/// and, where the policy allows it, SELinux label of the file that it replaces, or save fails
-/// before any I/O. It does not get set-user-ID, set-group-ID and file capabilities. Other hard
-/// links keep the old content. A symbolic link stays, and the file that it leads to is replaced;
-/// one that leads to no file is an error, and so is a destination that may not be written, is no
-/// regular file, or did not exist when save began and exists when it ends.
+/// The new file gets the owner, group, permissions, access control list, user extended attributes
+/// and, if the policy allows it, SELinux label of the old file; otherwise save fails before any
+/// I/O. It never gets set-user-ID, set-group-ID or file capabilities. Other hard links keep the old
+/// content. If the destination is a symbolic link, save replaces the file at its end.
+///
+/// save refuses a link that leads to no file, a destination that is not a regular file or not
+/// writable, and a destination that appears while save runs.
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
-    /// The file to make or to replace
+    /// The file to create or to replace
     destination: PathBuf,
 
-    /// The file whose content the buffer gets
+    /// The file to load the buffer from
     #[arg(long, value_name = "FILE")]
     from: PathBuf,
 
-    /// How much must bypass the page cache
+    /// Whether the transfers bypass the page cache
     #[arg(long, value_enum, default_value = "auto")]
     mode: ModeArg,
 
-    /// What must be on stable storage on success
+    /// The data that is on stable storage on success
     #[arg(long, value_enum, default_value = "full")]
     durability: DurabilityArg,
 

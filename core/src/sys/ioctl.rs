@@ -123,7 +123,7 @@ unsafe impl Ioctl for CreateUdmabuf {
     }
 
     unsafe fn output_from_ptr(out: IoctlOutput, _: *mut c_void) -> io::Result<OwnedFd> {
-        // SAFETY: the caller passes what the ioctl returned: a new descriptor.
+        // SAFETY: the caller passes the result of the ioctl: a new descriptor.
         Ok(unsafe { OwnedFd::from_raw_fd(out) })
     }
 }

@@ -37,7 +37,8 @@ pub struct Mapping {
 // SAFETY: a Mapping is an address range that it alone unmaps; nothing in it belongs to a thread.
 unsafe impl Send for Mapping {}
 // SAFETY: `&Mapping` gives system calls, which are memory-safe on the same memory at the same time,
-// and `read`. `write` takes `&mut Mapping`, so this process does not write what it reads.
+// and `read`. `write` takes `&mut Mapping`, so this process never writes memory while it
+// reads it.
 unsafe impl Sync for Mapping {}
 
 impl Mapping {

@@ -48,7 +48,7 @@ impl Compiler {
         Ok(Compiler { sandbox, files })
     }
 
-    /// Runs the compiler over all files; what it makes is below the folder this returns.
+    /// Runs the compiler over all files; returns the folder with its output.
     pub fn run(&self, what: &str, mode: &[&str]) -> Result<PathBuf> {
         let out = self.sandbox.work().join("out");
         empty_dir(&out)?;

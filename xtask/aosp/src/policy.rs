@@ -66,7 +66,7 @@ fn device(dir: &Path, folders: &[&str], tests: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// What must not compile beside a policy: its name, its text, and what it means if it does.
+/// A rule that must not compile beside a policy: its name, its text, and the meaning of a success.
 fn extras(tests: &[&str]) -> Result<Vec<(String, String, &'static str)>> {
     let mut extras = Vec::new();
     for tests in tests {

@@ -129,7 +129,7 @@ fn against_published(limited: &Session) -> Target {
         let others: Option<Vec<f64>> = others.collect();
         others?.into_iter().min_by(f64::total_cmp)
     });
-    // What reading alone was given, load was given too.
+    // The limiter gave load as much as reading alone.
     let load = limited.row("ours", "load through the service").and_then(|load| {
         let reading = io(limited.row("ours", "transfer through the service"))?.median_nanos as f64;
         let given = at_limit(load.bytes, limited.disk_rate?) - reading;

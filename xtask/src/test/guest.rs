@@ -13,10 +13,10 @@ use quick_junit::TestSuite;
 use xtask::cache::RunDir;
 use xtask::exec::{self, Step};
 use xtask::failure::Unavailable;
+use xtask::table::{report, suite, Table};
 use xtask::{cargo, packages, tree};
 
 use super::ktap;
-use super::table::{report, suite, Table};
 use crate::kernel::{self, Flavour};
 use crate::vm::{self, tools, Bus, Fs, Options};
 

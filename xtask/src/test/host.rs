@@ -4,9 +4,9 @@ use std::fs;
 
 use anyhow::Result;
 use quick_junit::TestSuite;
+use xtask::table::{report, Table};
 use xtask::{cargo, exec, tree};
 
-use super::table::{report, Table};
 use crate::vm::tools;
 use crate::{demo, presubmit};
 

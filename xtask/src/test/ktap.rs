@@ -2,7 +2,7 @@
 
 use quick_junit::{TestCase, TestCaseStatus, TestSuite};
 
-use super::table::case;
+use xtask::table::case;
 
 /// The suite `name` of a program that printed `output`. A program that died before its last test
 /// has one more failed test.
@@ -38,7 +38,7 @@ fn result(line: &str, output: &str) -> Option<TestCase> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test::table::counts;
+    use xtask::table::counts;
 
     #[test]
     fn results_count_one_each() {

@@ -180,7 +180,7 @@ pub fn load_case<'a>(source: &'a Source, client: &'a Client, name: String, chunk
     Case::new(name, source.len, move |check| load(source, client, chunk, check))
 }
 
-/// The whole file into one buffer: what binder adds to the ioctl.
+/// The whole file into one buffer: the cost of binder beside the ioctl.
 pub fn whole<'a>(source: &'a Source, clients: &'a Clients) -> Result<Vec<Case<'a>>> {
     let Clients { service, local } = clients;
     let whole = 0..source.len;
