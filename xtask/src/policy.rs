@@ -27,6 +27,7 @@ pub const OPTIONS: &[(&[&str], &str)] = &[
         &["sepolicy/system_ext/public", "sepolicy/system_ext/private", "sepolicy/vendor_snapshots"],
         "sepolicy/tests/snapshots",
     ),
+    (&["sepolicy/vendor_system_direct"], "sepolicy/tests/system_direct"),
     (&["sepolicy/vendor_udmabuf"], "sepolicy/tests/udmabuf"),
     (&["sepolicy/tests/front"], "sepolicy/tests/front"),
 ];
