@@ -4,6 +4,7 @@ use anyhow::{anyhow, ensure, Context, Result};
 use binder_shim::Lifetime;
 use dmabufio_core::heap::{Allocator, Heap};
 use dmabufio_core::pool::{Class, Pool};
+use dmabufio_core::probe;
 use dmabufio_core::sys::signal::Termination;
 use dmabufio_service::{DmabufIo, MAX_WAITING};
 use dmabufio_wire::INSTANCE;
@@ -32,8 +33,10 @@ Moves file data into and out of dma-bufs, as vendor.dmabufio.IDmabufIo/default o
 
 Usage: dmabufio-service [--heap HEAP] [--pool SIZE:COUNT[,SIZE:COUNT...]] [--lazy | --socket PATH]
 
-  --heap HEAP    where buffers come from: system (default), udmabuf, or memfd, the embedded heap
-                 whose buffers are no dma-bufs
+  --heap HEAP    where buffers come from: system; system-direct, the heap of kernel/module; udmabuf;
+                 or memfd, the embedded heap whose buffers are no dma-bufs. Unless given: system
+                 where the kernel has DMA_BUF_IOCTL_RW_FILE, else system-direct if it is there, else
+                 system
   --pool SIZE:COUNT[,SIZE:COUNT...]
                  keep COUNT buffers of SIZE bytes (suffixes K, M, G) zeroed and ready for requests of
                  that size, once there has been one; they are freed after a minute without, and when
@@ -47,7 +50,7 @@ Usage: dmabufio-service [--heap HEAP] [--pool SIZE:COUNT[,SIZE:COUNT...]] [--laz
 
 /// The command line.
 struct Options {
-    heap: Heap,
+    heap: Option<Heap>,
     pool: Vec<Class>,
     lifetime: Lifetime,
     socket: Option<PathBuf>,
@@ -64,16 +67,15 @@ fn main() {
 
 /// Reads the command line; prints the help and returns `None` if it asks for help only.
 fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Options>> {
-    let mut options = Options {
-        heap: Heap::System,
-        pool: Vec::new(),
-        lifetime: Lifetime::Resident,
-        socket: None,
-    };
+    let mut options =
+        Options { heap: None, pool: Vec::new(), lifetime: Lifetime::Resident, socket: None };
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or_else(|| anyhow!("{arg}: needs a value; see --help"));
         match arg.as_str() {
-            "--heap" => options.heap = value()?.parse().map_err(|error: String| anyhow!(error))?,
+            "--heap" => {
+                let heap = value()?.parse().map_err(|error: String| anyhow!(error))?;
+                options.heap = Some(heap);
+            }
             "--pool" => {
                 let classes = value()?.split(',').map(str::parse).collect::<Result<_, String>>();
                 options.pool = classes.map_err(|error| anyhow!("--pool: {error}"))?;
@@ -101,14 +103,14 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Options>> {
 fn run(options: Options) -> Result<()> {
     // Before any thread exists, so that all of them leave the signals to `Termination`.
     let termination = Termination::block().context("block SIGTERM")?;
-    let heap = Allocator::open(options.heap).with_context(|| {
-        format!("cannot use the heap '{}'; see --help for others", options.heap)
-    })?;
+    let kind = options.heap.unwrap_or_else(probe::best_heap);
+    let heap = Allocator::open(kind)
+        .with_context(|| format!("cannot use the heap '{kind}'; see --help for others"))?;
     let pool = (!options.pool.is_empty()).then(|| Pool::new(&options.pool, &heap));
     let pool = pool.transpose().context("cannot keep what --pool says")?;
     let service = DmabufIo::new(heap, pool, options.lifetime).context("cannot probe the heap")?;
     let methods: Vec<String> = service.support().methods().map(|m| m.to_string()).collect();
-    log::info!("heap {}: {}", options.heap, methods.join(", "));
+    log::info!("heap {kind}: {}", methods.join(", "));
     if let Err(reason) = service.support().rw_file {
         log::warn!("no rw_file: {reason}");
     }

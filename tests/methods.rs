@@ -54,10 +54,10 @@ fn expected(case: Case) -> (Method, Option<FallbackReason>) {
     let rw_file = case.heap == Heap::System && is_patched();
     let fallback = match case.heap {
         Heap::Memfd => FallbackReason::Exporter,
-        Heap::System | Heap::Udmabuf if !is_patched() => FallbackReason::NoIoctl,
-        Heap::System | Heap::Udmabuf => FallbackReason::Exporter,
+        _ if !is_patched() => FallbackReason::NoIoctl,
+        _ => FallbackReason::Exporter,
     };
-    let page_backed = case.heap == Heap::Memfd;
+    let page_backed = matches!(case.heap, Heap::Memfd | Heap::SystemDirect);
     match case.mode {
         Mode::Buffered if rw_file => (Method::RwFileBuffered, Some(FallbackReason::Requested)),
         Mode::Buffered => (Method::MappedBuffered, Some(FallbackReason::Requested)),
@@ -146,7 +146,8 @@ fn probe_finds_what_this_kernel_can_do() {
         let in_load = probe::heap_in_load(&allocator).expect("probe");
         assert_eq!(in_load.rw_file, support.rw_file, "{heap}");
         let of_pages = |support: Support| support.methods().any(|m| m == Method::MappedDirect);
-        assert_eq!(of_pages(support), heap == Heap::Memfd, "{heap}");
+        let pages = matches!(heap, Heap::Memfd | Heap::SystemDirect);
+        assert_eq!(of_pages(support), pages, "{heap}");
         assert_eq!(of_pages(in_load), heap != Heap::System, "{heap}");
     }
 }
@@ -192,7 +193,7 @@ fn allocator_of_a_buffer_of_pages_can_load_it_directly() {
         assert!(receipt.checked || receipt.direct == 0, "{heap}: {receipt:?}");
         let method = match heap {
             Heap::System => expected(Case { heap, mode: Mode::Auto, flags: OFlags::DIRECT }).0,
-            Heap::Udmabuf | Heap::Memfd => Method::MappedDirect,
+            Heap::SystemDirect | Heap::Udmabuf | Heap::Memfd => Method::MappedDirect,
         };
         assert_eq!(receipt.method, Some(method), "{heap}: {receipt:?}");
         assert!(read_buffer(allocation.fd.as_fd(), heap, 1 << 20) == content, "{heap}");

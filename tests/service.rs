@@ -37,7 +37,7 @@ fn o_path_file_is_refused() {
 #[test]
 fn wrong_options_say_what_is_wrong_and_fail() {
     for (args, message) in [
-        (&["--heap", "cma"][..], "heap 'cma': not one of system, udmabuf, memfd"),
+        (&["--heap", "cma"][..], "heap 'cma': not one of system, system-direct, udmabuf, memfd"),
         (&["--heap"], "--heap: needs a value"),
         (&["--pool", "32M"], "--pool: '32M': not SIZE:COUNT"),
         (&["--heap", "memfd", "--pool", "4K:1,1G:1000"], "or half of the memory"),

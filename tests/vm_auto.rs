@@ -22,7 +22,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use support::disks::{run, Disks};
 use support::fuse::{FuseFile, SIZE};
-use support::{is_patched, make_cold, open, read_buffer, scratch, Random};
+use support::{heaps, is_patched, make_cold, open, read_buffer, scratch, Random};
 
 const LEN: u64 = 1 << 20;
 
@@ -64,7 +64,7 @@ fn daemon_that_lies_about_the_size_is_read_to_its_end() {
     let content = Random::new(33).bytes(200_003);
     for size in [0, 100, 200_003, SIZE] {
         let lying = FuseFile::lying(dir.path(), &content, size);
-        for heap in Heap::ALL {
+        for heap in heaps() {
             let (receipt, bytes) = load_path(&lying.path, heap, Mode::Auto).expect("load");
             // Who says that there is less gets no more; but nobody means 0.
             let len = if size == 0 { 200_003 } else { size.min(200_003) };
@@ -85,7 +85,7 @@ fn kernel_error_in_the_middle_of_io_is_no_refusal() {
         for len in [0, 128 << 10] {
             let content = Random::new(34).bytes(len);
             let failing = FuseFile::failing_after(dir.path(), &content, errno);
-            for heap in Heap::ALL {
+            for heap in heaps() {
                 let error = load_path(&failing.path, heap, Mode::Auto).expect_err("it fails");
                 assert_eq!(error.errno().map(|errno| errno.raw_os_error()), Some(errno));
                 assert_eq!(error.kind(), ErrorKind::Io, "{heap} {len}: {error}");
@@ -105,7 +105,7 @@ fn swap_file_in_use_is_loaded_as_any_program_reads_it() {
     make_cold(&path);
     let content = fs::read(&path).expect("read");
     run(Command::new("swapon").arg(&path));
-    for heap in Heap::ALL {
+    for heap in heaps() {
         for mode in [Mode::Auto, Mode::Buffered] {
             make_cold(&path);
             let outcome = load_path(&path, heap, mode);
@@ -124,11 +124,14 @@ fn swap_file_in_use_is_loaded_as_any_program_reads_it() {
 
 /// A heap whose buffers are loaded directly here, and how the client opens the file for that.
 fn direct_heaps() -> Vec<(Heap, OFlags)> {
-    let mut heaps = vec![(Heap::Udmabuf, OFlags::DIRECT), (Heap::Memfd, OFlags::DIRECT)];
-    if is_patched() {
-        heaps.push((Heap::System, OFlags::empty()));
+    let mut direct = vec![(Heap::Udmabuf, OFlags::DIRECT), (Heap::Memfd, OFlags::DIRECT)];
+    if heaps().contains(&Heap::SystemDirect) {
+        direct.push((Heap::SystemDirect, OFlags::DIRECT));
     }
-    heaps
+    if is_patched() {
+        direct.push((Heap::System, OFlags::empty()));
+    }
+    direct
 }
 
 #[test]
@@ -161,7 +164,7 @@ fn file_that_is_copied_silently_is_never_called_direct() {
             assert_eq!(receipt.first_fallback, Some(FallbackReason::FileNotDirect), "{heap}");
             let method = match heap {
                 Heap::System => Method::RwFileBuffered,
-                Heap::Udmabuf | Heap::Memfd => Method::MappedBuffered,
+                _ => Method::MappedBuffered,
             };
             assert_eq!(receipt.method, Some(method), "{heap}");
             assert!(!receipt.checked, "{heap}: {receipt:?}");

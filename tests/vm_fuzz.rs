@@ -25,7 +25,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use support::disks::Disks;
 use support::{
-    allocate, is_patched, make_cold, open, read_buffer, write_buffer, Descriptor, Random, PAGE,
+    allocate, heaps, is_patched, make_cold, open, read_buffer, write_buffer, Descriptor, Random,
+    PAGE,
 };
 use vendor_dmabufio::aidl::vendor::dmabufio as aidl;
 use vendor_dmabufio::aidl::vendor::dmabufio::IDmabufIo::IDmabufIo;
@@ -92,7 +93,7 @@ impl World {
     fn new() -> Self {
         let mut disks = Disks::new();
         let mut buffers = Vec::new();
-        for (i, heap) in Heap::ALL.into_iter().enumerate() {
+        for (i, heap) in heaps().into_iter().enumerate() {
             for (j, size) in [SMALL, LARGE].into_iter().enumerate() {
                 let bytes = Random::new((10 + 2 * i + j) as u64).bytes(size as usize);
                 buffers.push(Buffer { heap, fd: allocate(heap, size), bytes });
@@ -232,7 +233,7 @@ impl World {
             && match self.buffers[request.buffer].heap {
                 Heap::System => is_patched(),
                 Heap::Udmabuf => false,
-                Heap::Memfd => o_direct,
+                Heap::SystemDirect | Heap::Memfd => o_direct,
             };
         let size = target.bytes.len() as u64;
         let moves = |e: &extent::Extent| match direction {
@@ -357,10 +358,12 @@ fn reason(reason: aidl::FallbackReason::FallbackReason) -> Option<FallbackReason
         Aidl::NONE => None,
         Aidl::REQUESTED => Some(FallbackReason::Requested),
         Aidl::NO_IOCTL => Some(FallbackReason::NoIoctl),
+        Aidl::EXPORTER => Some(FallbackReason::Exporter),
+        Aidl::DESCRIPTOR_NOT_DIRECT => Some(FallbackReason::DescriptorNotDirect),
         Aidl::FILE_NOT_DIRECT => Some(FallbackReason::FileNotDirect),
         Aidl::UNALIGNED => Some(FallbackReason::Unaligned),
         Aidl::RESIDENT => Some(FallbackReason::Resident),
-        other => panic!("{other:?} on an ordinary file and the system heap"),
+        other => panic!("{other:?} on an ordinary file"),
     }
 }
 
@@ -378,7 +381,7 @@ impl World {
             (_, _, true) => Cache::Dirty,
             _ => Cache::AsItIs,
         };
-        let heap = random.below(Heap::ALL.len() as u64) as usize;
+        let heap = random.below((self.buffers.len() / 2) as u64) as usize;
         let mut request = Request {
             buffer: 2 * heap + large,
             target: 2 * random.below(3) as usize + large,
@@ -391,7 +394,8 @@ impl World {
             flags: if save { OFlags::WRONLY } else { OFlags::RDONLY },
             cache,
             extents: Vec::new(),
-            service: Heap::ALL[heap] == Heap::System && random.below(5) == 0,
+            service: matches!(self.buffers[2 * heap].heap, Heap::System | Heap::SystemDirect)
+                && random.below(5) == 0,
             malformed: None,
         };
         if o_direct {

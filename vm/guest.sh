@@ -12,6 +12,7 @@
 #   selinux-*       read: the policy, and the label of the service
 set -u
 run=$1
+shift
 cd "$(dirname "$0")/.." || exit 69
 . "$run/plan"
 state=/run/dmabufio
@@ -79,6 +80,11 @@ if [ "$DMABUFIO_SELINUX" = 1 ]; then
     fi
 fi
 
+if [ -n "$DMABUFIO_MODULE" ]; then
+    stage "loading the module"
+    insmod "$DMABUFIO_MODULE" 2>"$run/insmod.log" || give_up "$(cat "$run/insmod.log")"
+fi
+
 stage "mounting the file systems of vm/mounts"
 mkdir -p "$state"
 while read -r what type where options; do
@@ -92,7 +98,7 @@ done <vm/mounts
 
 # As on a phone: every process may open these, policy decides who may use them.
 chmod 0666 /dev/binderfs/binder
-for node in /dev/dma_heap/system /dev/udmabuf; do
+for node in /dev/dma_heap/system /dev/dma_heap/system-direct /dev/udmabuf; do
     [ ! -e "$node" ] || chmod 0444 "$node"
 done
 chown 1000:1000 /proc/pressure/memory && chmod 0664 /proc/pressure/memory
@@ -117,9 +123,10 @@ if [ "$DMABUFIO_SERVICE" = 1 ]; then
     hub_pid=$!
     wait_for 60 "$hub_pid" rsb_service list || give_up "the service manager rsb_hub did not come up: $(tail -n 5 "$log/hub.log")"
 
-    stage "starting dmabufio-service --heap $DMABUFIO_HEAP"
+    [ "$DMABUFIO_CHOOSES_HEAP" = 1 ] || set -- --heap "$DMABUFIO_HEAP"
+    stage "starting dmabufio-service $*"
     # As its init script says.
-    RUST_LOG=${RUST_LOG:-info} choom --adjust=-1000 -- $DMABUFIO_UNPRIVILEGED "$service" --heap "$DMABUFIO_HEAP" >"$log/service.log" 2>&1 &
+    RUST_LOG=${RUST_LOG:-info} choom --adjust=-1000 -- $DMABUFIO_UNPRIVILEGED "$service" "$@" >"$log/service.log" 2>&1 &
     service_pid=$!
     wait_for 60 "$service_pid" rsb_service check vendor.dmabufio.IDmabufIo/default ||
         give_up "dmabufio-service did not register: $(tail -n 20 "$log/service.log")"

@@ -5,6 +5,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use dmabufio_client::{Client, Error};
 use dmabufio_core::heap::Heap;
+use dmabufio_core::probe;
 use std::path::PathBuf;
 
 /// Options that choose the back end.
@@ -14,9 +15,11 @@ pub struct ConnectArgs {
     #[arg(long, global = true, conflicts_with = "socket")]
     pub local: bool,
 
-    /// With --local: the heap (system, udmabuf or memfd)
-    #[arg(long, global = true, value_name = "HEAP", default_value_t = Heap::System)]
-    pub heap: Heap,
+    /// With --local: the heap (system, system-direct, udmabuf or memfd)
+    ///
+    /// Unless given: system with the ioctl, else system-direct if it is there, else system.
+    #[arg(long, global = true, value_name = "HEAP")]
+    pub heap: Option<Heap>,
 
     /// Reach the service on a Unix socket instead of kernel binder
     #[arg(long, global = true, value_name = "PATH")]
@@ -24,11 +27,17 @@ pub struct ConnectArgs {
 }
 
 impl ConnectArgs {
+    /// The heap of buffers that this process allocates.
+    pub fn heap(&self) -> Heap {
+        self.heap.unwrap_or_else(probe::best_heap)
+    }
+
     /// Connects to the chosen back end.
     pub fn connect(&self) -> Result<Client> {
         if self.local {
-            return Client::local(self.heap).with_context(|| {
-                format!("cannot use the heap '{}'; try --heap, or `dmabufio doctor`", self.heap)
+            let heap = self.heap();
+            return Client::local(heap).with_context(|| {
+                format!("cannot use the heap '{heap}'; try --heap, or `dmabufio doctor`")
             });
         }
         let (client, hint) = match &self.socket {
@@ -50,7 +59,7 @@ impl ConnectArgs {
     /// The back end in words.
     pub fn describe(&self) -> String {
         match &self.socket {
-            _ if self.local => format!("this process, heap {}", self.heap),
+            _ if self.local => format!("this process, heap {}", self.heap()),
             Some(path) => format!("the service at {}", shown(path)),
             None => "the service on kernel binder".to_owned(),
         }

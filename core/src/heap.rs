@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use std::fs::read_to_string;
 
 const SYSTEM_HEAP: &str = "/dev/dma_heap/system";
+const SYSTEM_DIRECT_HEAP: &str = "/dev/dma_heap/system-direct";
 const UDMABUF: &str = "/dev/udmabuf";
 
 /// The largest buffer of udmabuf in MiB; 64 by default. A negative number is no limit: the driver
@@ -22,7 +23,7 @@ pub const UDMABUF_LIMIT: &str = "/sys/module/udmabuf/parameters/size_limit_mb";
 
 #[derive(Debug)]
 enum Source {
-    System(OwnedFd),
+    DmaHeap(Heap, OwnedFd),
     Udmabuf(OwnedFd),
     Memfd,
 }
@@ -70,13 +71,14 @@ impl Allocator {
     /// Opens a heap.
     pub fn open(heap: Heap) -> Result<Self> {
         let source = match heap {
-            Heap::System => Source::System(open_device(SYSTEM_HEAP)?),
+            Heap::System => Source::DmaHeap(heap, open_device(SYSTEM_HEAP)?),
+            Heap::SystemDirect => Source::DmaHeap(heap, open_device(SYSTEM_DIRECT_HEAP)?),
             Heap::Udmabuf => Source::Udmabuf(open_device(UDMABUF)?),
             Heap::Memfd => Source::Memfd,
         };
         let max_bytes = match heap {
             Heap::Udmabuf => udmabuf_limit().unwrap_or(u64::MAX).min(half_of_memory()),
-            Heap::System | Heap::Memfd => half_of_memory(),
+            Heap::System | Heap::SystemDirect | Heap::Memfd => half_of_memory(),
         };
         Ok(Self { source, page_size: sysconf::page_size(), max_bytes })
     }
@@ -84,7 +86,7 @@ impl Allocator {
     /// Which heap this is.
     pub fn heap(&self) -> Heap {
         match self.source {
-            Source::System(_) => Heap::System,
+            Source::DmaHeap(heap, _) => heap,
             Source::Udmabuf(_) => Heap::Udmabuf,
             Source::Memfd => Heap::Memfd,
         }
@@ -131,8 +133,8 @@ impl Allocator {
         let what = || format!("heap {heap}: allocate {size} bytes");
         let mut memory = None;
         let fd = match &self.source {
-            Source::System(heap) => {
-                ioctl::heap_alloc(heap.as_fd(), size, OFlags::RDWR).during(what)?
+            Source::DmaHeap(_, node) => {
+                ioctl::heap_alloc(node.as_fd(), size, OFlags::RDWR).during(what)?
             }
             Source::Udmabuf(device) => {
                 let memfd = sealed_memfd(size, SealFlags::SHRINK).during(what)?;

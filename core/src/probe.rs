@@ -5,7 +5,7 @@ use crate::buffer::Buffer;
 use crate::error::Result;
 use crate::extent::{check_shape, Direction, Extent};
 use crate::file::RegularFile;
-use crate::heap::{Allocation, Allocator};
+use crate::heap::{Allocation, Allocator, Heap};
 use crate::method::{Mode, Support};
 use crate::route::Route;
 use crate::support;
@@ -26,6 +26,17 @@ pub fn heap_in_load(heap: &Allocator) -> Result<Support> {
 /// The abilities of `buffer` as long as no device is attached to it.
 pub fn buffer(buffer: &Buffer<'_>, direction: Direction) -> Result<Support> {
     support::of(buffer, direction)
+}
+
+/// The best heap of this machine: the system heap where `DMA_BUF_IOCTL_RW_FILE` works on its buffers,
+/// else [`Heap::SystemDirect`] where it is there, else the system heap.
+pub fn best_heap() -> Heap {
+    let has = |kind: Heap| Allocator::open(kind).and_then(|opened| heap(&opened));
+    match has(Heap::System) {
+        Ok(Support { rw_file: Ok(()), .. }) => Heap::System,
+        _ if has(Heap::SystemDirect).is_ok_and(|support| support.page_backed) => Heap::SystemDirect,
+        _ => Heap::System,
+    }
 }
 
 /// Predicts how a transfer between `file` and a buffer with `support` will move each extent, as

@@ -1,6 +1,6 @@
 //! A service to test, and the requests that tests make.
 
-use super::{file, read_buffer, scratch, vm_kernel, Random};
+use super::{file, read_buffer, scratch, vm_heap, vm_kernel, Random};
 use binder_shim::{
     borrow, connect_socket, describe, ex, lookup_within, pfd, ExceptionCode, ParcelFileDescriptor,
     Status, Strong,
@@ -41,7 +41,7 @@ impl Fixture {
         }
         let service = lookup_within(INSTANCE, Duration::from_secs(10))
             .unwrap_or_else(|status| panic!("{INSTANCE}: {}", describe(&status)));
-        Self { service, heap: Heap::System, dir: scratch(), child: None }
+        Self { service, heap: vm_heap().unwrap_or(Heap::Memfd), dir: scratch(), child: None }
     }
 
     /// A service of this test's own, with more arguments.
@@ -64,7 +64,7 @@ impl Fixture {
     }
 
     fn serve(dir: TempDir, mut command: Command, args: &[&str]) -> Self {
-        let heap = if vm_kernel().is_some() { Heap::System } else { Heap::Memfd };
+        let heap = vm_heap().unwrap_or(Heap::Memfd);
         let socket = dir.path().join("socket");
         let child = command
             .env("RUST_LOG", "error")

@@ -34,6 +34,12 @@ pub fn vm_kernel() -> Option<String> {
     env::var("DMABUFIO_KERNEL").ok()
 }
 
+/// The heap that the service of the VM has to use; `None` on a host.
+pub fn vm_heap() -> Option<Heap> {
+    let name = env::var("DMABUFIO_HEAP").ok()?;
+    Some(name.parse().expect("xtask vm names a heap"))
+}
+
 /// Whether `DMA_BUF_IOCTL_RW_FILE` has to work here.
 pub fn is_patched() -> bool {
     vm_kernel().is_some_and(|kernel| kernel != "stock")
@@ -121,7 +127,13 @@ pub fn open(path: &Path, flags: OFlags) -> File {
 
 /// The heaps that work here. In the VM all of them have to.
 pub fn heaps() -> Vec<Heap> {
-    Heap::ALL.into_iter().filter(|heap| has(*heap)).collect()
+    // In the VM there is a module to load or not.
+    let module = |heap: &Heap| {
+        *heap != Heap::SystemDirect
+            || vm_kernel().is_none()
+            || env::var("DMABUFIO_MODULE").is_ok_and(|path| !path.is_empty())
+    };
+    Heap::ALL.into_iter().filter(module).filter(|heap| has(*heap)).collect()
 }
 
 fn has(heap: Heap) -> bool {

@@ -4,7 +4,7 @@
 //! One rejected input a test: the request is valid but for it, and the error is checked exactly.
 
 use crate::support::fixture::{duplicate, expect, list, request, Fixture};
-use crate::support::{is_patched, open, read_buffer, vm_kernel, write_buffer, Descriptor, PAGE};
+use crate::support::{is_patched, open, read_buffer, write_buffer, Descriptor, PAGE};
 use binder_shim::{ex, pfd};
 use dmabufio_core::heap::Heap as CoreHeap;
 use dmabufio_core::sys::ioctl::heap_alloc;
@@ -43,16 +43,21 @@ fn capabilities_say_what_the_service_uses() {
     assert_eq!(capabilities.maxExtents, MAX_EXTENTS);
     assert_eq!(capabilities.digests, [Digest::NONE]);
     assert!(capabilities.maxBufferBytes >= 64 << 20);
-    let methods: &[Method] = match vm_kernel() {
-        None => &[Method::MAPPED_DIRECT, Method::MAPPED_BUFFERED],
-        Some(_) if is_patched() => {
+    let methods: &[Method] = match fixture.heap {
+        CoreHeap::System if is_patched() => {
             &[Method::RW_FILE_DIRECT, Method::RW_FILE_BUFFERED, Method::MAPPED_BUFFERED]
         }
-        Some(_) => &[Method::MAPPED_BUFFERED],
+        CoreHeap::System => &[Method::MAPPED_BUFFERED],
+        _ => &[Method::MAPPED_DIRECT, Method::MAPPED_BUFFERED],
     };
     assert_eq!(capabilities.methods, methods);
     assert_eq!(capabilities.loadMethods, methods, "the same on these heaps");
-    let heap = if vm_kernel().is_some() { Heap::SYSTEM } else { Heap::MEMFD };
+    let heap = match fixture.heap {
+        CoreHeap::System => Heap::SYSTEM,
+        CoreHeap::SystemDirect => Heap::SYSTEM_DIRECT,
+        CoreHeap::Udmabuf => Heap::UDMABUF,
+        CoreHeap::Memfd => Heap::MEMFD,
+    };
     assert_eq!(capabilities.heap, heap);
 }
 
@@ -243,7 +248,7 @@ fn inspect(fixture: &Fixture, buffer: &Buffer, tag: &str) -> u64 {
     let fd = duplicate(&buffer.fd);
     let content = read_buffer(fd.as_fd(), fixture.heap, buffer.size as usize);
     assert!(content.iter().all(|byte| *byte == 0), "a buffer that is not zeroed");
-    if fixture.heap == CoreHeap::System {
+    if fixture.heap != CoreHeap::Memfd {
         let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd()));
         let info = info.expect("fdinfo");
         let name = format!("name:\tdmabufio:{}:{tag}\n", getuid().as_raw());

@@ -81,6 +81,7 @@ pairs!("durability", Durability, aidl::Durability::Durability,
 
 pairs!("heap", Heap, aidl::Heap::Heap,
     Heap::System => SYSTEM as Heap::System,
+    Heap::SystemDirect => SYSTEM_DIRECT as Heap::SystemDirect,
     Heap::Udmabuf => UDMABUF as Heap::Udmabuf,
     Heap::Memfd => MEMFD as Heap::Memfd,
 );

@@ -15,7 +15,7 @@ use xtask::failure::Unavailable;
 use xtask::{cargo, exec, packages, tree};
 
 use crate::kernel::{self, Flavour};
-use crate::vm::{self, Bus, Fs, Heap, Options};
+use crate::vm::{self, Bus, Fs, Options};
 
 mod markdown;
 mod plot;
@@ -103,7 +103,8 @@ fn session(
         fs: Fs::F2fs,
         // Buffers may take half of it, and the largest request is 4 GiB.
         memory: if args.quick { "5G" } else { "12G" }.to_owned(),
-        heap: Heap::System,
+        module: true,
+        heap: None,
         selinux: false,
         no_service: false,
         timeout: 90,

@@ -16,12 +16,13 @@ use xtask::exec::{self, Step};
 use xtask::{cache, packages, tree};
 
 mod config;
+pub mod module;
 mod source;
 
 /// The series that is built: the base of the kernel that Android 16 ships.
 const SERIES: &str = "6.12";
 /// Raised when the recipe below changes what comes out of the same inputs.
-const RECIPE: &str = "1";
+const RECIPE: &str = "2";
 
 /// Which kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -55,7 +56,7 @@ pub struct Args {
 /// A finished kernel.
 #[derive(Debug)]
 pub struct Kernel {
-    /// The folder it is filed in: `bzImage`, `config`, and `modules/` where the configuration has any.
+    /// The folder it is filed in: `bzImage`, `config`, `modules/`, and `headers/` to build further modules with.
     pub dir: PathBuf,
 }
 
@@ -184,7 +185,13 @@ fn build(
             copy(&module, &stage.join("modules").join(name))?;
         }
     }
-    Ok(())
+    // The script behind the packages linux-headers-* of distributions.
+    let headers = stage.join("headers");
+    let script = format!("{}/scripts/package/install-extmod-build", linux.display());
+    let install = format!("KBUILD_RUN_COMMAND={script} {}", headers.display());
+    Step::new(format!("installing the headers of {name}"))
+        .hint(&hint)
+        .run(&mut make(&["run-command", &install]))
 }
 
 fn read(path: &Path) -> Result<String> {

@@ -4,7 +4,7 @@
 //! disk, boots, and sees to it that nothing is left behind.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::slice;
 use std::time::Duration;
 
@@ -34,6 +34,8 @@ pub const TEST_DIR: &str = "/run/dmabufio/disk";
 pub enum Heap {
     /// The kernel's system heap
     System,
+    /// The heap of kernel/module
+    SystemDirect,
     /// memfd under udmabuf
     Udmabuf,
     /// memfd alone
@@ -55,9 +57,12 @@ pub struct Options {
     /// The guest's memory
     #[arg(long, default_value = "4G")]
     pub memory: String,
-    /// Which heap the service uses
-    #[arg(long, default_value = "system")]
-    pub heap: Heap,
+    /// Load kernel/module
+    #[arg(long)]
+    pub module: bool,
+    /// Which heap the service uses; its own choice unless given
+    #[arg(long)]
+    pub heap: Option<Heap>,
     /// Enforce the SELinux policy: the service in its own domain, the command in su
     #[arg(long)]
     pub selinux: bool,
@@ -125,7 +130,8 @@ pub fn programs(options: &Options) -> Result<Vec<PathBuf>> {
 pub fn boot(options: &Options, programs: &[PathBuf], script: &str) -> Result<Outcome> {
     let ready = || anyhow::Ok((tools::ensure()?, kernel::ensure(options.kernel)?));
     let (tools, kernel) = ready().context(Unavailable("the VM could not be made ready"))?;
-    start(options, &tools, &kernel, programs, script)
+    let module = options.module.then(|| kernel::module::ensure(&kernel)).transpose()?;
+    start(options, &tools, &kernel, module.as_deref(), programs, script)
         .context(Unavailable("the VM could not do its job"))
 }
 
@@ -133,6 +139,7 @@ fn start(
     options: &Options,
     tools: &Tools,
     kernel: &Kernel,
+    module: Option<&Path>,
     programs: &[PathBuf],
     script: &str,
 ) -> Result<Outcome> {
@@ -148,8 +155,12 @@ fn start(
     fs::create_dir_all(&out).with_context(|| format!("creating {}", out.display()))?;
 
     let path = exec::path_with(&[slice::from_ref(&tools.hub), programs].concat());
-    let heap =
-        options.heap.to_possible_value().map_or(String::new(), |value| value.get_name().to_owned());
+    // What the service is expected to choose, where it chooses.
+    let heap = options.heap.unwrap_or(match (options.kernel, module) {
+        (Flavour::Stock, Some(_)) => Heap::SystemDirect,
+        _ => Heap::System,
+    });
+    let heap = heap.to_possible_value().map_or(String::new(), |value| value.get_name().to_owned());
     let patched = if options.kernel == Flavour::Stock { "stock" } else { "patched" };
     let plan = [
         ("PATH", path.to_string_lossy().as_ref()),
@@ -157,10 +168,12 @@ fn start(
         ("DMABUFIO_OUT", &out.to_string_lossy()),
         ("DMABUFIO_KERNEL", patched),
         ("DMABUFIO_MODULES", &kernel.dir.join("modules").to_string_lossy()),
+        ("DMABUFIO_MODULE", &module.unwrap_or(Path::new("")).to_string_lossy()),
         ("DMABUFIO_FS", &options.fs.to_string()),
         ("DMABUFIO_DISK", &options.disk.to_string()),
         ("DMABUFIO_DEVICE", disk.device()),
         ("DMABUFIO_HEAP", &heap),
+        ("DMABUFIO_CHOOSES_HEAP", if options.heap.is_none() { "1" } else { "0" }),
         ("DMABUFIO_SELINUX", if options.selinux { "1" } else { "0" }),
         ("DMABUFIO_SERVICE", if options.no_service { "0" } else { "1" }),
     ]
@@ -194,8 +207,9 @@ fn start(
     };
     machine.kvm = boot::kvm_works(&machine);
     exec::say(&format!(
-        "booting the {} kernel with {} on {}{}{}",
+        "booting the {} kernel{} with {} on {}{}{}",
         options.kernel,
+        if options.module { " and the module" } else { "" },
         options.fs,
         options.disk,
         if options.selinux { ", SELinux enforcing" } else { "" },

@@ -29,4 +29,9 @@ enum Heap {
      * nodes; the service uses it only if its command line asks for it.
      */
     MEMFD = 3,
+    /**
+     * The heap of the kernel module of this project, /dev/dma_heap/system-direct. Direct I/O can
+     * pin the mappings of its buffers.
+     */
+    SYSTEM_DIRECT = 4,
 }

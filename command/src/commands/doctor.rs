@@ -72,9 +72,9 @@ fn write(out: &mut dyn Write, report: &Report) -> io::Result<()> {
             Verdict::Slow => "SLOW",
             Verdict::Broken => "BROKEN",
         };
-        writeln!(out, "  {mark:<7}{subject:<15}{text}")?;
+        writeln!(out, "  {mark:<7}{subject:<19}{text}")?;
         if let Some(fix) = fix {
-            writeln!(out, "{:<24}fix: {fix}", "")?;
+            writeln!(out, "{:<28}fix: {fix}", "")?;
         }
     }
     let verdict = match report.verdict {

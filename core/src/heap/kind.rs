@@ -8,6 +8,9 @@ use std::str::FromStr;
 pub enum Heap {
     /// The system heap, `/dev/dma_heap/system`: the product.
     System,
+    /// The heap of `kernel/module`, `/dev/dma_heap/system-direct`: the same memory, in mappings that
+    /// direct I/O can pin. For kernels without RW_FILE.
+    SystemDirect,
     /// A memfd wrapped by `/dev/udmabuf`, for kernels without RW_FILE, and hosts without a system
     /// heap.
     Udmabuf,
@@ -18,12 +21,13 @@ pub enum Heap {
 
 impl Heap {
     /// All heaps, the product first.
-    pub const ALL: [Self; 3] = [Self::System, Self::Udmabuf, Self::Memfd];
+    pub const ALL: [Self; 4] = [Self::System, Self::SystemDirect, Self::Udmabuf, Self::Memfd];
 
     /// The name on a command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::System => "system",
+            Self::SystemDirect => "system-direct",
             Self::Udmabuf => "udmabuf",
             Self::Memfd => "memfd",
         }
@@ -41,6 +45,9 @@ impl FromStr for Heap {
 
     fn from_str(name: &str) -> std::result::Result<Self, String> {
         let found = Self::ALL.into_iter().find(|heap| heap.name() == name);
-        found.ok_or_else(|| format!("heap '{name}': not one of system, udmabuf, memfd"))
+        found.ok_or_else(|| {
+            let names = Self::ALL.map(Self::name).join(", ");
+            format!("heap '{name}': not one of {names}")
+        })
     }
 }

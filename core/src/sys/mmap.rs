@@ -23,6 +23,9 @@ pub enum Access {
     ReadWrite,
 }
 
+/// The size of a huge page where pages have 4 KiB. With larger pages no buffer is made of huge ones.
+const HUGE_PAGE: usize = 2 << 20;
+
 /// A shared mapping of a range of a descriptor. Unmapped on drop.
 #[derive(Debug)]
 pub struct Mapping {
@@ -39,15 +42,18 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    /// `mmap(MAP_SHARED)`—Maps `len` bytes of `fd` from `offset`, a multiple of the page size.
+    /// `mmap(MAP_SHARED)`—Maps `len` bytes of `fd` from `offset`, a multiple of the page size, where
+    /// the kernel can map huge pages if the buffer has such.
     #[doc(alias = "mmap")]
     pub fn new(fd: BorrowedFd<'_>, offset: u64, len: usize, access: Access) -> io::Result<Self> {
         let prot = match access {
             Access::Read => ProtFlags::READ,
             Access::ReadWrite => ProtFlags::READ | ProtFlags::WRITE,
         };
-        // SAFETY: a new mapping at an address that the kernel chooses aliases no Rust object.
-        let start = unsafe { mm::mmap(ptr::null_mut(), len, prot, MapFlags::SHARED, fd, offset)? };
+        let hint = if len < HUGE_PAGE { ptr::null_mut() } else { huge_page_address(offset, len) };
+        // SAFETY: a new mapping at an address that the kernel chooses, without MAP_FIXED, aliases no
+        // Rust object.
+        let start = unsafe { mm::mmap(hint, len, prot, MapFlags::SHARED, fd, offset)? };
         NonNull::new(start).map(|start| Self { start, len, access }).ok_or(Errno::NOMEM)
     }
 
@@ -192,6 +198,21 @@ impl Mapping {
         // SAFETY: `at` is at most `self.len`, so the result is in the mapping or one past its end.
         Ok((unsafe { self.start.as_ptr().byte_add(at) }, offset))
     }
+}
+
+/// An address for a mapping of `len` bytes from `offset` that equals the offset modulo the size of a
+/// huge page, as huge pages need it; for a dma-buf the kernel does not choose one. It was free a
+/// moment ago. Null where there is none, which leaves the choice to the kernel.
+fn huge_page_address(offset: u64, len: usize) -> *mut c_void {
+    let whole = len.saturating_add(HUGE_PAGE);
+    let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+    // SAFETY: a new mapping at an address that the kernel chooses aliases no Rust object.
+    let free = unsafe { mm::mmap_anonymous(ptr::null_mut(), whole, ProtFlags::empty(), flags) };
+    let Ok(start) = free else { return ptr::null_mut() };
+    // SAFETY: the mapping was made above, and nothing refers to it.
+    let _ = unsafe { mm::munmap(start, whole) };
+    let ahead = (offset as usize).wrapping_sub(start as usize) % HUGE_PAGE;
+    start.wrapping_byte_add(ahead)
 }
 
 impl Drop for Mapping {

@@ -18,31 +18,43 @@ use xtask::{cargo, packages, tree};
 
 use super::ktap;
 use crate::kernel::{self, Flavour};
-use crate::vm::{self, tools, Bus, Fs, Heap, Options};
+use crate::vm::{self, tools, Bus, Fs, Options};
 
 /// The tests to build for the guest: a plain `cargo test` omits the programs `vm_*`.
 const BUILT: &[&str] = &["--workspace", "--test=methods", "--test=vm_*"];
 
-/// The kernel patches' own tests.
-const SELFTESTS: &str = "kernel/selftests/dmabuf-rw-file";
+/// The tests of the kernel's patches, and of the module.
+const SELFTESTS: &[&str] = &["kernel/selftests/dmabuf-rw-file", "kernel/selftests/dmabufio-heap"];
 
 /// The combinations and their tests.
-fn combinations() -> impl Iterator<Item = (Flavour, Bus, Fs, bool, &'static str)> {
+fn combinations() -> impl Iterator<Item = (Flavour, Bus, Fs, Extra, &'static str)> {
     const METHODS: &str = "binary(methods)";
-    // All tests run as on a phone, with SELinux enforcing, and once more without the ioctl and
-    // without SELinux. In the other combinations, only the methods behave differently.
-    let full = [
-        (Flavour::Patched, true, "all()"),
-        (Flavour::Stock, false, "not binary(/^vm_(selinux|patched)/)"),
-    ];
-    full.into_iter().flat_map(|(kernel, selinux, tests)| {
+    // The module changes only the heap: that of the methods, that of the service, and what doctor
+    // says of it.
+    const MODULE: &str = "binary(/^(methods|vm_service|vm_fixtures|vm_doctor)$/)";
+    // Not the tests of the service alone: its threads, its memory, its pool, its end.
+    const DATA: &str = "not binary(/^vm_(selinux|patched|lazy|many|pool|stall|stuck)/)";
+    // All tests run as on a phone, with SELinux enforcing. Those that move data run once more
+    // without the ioctl and without SELinux. In the other combinations, only the methods behave
+    // differently.
+    let full = [(Flavour::Patched, Extra::Selinux, "all()"), (Flavour::Stock, Extra::None, DATA)];
+    let all = full.into_iter().flat_map(|(kernel, extra, tests)| {
         [
-            (kernel, Bus::Ufs, Fs::F2fs, selinux, tests),
-            (kernel, Bus::Ufs, Fs::Ext4, false, METHODS),
-            (kernel, Bus::Virtio, Fs::F2fs, false, METHODS),
-            (kernel, Bus::Virtio, Fs::Ext4, false, METHODS),
+            (kernel, Bus::Ufs, Fs::F2fs, extra, tests),
+            (kernel, Bus::Ufs, Fs::Ext4, Extra::None, METHODS),
+            (kernel, Bus::Virtio, Fs::F2fs, Extra::None, METHODS),
+            (kernel, Bus::Virtio, Fs::Ext4, Extra::None, METHODS),
         ]
-    })
+    });
+    all.chain([(Flavour::Stock, Bus::Ufs, Fs::F2fs, Extra::Module, MODULE)])
+}
+
+/// What a combination has besides.
+#[derive(Clone, Copy, PartialEq)]
+enum Extra {
+    None,
+    Selinux,
+    Module,
 }
 
 /// The programs for the guest.
@@ -60,16 +72,21 @@ pub fn run(table: &mut Table) {
         Ok(())
     });
     let Some(programs) = programs else { return };
-    for (kernel, disk, fs, selinux, tests) in combinations() {
-        let name = format!("{kernel} {disk}/{fs}{}", if selinux { " selinux" } else { "" });
+    for (kernel, disk, fs, extra, tests) in combinations() {
+        let name = match extra {
+            Extra::None => format!("{kernel} {disk}/{fs}"),
+            Extra::Selinux => format!("{kernel} {disk}/{fs} selinux"),
+            Extra::Module => format!("{kernel} {disk}/{fs} module"),
+        };
         table.run("vm", &name, || {
             let options = Options {
                 kernel,
                 disk,
                 fs,
                 memory: "4G".into(),
-                heap: Heap::System,
-                selinux,
+                module: extra == Extra::Module,
+                heap: None,
+                selinux: extra == Extra::Selinux,
                 no_service: false,
                 timeout: 45,
                 disk_rate: None,
@@ -87,6 +104,7 @@ fn boot(programs: &Programs, options: Options, name: &str, tests: &str) -> Resul
     let _ = fs::remove_dir_all(&out);
     // `absent` checks that the ioctl is missing.
     let selftests: &[&str] = match options.kernel {
+        Flavour::Stock if options.module => &["absent", "heap"],
         Flavour::Stock => &["absent"],
         _ => &["arguments", "data", "files", "sharing"],
     };
@@ -149,21 +167,24 @@ fn build() -> Result<Programs> {
     Ok(Programs { dir, folders: vec![cargo::release()?, nextest] })
 }
 
-/// Builds the kernel patches' own tests as the kernel's tree would.
+/// Builds the kernel's selftests as the kernel's tree would.
 fn selftests(dir: &Path) -> Result<()> {
     let unavailable = Unavailable("the kernel's selftests could not be built");
     let harness = kernel::selftests().context(unavailable)?;
     let out = dir.join("selftests");
     fs::create_dir(&out).with_context(|| format!("creating {}", out.display()))?;
     let uapi = tree::root().join("kernel/uapi/dma-buf-rw-file.h");
-    let mut make = exec::command("make");
-    make.arg("-C")
-        .arg(tree::root().join(SELFTESTS))
-        .arg(format!("SELFTESTS={}", harness.display()))
-        .arg(format!("OUTPUT={}", out.display()))
-        .arg(format!("KHDR_INCLUDES=-include {}", uapi.display()))
-        .arg("USERCFLAGS=-Werror");
-    // Options of an outer make are not for this one.
-    make.env_remove("MAKEFLAGS").env_remove("MFLAGS").env_remove("MAKELEVEL");
-    Step::new("building the kernel's selftests").run(&mut make)
+    for selftests in SELFTESTS {
+        let mut make = exec::command("make");
+        make.arg("-C")
+            .arg(tree::root().join(selftests))
+            .arg(format!("SELFTESTS={}", harness.display()))
+            .arg(format!("OUTPUT={}", out.display()))
+            .arg(format!("KHDR_INCLUDES=-include {}", uapi.display()))
+            .arg("USERCFLAGS=-Werror");
+        // Options of an outer make are not for this one.
+        make.env_remove("MAKEFLAGS").env_remove("MFLAGS").env_remove("MAKELEVEL");
+        Step::new(format!("building {selftests}")).run(&mut make)?;
+    }
+    Ok(())
 }

@@ -9,17 +9,18 @@ use rustix::fs::{stat, Mode};
 
 /// Looks at all heaps in this process. Only the one that buffers would come from has to work.
 pub fn findings(connect: &ConnectArgs) -> Vec<Finding> {
-    Heap::ALL.into_iter().map(|heap| finding(heap, connect)).collect()
+    let wanted = connect.socket.is_none().then(|| connect.heap());
+    Heap::ALL.into_iter().map(|heap| finding(heap, wanted == Some(heap))).collect()
 }
 
-fn finding(heap: Heap, connect: &ConnectArgs) -> Finding {
+fn finding(heap: Heap, wanted: bool) -> Finding {
     let (subject, node) = match heap {
         Heap::System => ("heap system", Some("/dev/dma_heap/system")),
+        Heap::SystemDirect => ("heap system-direct", Some("/dev/dma_heap/system-direct")),
         Heap::Udmabuf => ("heap udmabuf", Some("/dev/udmabuf")),
         Heap::Memfd => ("heap memfd", None),
     };
     let node = node.map(describe).unwrap_or_default();
-    let wanted = connect.socket.is_none() && heap == connect.heap;
     let found = Allocator::open(heap)
         .and_then(|heap| Ok((probe::heap(&heap)?, limit(heap.heap(), heap.max_bytes()))));
     let (support, limit) = match found {
@@ -33,6 +34,10 @@ fn finding(heap: Heap, connect: &ConnectArgs) -> Finding {
                 Heap::System => {
                     "enable CONFIG_DMABUF_HEAPS_SYSTEM and give this process access to \
                      /dev/dma_heap/system, or use another heap"
+                }
+                Heap::SystemDirect => {
+                    "load the module of kernel/module and give this process access to \
+                     /dev/dma_heap/system-direct, or use another heap"
                 }
                 Heap::Udmabuf => {
                     "enable CONFIG_UDMABUF, load its module and give this process access to \
@@ -54,8 +59,14 @@ fn finding(heap: Heap, connect: &ConnectArgs) -> Finding {
     match support.rw_file {
         Ok(()) => Finding::new(Group::Necessary, subject, Verdict::Ok, text),
         Err(_) if wanted && heap == Heap::System => {
-            Finding::new(Group::Recommended, subject, Verdict::Slow, text)
-                .fix("apply kernel/patches and enable CONFIG_DMABUF_RW_FILE")
+            Finding::new(Group::Recommended, subject, Verdict::Slow, text).fix(
+                "load the module of kernel/module, which gives direct I/O to a stock kernel; or \
+                 apply kernel/patches and enable CONFIG_DMABUF_RW_FILE",
+            )
+        }
+        Err(_) if wanted && heap == Heap::SystemDirect => {
+            let text = format!("{text}; direct I/O without the ioctl");
+            Finding::new(Group::Necessary, subject, Verdict::Ok, text)
         }
         Err(_) => Finding::new(Group::Informative, subject, Verdict::Info, text),
     }

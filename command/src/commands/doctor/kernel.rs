@@ -41,7 +41,7 @@ const FRAGMENTS: [(Group, Verdict, &str); 3] = [
 /// option counts as on if the configuration or the running kernel itself has it. A configuration that the caller named is
 /// judged alone.
 pub fn findings(config: Option<&Path>, connect: &ConnectArgs) -> Vec<Finding> {
-    let matters = config.is_some() || (connect.socket.is_none() && connect.heap == Heap::System);
+    let matters = config.is_some() || (connect.socket.is_none() && connect.heap() == Heap::System);
     let release = read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let text = format!("{}, pages of {} KiB", release.trim(), page_size() / 1024);
     let mut findings = vec![Finding::new(Group::Informative, "kernel", Verdict::Info, text)];

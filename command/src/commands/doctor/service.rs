@@ -24,14 +24,14 @@ pub fn answer(connect: &ConnectArgs) -> Finding {
             );
             let text = match capabilities.heap {
                 Heap::Memfd => format!("{text}; the embedded heap, whose buffers are no dma-bufs"),
-                Heap::System | Heap::Udmabuf => text,
+                Heap::System | Heap::SystemDirect | Heap::Udmabuf => text,
             };
             match best {
                 Some(Method::RwFileDirect | Method::MappedDirect) => {
                     Finding::new(Group::Necessary, subject, Verdict::Ok, text)
                 }
                 _ => Finding::new(Group::Recommended, subject, Verdict::Slow, text)
-                    .fix("see the heap above; direct I/O needs DMA_BUF_IOCTL_RW_FILE"),
+                    .fix("see the heap above; direct I/O needs DMA_BUF_IOCTL_RW_FILE or the heap system-direct"),
             }
         }
         Err(error) => {

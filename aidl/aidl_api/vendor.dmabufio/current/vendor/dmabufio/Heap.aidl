@@ -37,4 +37,5 @@ enum Heap {
   SYSTEM = 1,
   UDMABUF = 2,
   MEMFD = 3,
+  SYSTEM_DIRECT = 4,
 }
