@@ -28,6 +28,7 @@ mod capabilities;
 mod client;
 mod convert;
 mod error;
+mod mapped;
 pub mod model;
 mod open;
 mod page_cache;
