@@ -32,6 +32,7 @@ mod mapped;
 pub mod model;
 mod open;
 mod page_cache;
+pub mod replace;
 mod request;
 
 pub use buffer::{Buffer, Filled};

@@ -5,7 +5,6 @@ mod connect;
 mod name;
 mod output;
 mod progress;
-mod replace;
 mod size;
 
 use anyhow::Error;

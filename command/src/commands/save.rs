@@ -5,10 +5,10 @@ use super::{sliced, verify, ModeArg};
 use crate::connect::ConnectArgs;
 use crate::name::{shown, NameField};
 use crate::output::{Output, ReceiptReport};
-use crate::replace::{Cleanup, Replacement};
 use crate::size;
 use anyhow::{Context, Result};
 use clap::ValueEnum;
+use dmabufio_client::replace::{Cleanup, Replacement};
 use dmabufio_client::Transfer;
 use dmabufio_core::extent::{Direction, Extent};
 use dmabufio_core::transfer::Durability;
@@ -73,7 +73,7 @@ struct Report {
 
 pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCode> {
     // Before the client has threads, which would get the signals otherwise.
-    let cleanup = Cleanup::start()?;
+    let cleanup = Cleanup::on_signals()?;
     let client = connect.connect()?;
     let name = shown(&args.destination);
     let replacement = Replacement::new(&args.destination, cleanup).with_context(|| name.clone())?;
@@ -83,6 +83,7 @@ pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCo
     let loaded = load(&client, output, &source, 0, len, args.mode)
         .with_context(|| format!("load {}", shown(&args.from)))?;
     let len = loaded.receipt.bytes();
+    replacement.preallocate(len).with_context(|| name.clone())?;
 
     let transfer = Transfer {
         mode: args.mode.into(),

@@ -4,77 +4,62 @@
 //! nothing is left behind however the process ends. Elsewhere it has a temporary name, which an
 //! error or a signal removes.
 //!
+//! ```no_run
+//! use dmabufio_client::replace::{Cleanup, Replacement};
+//! use dmabufio_client::{Client, Transfer};
+//! use dmabufio_core::extent::{Direction, Extent};
+//! use std::os::fd::AsFd;
+//! use std::path::Path;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = Client::service()?;
+//! let buffer = client.allocate(1 << 20, "frame")?;
+//! let new = Replacement::new(Path::new("frame.raw"), Cleanup::default())?;
+//! new.preallocate(buffer.size())?;
+//! let extents = [Extent { file_offset: 0, buffer_offset: 0, len: buffer.size() }];
+//! client.transfer(&Transfer::new(
+//!     buffer.as_fd(),
+//!     new.file().as_fd(),
+//!     &extents,
+//!     Direction::Save,
+//! ))?;
+//! new.file().sync_all()?;
+//! new.publish()?;
+//! new.sync_name()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! See docs/design/0001-first-slice.md#the-client-makes-saves-atomic
 
-use crate::name::shown;
-use anyhow::{bail, ensure, Context, Result};
+mod attributes;
+mod cleanup;
+
+pub use cleanup::Cleanup;
+
+use crate::error::{errno, Error};
+use attributes::{adopt, in_proc};
+use cleanup::Link;
+use dmabufio_core::error::{During, Error as CoreError, ErrorKind, Result as CoreResult};
 use dmabufio_core::file::describe;
-use dmabufio_core::sys::signal::{die_by, Termination};
 use rustix::fs::{
-    accessat, fsetxattr, fstat, getxattr, linkat, listxattr, openat, renameat, renameat_with,
-    statat, unlinkat, Access, AtFlags, FileType, Mode, OFlags, RenameFlags, Stat, XattrFlags, CWD,
+    accessat, fallocate, fstat, linkat, openat, renameat, renameat_with, statat, Access, AtFlags,
+    FallocateFlags, FileType, Mode, OFlags, RenameFlags, Stat, CWD,
 };
-use rustix::io::Errno;
-use std::ffi::{CStr, CString, OsStr, OsString};
-use std::fs::{read_link, symlink_metadata, File, Permissions};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::io::{retry_on_intr, Errno};
+use std::ffi::OsString;
+use std::fs::{read_link, symlink_metadata, File};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{fchown, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// What a mode keeps: no set-user-ID, no set-group-ID.
-const PERMISSIONS: u32 = 0o777;
-/// The most bytes of a list of extended attributes, and of a value (`XATTR_LIST_MAX`).
-const LONGEST_XATTR: usize = 64 << 10;
-const ACL: &[u8] = b"system.posix_acl_access";
-const LABEL: &[u8] = b"security.selinux";
-
-/// A temporary name.
-struct Link {
-    folder: OwnedFd,
-    name: OsString,
-}
-
-impl Drop for Link {
-    fn drop(&mut self) {
-        // Somebody else may have removed it.
-        let _ = unlinkat(&self.folder, &self.name, AtFlags::empty());
-    }
-}
-
-/// The temporary name that must not stay, if there is one. Signals that end the process wait for
-/// the lock, and then remove it.
-#[derive(Clone)]
-pub struct Cleanup(Arc<Mutex<Option<Link>>>);
-
-impl Cleanup {
-    /// Call it before any other thread exists.
-    pub fn start() -> Result<Self> {
-        let signals = Termination::block_for_command().context("block signals")?;
-        let cleanup = Self(Arc::default());
-        let link = cleanup.0.clone();
-        let watch = move || {
-            let Ok(signal) = signals.wait() else { return };
-            let mut link = link.lock().unwrap_or_else(PoisonError::into_inner);
-            drop(link.take());
-            // With the lock: nothing gets a temporary name any more.
-            die_by(signal)
-        };
-        thread::Builder::new().name("signals".to_owned()).spawn(watch).context("start a thread")?;
-        Ok(cleanup)
-    }
-
-    /// Calls `action` with the temporary name, while no signal ends the process.
-    fn hold<T>(&self, action: impl FnOnce(&mut Option<Link>) -> T) -> T {
-        action(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
+/// What temporary names begin with.
+const TEMPORARY: &str = ".dmabufio-";
 
 /// A new, empty file that will take a name.
+#[derive(Debug)]
 pub struct Replacement {
     file: File,
     folder: OwnedFd,
@@ -87,25 +72,29 @@ impl Replacement {
     /// For the name `path`. If that is a file already, the new one gets its owner, group,
     /// permissions, access control list, attributes of users and label. If it is a symbolic link,
     /// the file that it leads to is meant.
-    pub fn new(path: &Path, cleanup: Cleanup) -> Result<Self> {
+    ///
+    /// # Errors
+    /// `BadDescriptor` if `path` leads to something that is no regular file; the kernel's if the file
+    /// may not be written, or if the new one cannot be made or cannot get all of that.
+    pub fn new(path: &Path, cleanup: Cleanup) -> Result<Self, Error> {
         let (path, existing) = find(path)?;
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let parent = parent.unwrap_or(Path::new("."));
-        let name = path.file_name().context("names no file")?.to_owned();
+        let name = path.file_name().ok_or_else(|| bad("names no file"))?.to_owned();
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = openat(CWD, parent, flags, Mode::empty())
-            .with_context(|| format!("open the folder {}", shown(parent)))?;
+            .during(|| format!("open the folder {parent:?}"))?;
         let stat = match &existing {
             Some(existing) => Some(check(existing.as_fd(), &folder, &name)?),
             None => None,
         };
         // As private as can be until it has the owner that it is for.
         let mode = Mode::from_raw_mode(if stat.is_some() { 0o600 } else { 0o666 });
-        let file = create(&folder, mode, &cleanup)
-            .with_context(|| format!("make a file in {}", shown(parent)))?;
+        let file =
+            create(&folder, mode, &cleanup).during(|| format!("make a file in {parent:?}"))?;
         let new = Self { file, folder, name, replaces: stat.is_some(), cleanup };
         if let (Some(existing), Some(stat)) = (existing, stat) {
-            new.adopt(existing.as_fd(), &stat)?;
+            adopt(&new.file, existing.as_fd(), &stat)?;
         }
         Ok(new)
     }
@@ -115,8 +104,32 @@ impl Replacement {
         &self.file
     }
 
+    /// Makes the file `len` bytes long and reserves their space, so that a full disk is an error
+    /// before the first byte is saved. A file system that cannot reserve only gets the length.
+    ///
+    /// # Errors
+    /// `NoSpace`, and whatever else the kernel reports.
+    pub fn preallocate(&self, len: u64) -> Result<(), Error> {
+        if len == 0 {
+            // There is no reservation of no bytes.
+            return Ok(());
+        }
+        let what = || format!("reserve {len} bytes");
+        match retry_on_intr(|| fallocate(&self.file, FallocateFlags::empty(), 0, len)) {
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
+                self.file.set_len(len).map_err(errno).during(what)?;
+            }
+            reserved => reserved.during(what)?,
+        }
+        Ok(())
+    }
+
     /// Gives the file its name.
-    pub fn publish(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// The kernel's; `EEXIST` if the name belonged to no file at first and belongs to one now, which
+    /// stays.
+    pub fn publish(&self) -> Result<(), Error> {
         let Self { file, folder, name, replaces, cleanup } = self;
         let named = cleanup.hold(|link| {
             if link.is_none() && !replaces {
@@ -139,50 +152,22 @@ impl Replacement {
                 outcome => outcome,
             }
         });
-        named.context(match named {
+        named.during(|| match named {
             _ if *replaces => "replace the file",
             Err(Errno::EXIST) => {
                 "somebody made a file of this name meanwhile, which stays; save again to replace it"
             }
             _ => "name the new file",
-        })
+        })?;
+        Ok(())
     }
 
     /// Waits until the name is on stable storage: it is the folder's data.
-    pub fn sync_name(&self) -> Result<()> {
+    pub fn sync_name(&self) -> Result<(), Error> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = openat(&self.folder, ".", flags, Mode::empty());
-        let synced = folder.map_err(Into::into).and_then(|folder| File::from(folder).sync_all());
-        synced.context("sync the folder")
-    }
-
-    /// Takes over from `existing` what decides who may do what with it, and what users noted on it.
-    /// Not what lets a program act as somebody else, and no signature over the content.
-    fn adopt(&self, existing: BorrowedFd<'_>, stat: &Stat) -> Result<()> {
-        let file = &self.file;
-        let new = fstat(file).context("stat the new file")?;
-        let (uid, gid) = (stat.st_uid, stat.st_gid);
-        if (new.st_uid, new.st_gid) != (uid, gid) {
-            fchown(file, Some(uid), Some(gid)).with_context(|| {
-                format!("give the file that is to replace it to user {uid} and group {gid}")
-            })?;
-        }
-        for name in xattrs(existing).context("list its extended attributes")? {
-            let bytes = name.as_bytes();
-            if bytes != ACL && bytes != LABEL && !bytes.starts_with(b"user.") {
-                continue;
-            }
-            let kept = keep_xattr(existing, file, &name);
-            // The policy gives the new file a label in any case.
-            if bytes != LABEL {
-                let name = shown(Path::new(OsStr::from_bytes(bytes)));
-                kept.with_context(|| format!("keep its extended attribute {name}"))?;
-            }
-        }
-        let mode = stat.st_mode & PERMISSIONS;
-        if fstat(file).context("stat the new file")?.st_mode & 0o7777 != mode {
-            file.set_permissions(Permissions::from_mode(mode)).context("keep its permissions")?;
-        }
+        let synced = folder.and_then(|folder| File::from(folder).sync_all().map_err(errno));
+        synced.during(|| "sync the folder")?;
         Ok(())
     }
 }
@@ -194,38 +179,45 @@ impl Drop for Replacement {
 }
 
 /// The name that `path` leads to, and the file there, if there is one.
-fn find(path: &Path) -> Result<(PathBuf, Option<OwnedFd>)> {
+fn find(path: &Path) -> CoreResult<(PathBuf, Option<OwnedFd>)> {
     let is_link = symlink_metadata(path).is_ok_and(|found| found.is_symlink());
     // The kernel follows links, and knows which ones it had better not.
     let existing = match openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
         Ok(existing) => existing,
         Err(Errno::NOENT) if is_link => {
-            bail!("a symbolic link to a file that does not exist; name that file instead")
+            let what = "a symbolic link to a file that does not exist; name that file instead";
+            return Err(bad(what));
         }
         Err(Errno::NOENT) if path.as_os_str().as_bytes().ends_with(b"/") => {
-            bail!("names a folder that does not exist")
+            return Err(bad("names a folder that does not exist"));
         }
         Err(Errno::NOENT) => return Ok((path.to_owned(), None)),
-        Err(errno) => return Err(errno).context("look at what it is"),
+        Err(errno) => return Err(errno).during(|| "look at what it is"),
     };
     let path = match is_link {
-        true => read_link(in_proc(existing.as_fd())).context("see where the link leads to")?,
+        true => {
+            let target = read_link(in_proc(existing.as_fd())).map_err(errno);
+            target.during(|| "see where the link leads to")?
+        }
         false => path.to_owned(),
     };
     Ok((path, Some(existing)))
 }
 
 /// Checks that `existing`, under `name` in `folder`, can be replaced by whoever may write it.
-fn check(existing: BorrowedFd<'_>, folder: &OwnedFd, name: &OsString) -> Result<Stat> {
-    let stat = fstat(existing).context("stat")?;
+fn check(existing: BorrowedFd<'_>, folder: &OwnedFd, name: &OsString) -> CoreResult<Stat> {
+    let stat = fstat(existing).during(|| "stat")?;
     let file_type = FileType::from_raw_mode(stat.st_mode);
-    ensure!(file_type == FileType::RegularFile, "{}, no regular file", describe(file_type));
-    let there = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).context("stat")?;
-    let same = (there.st_dev, there.st_ino) == (stat.st_dev, stat.st_ino);
-    ensure!(same, "moved while it was looked at");
+    if file_type != FileType::RegularFile {
+        return Err(bad(format!("{}, no regular file", describe(file_type))));
+    }
+    let there = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).during(|| "stat")?;
+    if (there.st_dev, there.st_ino) != (stat.st_dev, stat.st_ino) {
+        return Err(CoreError::new(ErrorKind::Busy, "moved while it was looked at"));
+    }
     // Only the folder's permissions would be asked to replace it. Android can ask for the real user
     // only, who is also the effective one: the command is never set-user-ID.
-    accessat(folder, name, Access::WRITE_OK, AtFlags::empty()).context("may not be written")?;
+    accessat(folder, name, Access::WRITE_OK, AtFlags::empty()).during(|| "may not be written")?;
     Ok(stat)
 }
 
@@ -261,7 +253,11 @@ fn create_named(folder: &OwnedFd, mode: Mode, cleanup: &Cleanup) -> rustix::io::
 /// A name that hardly anybody else has.
 fn temporary_name(attempt: u32) -> OsString {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos());
-    format!(".dmabufio-{:x}-{now:x}-{attempt}", process::id()).into()
+    format!("{TEMPORARY}{:x}-{now:x}-{attempt}", process::id()).into()
+}
+
+fn bad(what: impl Into<String>) -> CoreError {
+    CoreError::new(ErrorKind::BadDescriptor, what)
 }
 
 /// Gives `file`, which has no name, the name `name` in `folder`.
@@ -269,58 +265,19 @@ fn link_as(file: &File, folder: &OwnedFd, name: &OsString) -> rustix::io::Result
     linkat(CWD, in_proc(file.as_fd()), folder, name, AtFlags::SYMLINK_FOLLOW)
 }
 
-/// A path to the open file `fd`.
-fn in_proc(fd: BorrowedFd<'_>) -> PathBuf {
-    format!("/proc/self/fd/{}", fd.as_raw_fd()).into()
-}
-
-/// The names of the extended attributes of `file`, which may be open with `O_PATH`.
-fn xattrs(file: BorrowedFd<'_>) -> rustix::io::Result<Vec<CString>> {
-    // Of `c_char`, which is signed on some architectures.
-    let mut list = vec![0; LONGEST_XATTR];
-    let len = match listxattr(in_proc(file), &mut list) {
-        Err(Errno::OPNOTSUPP) => 0,
-        len => len?,
-    };
-    let bytes: Vec<u8> = list[..len].iter().map(|c| c.to_ne_bytes()[0]).collect();
-    Ok(bytes.split_inclusive(|&byte| byte == 0).filter_map(name_of).collect())
-}
-
-fn name_of(bytes: &[u8]) -> Option<CString> {
-    CStr::from_bytes_with_nul(bytes).ok().map(CStr::to_owned)
-}
-
-/// Copies an extended attribute, unless the new file has the same already.
-fn keep_xattr(existing: BorrowedFd<'_>, file: &File, name: &CStr) -> rustix::io::Result<()> {
-    let read = |fd: BorrowedFd<'_>| {
-        let mut value = vec![0; LONGEST_XATTR];
-        let len = getxattr(in_proc(fd), name, &mut value)?;
-        value.truncate(len);
-        Ok::<_, Errno>(value)
-    };
-    let value = read(existing)?;
-    match read(file.as_fd()) {
-        Ok(known) if known == value => Ok(()),
-        _ => fsetxattr(file, name, &value, XattrFlags::empty()),
-    }
-}
-
-fn errno(error: std::io::Error) -> Errno {
-    Errno::from_io_error(&error).unwrap_or(Errno::IO)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::fs::{read, read_dir, write};
     use std::io::Write;
+    use std::os::unix::fs::MetadataExt;
     use tempfile::{tempdir, TempDir};
 
     /// A file for the name `target`, as on a file system without `O_TMPFILE`.
     fn named(dir: &TempDir, replaces: bool) -> Replacement {
         let flags = OFlags::PATH | OFlags::DIRECTORY;
         let folder = openat(CWD, dir.path(), flags, Mode::empty()).expect("open");
-        let cleanup = Cleanup(Arc::default());
+        let cleanup = Cleanup::default();
         let file = create_named(&folder, Mode::RUSR | Mode::WUSR, &cleanup).expect("create");
         (&file).write_all(b"new").expect("write");
         Replacement { file, folder, name: "target".into(), replaces, cleanup }
@@ -352,15 +309,28 @@ mod tests {
     #[test]
     fn file_that_somebody_made_meanwhile_stays() {
         let dir = tempdir().expect("a folder");
-        let unnamed = Replacement::new(&dir.path().join("target"), Cleanup(Arc::default()));
+        let unnamed = Replacement::new(&dir.path().join("target"), Cleanup::default());
         let unnamed = unnamed.expect("a file");
         write(dir.path().join("target"), "other").expect("write");
         for file in [unnamed, named(&dir, false)] {
-            let error = file.publish().expect_err("an error");
-            assert_eq!(error.downcast_ref(), Some(&Errno::EXIST));
+            let Err(Error::Failed(error)) = file.publish() else { panic!("no error") };
+            assert_eq!(error.errno(), Some(Errno::EXIST));
             assert!(error.to_string().starts_with("somebody made a file of this name"), "{error}");
         }
         assert_eq!(read(dir.path().join("target")).expect("read"), b"other");
         assert_eq!(count(&dir), 1);
+    }
+
+    #[test]
+    fn reserved_space_is_there_before_anything_is_saved() {
+        let dir = tempdir().expect("a folder");
+        let file = Replacement::new(&dir.path().join("target"), Cleanup::default());
+        let file = file.expect("a file");
+        file.preallocate(0).expect("nothing to reserve");
+        file.preallocate(1 << 20).expect("reserve");
+        let metadata = file.file().metadata().expect("stat");
+        assert_eq!((metadata.len(), metadata.blocks() >= 2048), (1 << 20, true));
+        let Err(Error::Failed(error)) = file.preallocate(1 << 62) else { panic!("no error") };
+        assert_eq!(error.kind(), ErrorKind::NoSpace, "{error}");
     }
 }
