@@ -27,6 +27,8 @@ mod buffer;
 mod capabilities;
 mod client;
 mod convert;
+mod crc32c;
+pub mod digest;
 mod error;
 mod mapped;
 pub mod model;

@@ -8,6 +8,9 @@ use dmabufio_core::sys::mmap::{Access, Mapping};
 use dmabufio_core::sys::sysconf::page_size;
 use std::os::fd::BorrowedFd;
 
+/// Bytes that [`read`] copies at a time, which stay in the CPU's cache.
+const CHUNK: usize = 64 << 10;
+
 /// Maps `len` bytes of a buffer from `offset`, and calls `action` with the mapping and their offset
 /// in it, between the begin and the end of CPU access. No bytes are no access.
 pub(crate) fn access(
@@ -40,4 +43,24 @@ pub(crate) fn access(
     let cpu_access = buffer.begin_cpu_access(direction)?;
     action(&mut mapping, skip).map_err(failed)?;
     cpu_access.end()
+}
+
+/// Calls `visit` with the bytes of that range, a piece at a time.
+pub(crate) fn read(
+    fd: BorrowedFd<'_>,
+    heap: Heap,
+    offset: u64,
+    len: u64,
+    mut visit: impl FnMut(&[u8]),
+) -> Result<()> {
+    access(fd, heap, offset, len, Direction::Save, |mapping, at| {
+        let len = len as usize;
+        let mut chunk = vec![0; CHUNK.min(len)];
+        for done in (0..len).step_by(CHUNK) {
+            let piece = &mut chunk[..CHUNK.min(len - done)];
+            mapping.read(at + done, piece)?;
+            visit(piece);
+        }
+        Ok(())
+    })
 }

@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod doctor;
+pub mod expected;
 pub mod load;
 pub mod model;
 pub mod probe;

@@ -80,7 +80,7 @@ pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCo
     let file = replacement.file();
     let source = client.open_for_transfer(&args.from, args.mode.into())?;
     let len = available(&args.from, &source, 0, None)?;
-    let loaded = load(&client, output, &source, 0, len, args.mode)
+    let loaded = load(&client, output, &source, 0..len, args.mode, None)
         .with_context(|| format!("load {}", shown(&args.from)))?;
     let len = loaded.receipt.bytes();
     replacement.preallocate(len).with_context(|| name.clone())?;
@@ -95,8 +95,14 @@ pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCo
         ..Transfer::new(loaded.buffer.as_fd(), file.as_fd(), &[], Direction::Save)
     };
     let extent = Extent { file_offset: 0, buffer_offset: loaded.at, len };
-    let receipt = sliced::transfer(&client, &transfer, extent, output.progress(len, "saving"))
+    let mut progress = output.progress(len, "saving");
+    let mut add = |moved: Extent| {
+        progress.add(moved.len);
+        Ok(())
+    };
+    let receipt = sliced::transfer(&client, &transfer, extent, &mut add)
         .with_context(|| format!("save {name}"))?;
+    drop(progress);
 
     if args.verify {
         verify::equal(file, 0, &loaded.buffer, loaded.at, len)
