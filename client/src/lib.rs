@@ -36,6 +36,7 @@ mod open;
 mod page_cache;
 pub mod replace;
 mod request;
+pub mod snapshot;
 
 pub use buffer::{Buffer, Filled};
 pub use capabilities::Capabilities;

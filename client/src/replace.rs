@@ -47,7 +47,7 @@ use rustix::fs::{
     FallocateFlags, FileType, Mode, OFlags, RenameFlags, Stat, CWD,
 };
 use rustix::io::{retry_on_intr, Errno};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{read_link, symlink_metadata, File};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -97,6 +97,17 @@ impl Replacement {
             adopt(&new.file, existing.as_fd(), &stat)?;
         }
         Ok(new)
+    }
+
+    /// For `name` in `folder`, for its owner only (0600). It takes the place of whatever has the name
+    /// then, also of a symbolic link, but not of a folder.
+    pub(crate) fn within(folder: BorrowedFd<'_>, name: &OsStr) -> CoreResult<Self> {
+        let cleanup = Cleanup::default();
+        let folder = folder.try_clone_to_owned().map_err(errno).during(|| "open the folder")?;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let file =
+            create(&folder, mode, &cleanup).during(|| format!("make a file for {name:?}"))?;
+        Ok(Self { file, folder, name: name.to_owned(), replaces: true, cleanup })
     }
 
     /// The file, open for reading and writing.
@@ -254,6 +265,11 @@ fn create_named(folder: &OwnedFd, mode: Mode, cleanup: &Cleanup) -> rustix::io::
 fn temporary_name(attempt: u32) -> OsString {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos());
     format!("{TEMPORARY}{:x}-{now:x}-{attempt}", process::id()).into()
+}
+
+/// Whether a process that was killed may have left `name` behind.
+pub(crate) fn is_temporary(name: &[u8]) -> bool {
+    name.starts_with(TEMPORARY.as_bytes())
 }
 
 fn bad(what: impl Into<String>) -> CoreError {

@@ -8,6 +8,7 @@ pub mod model;
 pub mod probe;
 pub mod save;
 pub mod sliced;
+pub mod snapshot;
 pub mod verify;
 
 use clap::ValueEnum;

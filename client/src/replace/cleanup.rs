@@ -23,7 +23,7 @@ impl Drop for Link {
     }
 }
 
-/// The temporary name of one [`Replacement`] that must not stay, if there is one.
+/// The temporary name of one [`Replacement`](super::Replacement) that must not stay, if there is one.
 ///
 /// With [`Cleanup::default`], only the end of the `Replacement` removes it: that is for a process
 /// that handles signals in its own way.

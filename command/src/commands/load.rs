@@ -23,6 +23,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+/// Buffers of one call where a digest of those before is computed meanwhile.
+const DIGESTED_BATCH: usize = 4;
+
 /// Load a file into new buffers and print the receipt
 #[derive(clap::Args)]
 pub struct Args {
@@ -139,7 +142,7 @@ fn load_split(
     let items: Vec<Item> = range.clone().step_by(split as usize).map(item).collect();
     let mut progress = output.progress(range.end - range.start, "loading");
     let mut filled = Vec::with_capacity(items.len());
-    for batch in items.chunks(MAX_BATCH) {
+    for batch in items.chunks(if digester.is_some() { DIGESTED_BATCH } else { MAX_BATCH }) {
         let request = Load { mode: mode.into(), tag: "load", ..Load::new(file.as_fd(), batch) };
         for result in client.load(&request)? {
             let part = result.with_context(|| format!("buffer {}", filled.len()))?;
