@@ -326,7 +326,6 @@ fn call_transfer(
         priority: request.priority.to_aidl(),
         durability: request.durability.to_aidl(),
         tag: request.tag.to_owned(),
-        ..Default::default()
     };
     let receipt = service.transfer(&request).map_err(|status| of_call(&status, 0))?;
     Ok(receipt_seen(convert::received(receipt_from_aidl(&receipt))?, false, watch))
