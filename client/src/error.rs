@@ -5,6 +5,7 @@ use dmabufio_core::error::{Error as CoreError, ErrorKind};
 use dmabufio_wire::status::from_status;
 use rustix::fs::{openat, Mode, OFlags, CWD};
 use rustix::io::Errno;
+use std::io;
 
 /// A failure of a call.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +26,11 @@ impl Error {
             Self::Unreachable(_) => None,
         }
     }
+}
+
+/// What the kernel reported through the standard library.
+pub(crate) fn errno(error: io::Error) -> Errno {
+    Errno::from_io_error(&error).unwrap_or(Errno::IO)
 }
 
 /// The error of a failed connection to the service `name`.

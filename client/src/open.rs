@@ -3,10 +3,14 @@
 use crate::error::Error;
 use dmabufio_core::error::{Error as CoreError, ErrorKind};
 use dmabufio_core::file::describe;
-use rustix::fs::{fcntl_getfl, fcntl_setfl, FileType, OFlags};
+use rustix::fs::{
+    fcntl_getfl, fcntl_setfl, fstat, openat, statat, AtFlags, FileType, Mode, OFlags,
+};
 use rustix::io::Errno;
+use std::ffi::OsStr;
 use std::fs::{metadata, File, Metadata, OpenOptions};
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -30,14 +34,40 @@ pub fn open_regular(path: &Path, flags: OFlags) -> Result<File, Error> {
     let file = OpenOptions::new().read(true).custom_flags(careful.bits() as i32).open(path);
     let file = file.map_err(failed)?;
     check_regular(path, &file.metadata().map_err(failed)?)?;
-    // Receivers of the descriptor expect blocking reads.
-    let cleared = fcntl_getfl(&file).and_then(|now| fcntl_setfl(&file, now - OFlags::NONBLOCK));
-    cleared.map_err(|errno| failed(errno.into()))?;
+    clear_nonblock(&file).map_err(|errno| failed(errno.into()))?;
     Ok(file)
 }
 
+/// Opens the regular file `name` of `folder` as [`open_regular`] does, but no file that a symbolic link
+/// leads to. Errors call it `path`.
+pub(crate) fn open_regular_at(
+    folder: BorrowedFd<'_>,
+    name: &OsStr,
+    path: &Path,
+) -> Result<File, Error> {
+    let failed = |errno| CoreError::from_errno(format!("open {path:?}"), errno);
+    let stat = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
+    check_type(path, FileType::from_raw_mode(stat.st_mode))?;
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let careful = flags | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = openat(folder, name, careful, Mode::empty()).map_err(failed)?;
+    let stat = fstat(&file).map_err(failed)?;
+    check_type(path, FileType::from_raw_mode(stat.st_mode))?;
+    clear_nonblock(&file).map_err(failed)?;
+    Ok(File::from(file))
+}
+
+/// Receivers of the descriptor expect blocking reads.
+fn clear_nonblock(file: impl AsFd) -> rustix::io::Result<()> {
+    fcntl_getfl(&file).and_then(|now| fcntl_setfl(&file, now - OFlags::NONBLOCK))
+}
+
 fn check_regular(path: &Path, metadata: &Metadata) -> Result<(), Error> {
-    match FileType::from_raw_mode(metadata.mode()) {
+    check_type(path, FileType::from_raw_mode(metadata.mode()))
+}
+
+fn check_type(path: &Path, file_type: FileType) -> Result<(), Error> {
+    match file_type {
         FileType::RegularFile => Ok(()),
         other => {
             let what = format!("{path:?}: {}; name a regular file", describe(other));
@@ -49,7 +79,7 @@ fn check_regular(path: &Path, metadata: &Metadata) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustix::fs::{mknodat, Mode, CWD};
+    use rustix::fs::{mknodat, CWD};
     use std::fs::{create_dir, write};
     use std::os::unix::net::UnixListener;
     use tempfile::tempdir;

@@ -226,7 +226,6 @@ impl Service {
             priority: request.priority.to_aidl(),
             durability: request.durability.to_aidl(),
             tag: request.tag.to_owned(),
-            ..Default::default()
         };
         let receipt = self.proxy.transfer(&request).map_err(|status| of_call(&status, 0))?;
         Ok(receipt_checked(convert::received(receipt_from_aidl(&receipt))?, watch))

@@ -2,11 +2,13 @@
 
 pub mod bench;
 pub mod doctor;
+pub mod expected;
 pub mod load;
 pub mod model;
 pub mod probe;
 pub mod save;
 pub mod sliced;
+pub mod snapshot;
 pub mod verify;
 
 use clap::ValueEnum;

@@ -5,7 +5,6 @@ mod connect;
 mod name;
 mod output;
 mod progress;
-mod replace;
 mod size;
 
 use anyhow::Error;
@@ -29,6 +28,8 @@ Examples:
   dmabufio probe model.gguf                     predict the path of a load, without I/O
   dmabufio save copy.gguf --from model.gguf     load, then save durably
   dmabufio model load model.gguf --align 64     load tensor by tensor; list, plan and repack too
+  dmabufio snapshot save STORE --task 7 --from screen.raw
+                                                save a picture of a task; restore, info, list too
   dmabufio bench model.gguf                     the six ways of filling a dma-buf, side by side
 
 Exit status: 0 success, 1 failure, 2 wrong usage. doctor: 0 fine, 1 works slowly, 2 does not work.")]
@@ -50,6 +51,7 @@ enum Command {
     Save(commands::save::Args),
     Probe(commands::probe::Args),
     Model(commands::model::Args),
+    Snapshot(commands::snapshot::Args),
     Doctor(commands::doctor::Args),
     Bench(commands::bench::Args),
 }
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
         Command::Save(args) => commands::save::run(args, &cli.connect, &output),
         Command::Probe(args) => commands::probe::run(args, &cli.connect, &output),
         Command::Model(args) => commands::model::run(args, &cli.connect, &output),
+        Command::Snapshot(args) => commands::snapshot::run(args, &cli.connect, &output),
         Command::Doctor(args) => commands::doctor::run(args, &cli.connect, &output),
         Command::Bench(args) => commands::bench::run(args, &cli.connect, &output),
     };

@@ -6,7 +6,6 @@ use dmabufio_core::method::Support;
 use dmabufio_wire::{aidl, Wire};
 
 use aidl::Capabilities::Capabilities;
-use aidl::Digest::Digest;
 use aidl::Method::Method;
 
 /// The abilities of the service on this device.
@@ -16,7 +15,6 @@ pub(crate) fn get(state: &State) -> Capabilities {
         heap: heap.heap().to_aidl(),
         methods: methods(support),
         loadMethods: methods(support_in_load),
-        digests: vec![Digest::NONE],
         pageSize: size_of_memory(heap.page_size()),
         maxBufferBytes: size_of_memory(heap.max_bytes()),
         maxExtents: aidl::IDmabufIo::MAX_EXTENTS,

@@ -32,7 +32,6 @@ impl<'a> CheckedRequest<BorrowedFd<'a>> {
         if request.tag.len() > MAX_TAG {
             return Err(invalid(format!("tag: longer than {MAX_TAG} bytes")));
         }
-        check_digest(request.digest)?;
         Ok(Self {
             buffer: descriptor("buffer", &request.buffer)?,
             file: descriptor("file", &request.file)?,
@@ -98,18 +97,6 @@ pub(super) fn check_tag(tag: &str) -> Result<()> {
         Ok(())
     } else {
         Err(invalid("tag: not printable ASCII".to_owned()))
-    }
-}
-
-/// See docs/design/0001-first-slice.md#priority-is-implemented-digests-are-reserved
-fn check_digest(value: aidl::Digest::Digest) -> Result<()> {
-    match value {
-        aidl::Digest::Digest::NONE => Ok(()),
-        aidl::Digest::Digest::CRC32C | aidl::Digest::Digest::SHA256 => Err(Error::new(
-            ErrorKind::Unsupported,
-            format!("digest={}: not in Capabilities.digests", value.0),
-        )),
-        other => Err(invalid(format!("digest={}: unknown value", other.0))),
     }
 }
 

@@ -55,6 +55,4 @@ parcelable Receipt {
     long ioNanos;
     /** Nanoseconds spent on making a save durable. */
     long syncNanos;
-    /** The requested digest; empty for Digest.NONE. */
-    byte[] digest;
 }

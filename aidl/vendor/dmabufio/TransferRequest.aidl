@@ -16,7 +16,6 @@
 
 package vendor.dmabufio;
 
-import vendor.dmabufio.Digest;
 import vendor.dmabufio.Direction;
 import vendor.dmabufio.Durability;
 import vendor.dmabufio.Extent;
@@ -54,8 +53,6 @@ parcelable TransferRequest {
     Priority priority = Priority.NORMAL;
     /** The data that must be on stable storage on return. NONE for LOAD. */
     Durability durability = Durability.NONE;
-    /** A digest to compute over the moved bytes, in the order of the extents. */
-    Digest digest = Digest.NONE;
     /** A name for logs and dumps. Printable ASCII, at most 31 bytes, may be empty. */
     @utf8InCpp String tag;
 }

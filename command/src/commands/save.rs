@@ -5,10 +5,10 @@ use super::{sliced, verify, ModeArg};
 use crate::connect::ConnectArgs;
 use crate::name::{shown, NameField};
 use crate::output::{Output, ReceiptReport};
-use crate::replace::{Cleanup, Replacement};
 use crate::size;
 use anyhow::{Context, Result};
 use clap::ValueEnum;
+use dmabufio_client::replace::{Cleanup, Replacement};
 use dmabufio_client::Transfer;
 use dmabufio_core::extent::{Direction, Extent};
 use dmabufio_core::transfer::Durability;
@@ -75,16 +75,17 @@ struct Report {
 
 pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCode> {
     // Before the client has threads, which would get the signals otherwise.
-    let cleanup = Cleanup::start()?;
+    let cleanup = Cleanup::on_signals()?;
     let client = connect.connect()?;
     let name = shown(&args.destination);
     let replacement = Replacement::new(&args.destination, cleanup).with_context(|| name.clone())?;
     let file = replacement.file();
     let source = client.open_for_transfer(&args.from, args.mode.into())?;
     let len = available(&args.from, &source, 0, None)?;
-    let loaded = load(&client, output, &source, 0, len, args.mode)
+    let loaded = load(&client, output, &source, 0..len, args.mode, None)
         .with_context(|| format!("load {}", shown(&args.from)))?;
     let len = loaded.receipt.bytes();
+    replacement.preallocate(len).with_context(|| name.clone())?;
 
     let transfer = Transfer {
         mode: args.mode.into(),
@@ -96,8 +97,14 @@ pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCo
         ..Transfer::new(loaded.buffer.as_fd(), file.as_fd(), &[], Direction::Save)
     };
     let extent = Extent { file_offset: 0, buffer_offset: loaded.at, len };
-    let receipt = sliced::transfer(&client, &transfer, extent, output.progress(len, "saving"))
+    let mut progress = output.progress(len, "saving");
+    let mut add = |moved: Extent| {
+        progress.add(moved.len);
+        Ok(())
+    };
+    let receipt = sliced::transfer(&client, &transfer, extent, &mut add)
         .with_context(|| format!("save {name}"))?;
+    drop(progress);
 
     if args.verify {
         verify::equal(file, 0, &loaded.buffer, loaded.at, len)
