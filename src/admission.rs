@@ -1,10 +1,10 @@
-//! The one way in for requests that may wait: for a disk, for memory, for a daemon.
+//! The single entry for requests that may wait for a disk, for memory or for a daemon.
 //!
-//! A binder thread never does such work itself. [`Admission::run`] lets a request in if
-//! [`policy`] has room for it, does its work on a thread of its own, and gives up on it when the
-//! work makes no progress. Nothing interrupts a thread that waits for a FUSE daemon which has read
-//! the request, or for the lock of an inode. Such a thread keeps its place, and the descriptors that
-//! it holds, until it comes back; then it does nothing more and ends.
+//! A binder thread never does such work itself. [`Admission::run`] lets a request in if [`policy`]
+//! has room for it, does its work on a thread of its own, and stops waiting if the work makes no
+//! progress. Nothing interrupts a thread that waits for a FUSE daemon which has read the request,
+//! or for the lock of an inode. Such a thread keeps its place and its descriptors until it returns;
+//! then it does nothing more and ends.
 
 mod policy;
 
@@ -20,12 +20,11 @@ use std::time::Duration;
 pub use policy::MAX_WAITING;
 pub(crate) use policy::{Class, Counts};
 
-/// How long a request on a file system that may stall may make no progress. Progress is a piece of
-/// 64 KiB.
+/// The longest time without progress for a stalling request. Progress is a piece of 64 KiB.
 const STALLING_PATIENCE: Duration = Duration::from_secs(10);
 
-/// The same for all others, whose pieces have 64 MiB: as long as [`MAX_WAITING`] such pieces take
-/// together at 25 MB/s.
+/// The same for all other requests, whose pieces have 64 MiB: the time of [`MAX_WAITING`] such
+/// pieces together at 25 MB/s.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Lets requests in until it is closed, and runs them.
@@ -38,7 +37,7 @@ pub(crate) struct Admission {
     room: Arc<Room>,
 }
 
-/// Who is in.
+/// The requests that are in, and their limits.
 #[derive(Debug, Default)]
 struct Room {
     state: Mutex<State>,
@@ -63,14 +62,14 @@ impl Drop for Call<'_> {
     }
 }
 
-/// A request that is in, as its work sees it.
+/// A request that is in, for its work.
 pub(crate) struct Admitted<'a> {
     /// Names the request in the log. Unique for as long as the process lives.
     pub id: u64,
     signal: &'a dyn Fn(Signal) -> Result<()>,
 }
 
-/// A sign of life.
+/// The request makes progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Signal {
     /// So many bytes have moved since the last one.
@@ -81,23 +80,22 @@ enum Signal {
     Settled,
 }
 
-/// What a request's thread sends to the one that waits for it.
+/// A message from the thread of a request to the thread that waits for it.
 enum Message<T> {
     Signal(Signal),
     Done(Result<T>),
 }
 
 impl Admitted<'_> {
-    /// Counts as progress, by `moved` bytes.
+    /// Reports progress: `moved` more bytes have moved.
     ///
     /// # Errors
-    /// `TimedOut` or `Cancelled` if nobody waits for the request any more: it must do nothing more,
-    /// and end.
+    /// `TimedOut` or `Cancelled` if nobody waits for the request any more: its work must stop.
     pub fn progress(&self, moved: u64) -> Result<()> {
         (self.signal)(Signal::Progress(moved))
     }
 
-    /// Says that the request waits for others, until it makes progress again.
+    /// Reports that the request waits for others, until it makes progress again.
     ///
     /// # Errors
     /// As [`Admitted::progress`].
@@ -105,12 +103,12 @@ impl Admitted<'_> {
         (self.signal)(Signal::Queued)
     }
 
-    /// Counts the request as ordinary from now on if its file does not stall after all.
+    /// Counts the request as ordinary from now on unless its file may stall.
     ///
     /// # Errors
     /// As [`Admitted::progress`].
-    pub fn settle(&self, stalls: bool) -> Result<()> {
-        (self.signal)(if stalls { Signal::Progress(0) } else { Signal::Settled })
+    pub fn settle(&self, may_stall: bool) -> Result<()> {
+        (self.signal)(if may_stall { Signal::Progress(0) } else { Signal::Settled })
     }
 }
 
@@ -157,7 +155,7 @@ impl Drop for BatchPlace {
     }
 }
 
-/// How a request stands in [`Places`].
+/// The state of a request in [`Places`].
 #[derive(Debug, Clone, Copy)]
 struct Standing {
     class: Class,
@@ -165,7 +163,7 @@ struct Standing {
 }
 
 impl Admission {
-    /// An open one, in a process with this lifetime, which every request holds on to.
+    /// An open entry. Every request keeps a process of this `lifetime`.
     pub fn new(lifetime: Lifetime) -> Self {
         Self {
             lifetime,
@@ -180,7 +178,8 @@ impl Admission {
     ///
     /// # Errors
     /// `Busy` if a limit is reached or the service is stopping; `TimedOut` if `work` makes no
-    /// progress, and then it may go on until [`Admitted::progress`] fails; else what `work` returns.
+    /// progress, and then it may go on until [`Admitted::progress`] fails; else the error of
+    /// `work`.
     pub fn run<T: Send + 'static>(
         &self,
         uid: u32,
@@ -201,7 +200,7 @@ impl Admission {
             let result = work(&Admitted { id, signal: &signal });
             // Before the answer, so that the next request of this user finds it free.
             drop(place);
-            // Nobody may wait for it any more.
+            // Perhaps no thread waits for it any more.
             let _ = sender.send(Message::Done(result));
         };
         thread::Builder::new().name("request".to_owned()).spawn(run).map_err(|error| {
@@ -252,8 +251,8 @@ impl Admission {
         Ok(BatchPlace { id, room, uid, class, _hold })
     }
 
-    /// Lets no more requests in, and waits until all calls are answered, but no longer than
-    /// `patience`. Says whether they are.
+    /// Lets no more requests in, and waits until all calls have their answers, but no longer than
+    /// `patience`. Returns whether they have.
     pub fn close(&self, patience: Duration) -> bool {
         let mut state = self.room.lock();
         state.closed = true;
@@ -300,7 +299,7 @@ impl Place {
     fn settle(&self) {
         let mut state = self.room.lock();
         let mut standing = lock(&self.standing);
-        // An abandoned request stays what it was: it ends at its next sign of progress.
+        // An abandoned request keeps its class: it ends at its next progress.
         if standing.class == Class::Stalling && !standing.abandoned {
             standing.class = Class::Ordinary;
             state.places.settle(self.uid);
@@ -352,7 +351,7 @@ fn timed_out(class: Class, patience: Duration) -> Error {
     Error::new(ErrorKind::TimedOut, what)
 }
 
-/// Sends a sign of life; fails if nobody waits for it.
+/// Sends a signal; fails if no thread waits for it.
 fn send<T>(sender: &Sender<Message<T>>, signal: Signal) -> Result<()> {
     sender
         .send(Message::Signal(signal))
@@ -360,7 +359,7 @@ fn send<T>(sender: &Sender<Message<T>>, signal: Signal) -> Result<()> {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic ends the process, and the counts are consistent at every point anyway.
+    // A panic ends the process; besides, the counts are consistent at every point.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

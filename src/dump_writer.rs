@@ -1,4 +1,4 @@
-//! Writes a dump to a descriptor of a client's, which may take it late or never.
+//! Writes a dump to a descriptor of a client, which may read it late or never.
 //!
 //! The binder stacks write to the descriptor on the binder thread and show it as a [`Write`] only,
 //! so that another thread has to end a write that takes too long.
@@ -11,16 +11,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How many dumps may be written at a time.
+/// The number of dumps at a time.
 const MAX_DUMPS: usize = 4;
 
-/// How long writing one may take.
+/// The longest time for one dump.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Between two tries to end a write.
+/// The time between two attempts to end a write.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// What one write takes at most: as much as a pipe takes at once.
+/// The longest write in bytes: a pipe takes it at once.
 const CHUNK: usize = 4096;
 
 /// Writes dumps, one of each user at a time.
@@ -33,8 +33,8 @@ impl DumpWriter {
     /// Writes `text` for `uid`.
     ///
     /// # Errors
-    /// `WouldBlock` if a dump of this user, or too many of all, are being written; `TimedOut` if the
-    /// reader is too slow and got a part only; what writing fails with.
+    /// `WouldBlock` while the service writes a dump of this user or too many dumps of all users;
+    /// `TimedOut` if the reader is too slow and got only a part; else the error of the write.
     pub fn write(&self, uid: u32, writer: &mut dyn Write, text: &str) -> io::Result<()> {
         let mut users = self.lock();
         if users.len() >= MAX_DUMPS || !users.insert(uid) {
@@ -60,7 +60,7 @@ fn write_within(writer: &mut dyn Write, text: &[u8], patience: Duration) -> io::
         let watch = move || {
             let mut pause = patience;
             while end.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
-                // It fails for a thread that has ended, and this one waits for us.
+                // It fails for a thread that has ended, and this thread waits for us.
                 let _ = this.interrupt();
                 pause = PAUSE;
             }

@@ -6,27 +6,27 @@ use std::mem;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How many failures of one user are logged in a row.
+/// The number of failures of one user in a row that the service logs.
 const BURST: u32 = 10;
 
-/// After this long, one more failure of the user may be logged.
+/// After this time, the service logs one more failure of the user.
 const REFILL: Duration = Duration::from_secs(10);
 
-/// How many users are remembered. A user whose budget is full need not be.
+/// The number of remembered users. The log can forget a user with a full budget.
 const MAX_USERS: usize = 256;
 
 /// Logs failures within each user's budget.
 #[derive(Debug, Default)]
 pub(crate) struct FailureLog(Mutex<Budgets>);
 
-/// What each user may still log.
+/// The remaining budget of each user.
 #[derive(Debug, Default)]
 struct Budgets(HashMap<u32, Budget>);
 
 #[derive(Debug)]
 struct Budget {
     left: u32,
-    /// When `left` was last refilled.
+    /// The time of the last refill of `left`.
     at: Instant,
     suppressed: u64,
 }
@@ -46,8 +46,8 @@ impl FailureLog {
 }
 
 impl Budgets {
-    /// Takes one failure of the user's budget. Returns how many were not logged before it, or
-    /// `None` if it must not be logged either.
+    /// Takes one failure from the user's budget. Returns the number of omitted failures before it,
+    /// or `None` if the log must omit this one, too.
     fn take(&mut self, uid: u32, now: Instant) -> Option<u64> {
         if self.0.len() >= MAX_USERS && !self.0.contains_key(&uid) {
             self.0.retain(|_, budget| budget.refill(now) < BURST);
@@ -66,7 +66,7 @@ impl Budgets {
 }
 
 impl Budget {
-    /// Adds what the time since the last refill brings, and returns what is left.
+    /// Refills the budget for the time since the last refill, and returns it.
     fn refill(&mut self, now: Instant) -> u32 {
         let passed = now.saturating_duration_since(self.at).as_secs() / REFILL.as_secs();
         let passed = u32::try_from(passed).unwrap_or(u32::MAX);

@@ -29,7 +29,7 @@ impl DmabufIo {
         new_binder!(BnDmabufIo, self)
     }
 
-    /// Refuses a request without one of its descriptors, which the Rust types allow.
+    /// Refuses a request that lacks a descriptor: the Rust types allow such a request.
     fn check_not_null(
         &self,
         call: &str,
@@ -44,7 +44,7 @@ impl DmabufIo {
         Err(status::null_pointer(&error))
     }
 
-    /// Turns a failure into a status, once it is logged and counted.
+    /// Logs and counts a failure, and turns it into a status.
     fn reply<T>(&self, call: &str, result: Result<T>) -> BinderResult<T> {
         result.map_err(|error| {
             self.state.count_failure(call, caller().uid, &error);
@@ -108,7 +108,7 @@ binder_shim::impl_interface!(Submitted);
 
 impl Dump for DmabufIo {
     fn dump_text(&self, writer: &mut dyn Write, _args: &[String]) -> io::Result<()> {
-        // All of it is known before the first byte goes to the client, who may not read it.
+        // The text is complete before the first byte goes to the client, who may never read it.
         let text = dump::text(&self.state);
         self.state.dump_writer.write(caller().uid, writer, &text)
     }

@@ -1,9 +1,9 @@
 //! The binder service: the AIDL interface on top of the core.
 //!
-//! [`DmabufIo`] is the service, and `state` what its requests share. `interface` holds the AIDL
-//! methods, a few lines each; `requests` has a file for each of them, which checks the request, has
-//! `admission` let it in, and does it. Everything that a caller passes is hostile until
-//! `requests::convert` and the core's constructors have checked it.
+//! [`DmabufIo`] is the service, and all requests share its `state`. `interface` has the AIDL
+//! methods, a few lines each. `requests` has a file for each method, which checks the request, asks
+//! `admission` to let it in, and does its work. All data of a caller is hostile until
+//! `requests::convert` and the constructors of the core have checked it.
 
 mod admission;
 mod batch;

@@ -1,4 +1,4 @@
-//! The vendor service: opens the heap, registers on binder, serves until it is told to end.
+//! The vendor service: opens the heap, registers on binder, and serves until a signal ends it.
 
 use anyhow::{anyhow, ensure, Context, Result};
 use binder_shim::Lifetime;
@@ -17,14 +17,15 @@ use std::process;
 use std::thread;
 use std::time::Duration;
 
-/// Binder threads besides the main one. More calls than threads wait in the kernel, so there are
-/// more threads than requests that threads may wait for: dumps and other short calls find one.
+/// Binder threads besides the main one. If all threads are busy, calls wait in the kernel.
+/// Therefore the service has more threads than requests that wait: dumps and other short calls find
+/// a free thread.
 const MAX_THREADS: u32 = 31;
 
 const _: () = assert!(MAX_WAITING + 4 < MAX_THREADS as usize);
 
-/// How long running requests may take to finish once the service is told to end. init kills a
-/// service that takes longer than a few seconds.
+/// The time that running requests have to finish after the signal. init kills a service that takes
+/// longer than a few seconds.
 const DRAIN: Duration = Duration::from_secs(3);
 
 const USAGE: &str = "\
@@ -47,7 +48,7 @@ Usage: dmabufio-service [--heap HEAP] [--pool SIZE:COUNT[,SIZE:COUNT...]] [--laz
   --version      print the version
 ";
 
-/// What the command line asks for.
+/// The command line.
 struct Options {
     heap: Option<Heap>,
     pool: Vec<Class>,
@@ -64,7 +65,7 @@ fn main() {
     }
 }
 
-/// Reads the command line; `None` if it only asked for help, which is then printed.
+/// Reads the command line; prints the help and returns `None` if it asks for help only.
 fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Options>> {
     let mut options =
         Options { heap: None, pool: Vec::new(), lifetime: Lifetime::Resident, socket: None };
@@ -143,7 +144,7 @@ fn end_on_signal(termination: &Termination, service: &DmabufIo, socket: Option<P
         log::warn!("requests still run after {} s; leaving them", DRAIN.as_secs());
     }
     if let Some(path) = socket {
-        // Gone already if somebody tidied up.
+        // Somebody may have removed it already.
         let _ = fs::remove_file(path);
     }
     process::exit(0);

@@ -1,12 +1,13 @@
-//! What of the memory may become buffers.
+//! Limits the memory of buffers.
 //!
-//! The memory of a dma-buf belongs to nobody's resident set. When there is no more, the kernel kills
-//! processes that have nothing to do with it. So the service asks before it allocates:
+//! The memory of a dma-buf belongs to the resident set of no process. When memory runs out, the
+//! kernel kills processes that have nothing to do with it. So the service checks two limits before
+//! it allocates:
 //!
-//! * What the kernel has available, less a reserve for the rest of the system and less what other
-//!   requests are just about to allocate, must hold the request.
-//! * The live buffers of one user must stay below half of the memory. A buffer lives for as long as
-//!   anybody holds its descriptor, which only the kernel's statistics of dma-bufs tell
+//! * The request must fit into the available memory of the kernel, less a reserve for the rest of
+//!   the system, less the memory that other requests are about to allocate.
+//! * The live buffers of one user must stay below half of the memory. A buffer lives as long as any
+//!   process holds its descriptor. Only the kernel's statistics of dma-bufs show this
 //!   (`CONFIG_DMABUF_SYSFS_STATS`). Without them there is no limit for a user.
 
 use dmabufio_core::error::{Error, ErrorKind, Result};
@@ -25,16 +26,17 @@ const MEMINFO: &str = "/proc/meminfo";
 /// Has a folder for each live dma-buf, named by its inode.
 const STATISTICS: &str = "/sys/kernel/dmabuf/buffers";
 
-/// Of all memory, the part that no buffer is made of.
+/// The part of all memory that is not for buffers.
 const RESERVE: u64 = 16;
 
-/// The most buffers of one user, each of which costs the service a line of its ledger.
+/// The most buffers of one user. Each buffer costs the service an entry in its ledger.
 const MAX_BUFFERS_OF_USER: usize = 4096;
 
-/// How many buffers are remembered before the service looks for the first time which of them live.
+/// The number of remembered buffers before the service checks for the first time which of them
+/// live.
 const FEW: usize = 64;
 
-/// Decides whether there is memory for buffers.
+/// Decides whether buffers get memory.
 #[derive(Debug)]
 pub(crate) struct Memory {
     total: u64,
@@ -47,15 +49,15 @@ struct Ledger {
     reserved: HashMap<u32, u64>,
     /// The buffers that may live, by inode.
     buffers: HashMap<u64, Entry>,
-    /// What they come to for each user.
+    /// The totals of each user.
     users: HashMap<u32, Sum>,
-    /// How many `buffers` may become before a look at which of them live.
+    /// The number of `buffers` at which the service checks which of them live.
     many: usize,
-    /// `None` where the kernel has no statistics.
+    /// `None` if the kernel has no statistics.
     statistics: Option<PathBuf>,
 }
 
-/// A buffer that was handed out.
+/// A buffer of a client.
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     uid: u32,
@@ -69,7 +71,7 @@ struct Sum {
     bytes: u64,
 }
 
-/// Why there is no memory for a request.
+/// The reason why a request gets no memory.
 #[derive(Debug)]
 enum Refusal {
     /// The user holds too much.
@@ -78,7 +80,7 @@ enum Refusal {
     Machine(String),
 }
 
-/// Memory that a request may allocate. Dropping it gives the rest to others.
+/// Memory that a request may allocate. A drop returns the rest.
 #[derive(Debug)]
 pub(crate) struct Reservation<'a> {
     memory: &'a Memory,
@@ -161,8 +163,8 @@ impl Memory {
                 )));
             }
         }
-        // Read under the lock: what another request spends meanwhile would be in neither number.
-        // Where the kernel does not say, it has to refuse itself.
+        // Read under the lock: otherwise memory that another request spends meanwhile would be in
+        // neither number. If the kernel does not show the number, it has to refuse itself.
         let available = available();
         let reserve = self.total / RESERVE;
         let reserved: u64 = ledger.reserved.values().sum();
@@ -180,13 +182,13 @@ impl Memory {
     }
 
     fn lock(&self) -> MutexGuard<'_, Ledger> {
-        // A panic ends the process, and the ledger is consistent at every point anyway.
+        // A panic ends the process; besides, the ledger is consistent at every point.
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Ledger {
-    /// Takes back a part of what was promised to `uid`.
+    /// Takes back a part of the memory promised to `uid`.
     fn release(&mut self, uid: u32, bytes: u64) {
         if let Some(reserved) = self.reserved.get_mut(&uid) {
             *reserved -= bytes;
@@ -226,8 +228,8 @@ impl Ledger {
 }
 
 impl Reservation<'_> {
-    /// A buffer has been allocated: its memory is available no more, and counts for the user until
-    /// the buffer is gone.
+    /// Counts a new buffer: its memory is no longer available, and counts for the user until the
+    /// buffer is gone.
     pub fn spend(&self, Allocation { fd, size, .. }: &Allocation) {
         let mut ledger = self.memory.lock();
         let spent = (*size).min(self.left.load(Ordering::Relaxed));
@@ -236,7 +238,7 @@ impl Reservation<'_> {
         let Some(statistics) = &ledger.statistics else {
             return;
         };
-        // Only dma-bufs are there, and not the memfds of the embedded heap.
+        // The folder has dma-bufs only, and not the memfds of the embedded heap.
         let inode = fstat(fd).ok().map(|stat| stat.st_ino);
         if let Some(inode) = inode.filter(|inode| is_alive(statistics, *inode)) {
             ledger.remember(inode, Entry { uid: self.uid, size: *size });

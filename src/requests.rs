@@ -1,4 +1,5 @@
-//! One file for each request: it checks what arrived, has `admission` let it in, and does it.
+//! One file for each request. It checks the request, asks `admission` to let it in, and does its
+//! work.
 
 pub(crate) mod allocate;
 pub(crate) mod capabilities;
@@ -15,8 +16,7 @@ use dmabufio_core::error::Result;
 use dmabufio_core::file::may_stall;
 use rustix::fd::BorrowedFd;
 
-/// What the file of a request may do to the thread that serves it, found out without asking a
-/// daemon.
+/// The class of a request by its file. Asks no daemon.
 fn class(file: BorrowedFd<'_>) -> Result<Class> {
     Ok(if may_stall(file)? { Class::Stalling } else { Class::Ordinary })
 }

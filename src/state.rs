@@ -1,4 +1,4 @@
-//! What the requests share.
+//! The state that all requests share.
 
 use crate::admission::Admission;
 use crate::dump_writer::DumpWriter;
@@ -39,13 +39,13 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Whether requests run, other than those that wait for file systems that may stall.
+    /// Whether requests run, other than stalling ones.
     fn is_busy(&self) -> bool {
         let counts = self.admission.counts();
         counts.waiting > counts.stalling_waiting || self.scheduler.counts() != (0, 0)
     }
 
-    /// Reserves memory for buffers of `uid`; the pool gives up its own before that fails.
+    /// Reserves memory for buffers of `uid`. The pool frees its buffers before this fails.
     ///
     /// # Errors
     /// `NoMemory`.
@@ -65,9 +65,9 @@ impl State {
 }
 
 impl DmabufIo {
-    /// Makes the service for `heap`, and finds out what its buffers can do. Buffers come from
-    /// `pool` where it has them; [`DmabufIo::keep_pool`] fills it. What outlives a request, and
-    /// buffers in the pool, hold on to the process as `lifetime` says.
+    /// Makes the service for `heap`, and probes the abilities of its buffers. Takes buffers from
+    /// `pool` as long as it has some; [`DmabufIo::keep_pool`] fills it. Work that outlives a
+    /// request, and buffers in the pool, keep a process of this `lifetime`.
     pub fn new(heap: Allocator, pool: Option<Pool>, lifetime: Lifetime) -> Result<Self> {
         let support = probe::heap(&heap)?;
         let support_in_load = probe::heap_in_load(&heap)?;
@@ -87,7 +87,7 @@ impl DmabufIo {
         Ok(Self { state: Arc::new(state) })
     }
 
-    /// Starts the threads that keep the pool, if there is one, for as long as the process lives.
+    /// Starts the threads that maintain the pool, if there is one, until the process ends.
     pub fn keep_pool(&self) -> Result<()> {
         let start = |name: &str, work: fn(&State, &Pool)| {
             let state = Arc::clone(&self.state);
@@ -115,13 +115,13 @@ impl DmabufIo {
         Ok(())
     }
 
-    /// What the buffers of the service's heap can do.
+    /// The abilities of the buffers of the service's heap.
     pub fn support(&self) -> Support {
         self.state.support
     }
 
-    /// Refuses new requests and waits until the running ones are done, but no longer than
-    /// `patience`. Says whether they are.
+    /// Refuses new requests and waits until the running ones have ended, but no longer than
+    /// `patience`. Returns whether they have.
     pub fn drain(&self, patience: Duration) -> bool {
         self.state.admission.close(patience)
     }

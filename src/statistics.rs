@@ -1,11 +1,11 @@
-//! What the service has done since it started, for its dump.
+//! Counts the work of the service since its start, for its dump.
 
 use dmabufio_core::error::Error;
 use dmabufio_core::transfer::receipt::Receipt;
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// How many failures are remembered.
+/// The number of remembered failures.
 const REMEMBERED: usize = 8;
 
 /// Totals and the last failures.
@@ -41,7 +41,7 @@ impl Statistics {
         totals.last_errors.push_back(format!("{call} uid={uid}: {error}"));
     }
 
-    /// The numbers as they are now.
+    /// The current numbers.
     pub fn totals(&self) -> Totals {
         self.lock().clone()
     }

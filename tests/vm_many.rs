@@ -39,14 +39,16 @@ fn control_calls_answer_at_once_while_64_clients_load_from_a_slow_disk() {
     let disk = SlowDisk::mount(fixture.dir.path(), 1000);
     let path = file(&disk.path, "slow", &Random::new(5).bytes(LEN as usize));
     let (end, loads, busy) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
-    let call = |_| {
-        let start = Instant::now();
-        fixture.service.getCapabilities().expect("capabilities");
-        let time = start.elapsed();
-        sleep(Duration::from_millis(5));
-        time
+    let measure = || {
+        Percentiles::of_rounds(|| {
+            let start = Instant::now();
+            fixture.service.getCapabilities().expect("capabilities");
+            let time = start.elapsed();
+            sleep(Duration::from_millis(5));
+            time
+        })
     };
-    let idle = Percentiles::of((0..500).map(call).collect());
+    let idle = measure();
     let loaded = thread::scope(|scope| {
         for client in 0..64 {
             let (end, path, fixture, loads, busy) = (&end, &path, &fixture, &loads, &busy);
@@ -85,19 +87,20 @@ fn control_calls_answer_at_once_while_64_clients_load_from_a_slow_disk() {
             });
         }
         sleep(Duration::from_secs(5));
-        let loaded = Percentiles::of((0..500).map(call).collect());
+        let loaded = measure();
         end.store(true, Ordering::Relaxed);
         loaded
     });
     let (loads, busy) = (loads.into_inner(), busy.into_inner());
     println!("getCapabilities idle {idle:?}, loaded {loaded:?}; {loads} loads, {busy} BUSY");
     assert!(loads >= 32 && busy > 0, "{loads} loads, {busy} refused");
-    // A call takes 2 ms of an emulated CPU, and waits for one behind the requests. Behind the
-    // requests in the queue of binder it would wait for the disk: for seconds.
-    assert!(loaded.p99 < Duration::from_millis(50), "{loaded:?}");
+    // Behind the requests in the queue of binder it would wait for the disk: for seconds. Where the
+    // host gives the emulated CPUs so little that an idle service needs 2.5 ms, that decides.
+    let bound = Duration::from_millis(5).max(idle.p99 * 2);
+    assert!(loaded.p99 < bound, "{loaded:?}, idle {idle:?}");
 }
 
-/// Of 500 times.
+/// Medians of five rounds of 200 calls each.
 #[derive(Debug)]
 #[allow(dead_code, reason = "printed")]
 struct Percentiles {
@@ -107,9 +110,18 @@ struct Percentiles {
 }
 
 impl Percentiles {
-    fn of(mut times: Vec<Duration>) -> Self {
-        times.sort_unstable();
-        Self { p50: times[250], p99: times[495], max: times[499] }
+    fn of_rounds(call: impl Fn() -> Duration) -> Self {
+        let rounds = [(); 5].map(|()| {
+            let mut times: Vec<_> = (0..200).map(|_| call()).collect();
+            times.sort_unstable();
+            [times[100], times[198], times[199]]
+        });
+        let [p50, p99, max] = [0, 1, 2].map(|which| {
+            let mut figures = rounds.map(|round| round[which]);
+            figures.sort_unstable();
+            figures[2]
+        });
+        Self { p50, p99, max }
     }
 }
 

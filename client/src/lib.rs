@@ -27,11 +27,18 @@ mod buffer;
 mod capabilities;
 mod client;
 mod convert;
+mod crc32c;
+pub mod digest;
 mod error;
+mod local;
+mod mapped;
 pub mod model;
 mod open;
 mod page_cache;
+pub mod replace;
 mod request;
+mod service;
+pub mod snapshot;
 mod submit;
 
 pub use buffer::{Buffer, Filled};

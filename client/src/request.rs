@@ -1,4 +1,4 @@
-//! What a client asks for.
+//! The requests of a client.
 
 use dmabufio_core::extent::{Direction, Extent};
 use dmabufio_core::load::Item;
@@ -22,14 +22,14 @@ pub struct Transfer<'a> {
     pub mode: Mode,
     /// Who waits for it: the I/O priority.
     pub priority: Priority,
-    /// What must be on stable storage on return; for saves.
+    /// The data that must be on stable storage on return; for saves.
     pub durability: Durability,
     /// A name for the request in the service's logs and dumps: printable ASCII, at most 31 bytes.
     pub tag: &'a str,
 }
 
 impl<'a> Transfer<'a> {
-    /// A transfer by the best path, at normal priority, with nothing promised about durability, and
+    /// A transfer by the best path, at normal priority, without a promise about durability, and
     /// without a name.
     pub fn new(
         buffer: BorrowedFd<'a>,
@@ -45,15 +45,15 @@ impl<'a> Transfer<'a> {
 /// Buffers to allocate and to fill from a file.
 #[derive(Debug, Clone, Copy)]
 pub struct Load<'a> {
-    /// The file. Its position and flags stay as they are.
+    /// The file. A load does not change its position or flags.
     pub file: BorrowedFd<'a>,
     /// The buffers, filled in this order.
     pub items: &'a [Item],
-    /// How much must bypass the page cache.
+    /// Controls whether the load bypasses the page cache.
     pub mode: Mode,
     /// Who waits for it: the I/O priority.
     pub priority: Priority,
-    /// What the buffers are for, in the kernel's statistics: as [`Transfer::tag`].
+    /// The purpose of the buffers in the statistics of the kernel: printable ASCII.
     pub tag: &'a str,
 }
 

@@ -1,17 +1,17 @@
 //! Batches: requests that the service works on while the client does something else.
 
 use crate::buffer::Filled;
-use crate::convert::{load_item, loaded_item, received};
+use crate::convert::{load_request, loaded_item, received, transfer_request};
 use crate::error::{of_call, Error};
 use crate::request::{Load, Transfer};
-use binder_shim::{into_fd, pfd, ParcelFileDescriptor, Strong};
+use binder_shim::{into_fd, Strong};
 use dmabufio_core::error::{During, Error as CoreError, ErrorKind};
 use dmabufio_core::load::MAX_BATCH;
 use dmabufio_core::transfer::receipt::Receipt;
 use dmabufio_wire::status::item_error;
-use dmabufio_wire::{aidl, extents_to_aidl, receipt_from_aidl, unsigned, Wire};
+use dmabufio_wire::{aidl, receipt_from_aidl, unsigned};
 use rustix::event::{poll, PollFd, PollFlags};
-use rustix::io::{fcntl_dupfd_cloexec, Errno};
+use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use aidl::IDmabufIo::IDmabufIo;
@@ -147,37 +147,4 @@ pub(crate) fn submit(
 pub(crate) fn no_service() -> Error {
     let what = "submit: there is no service that could work on it; use load and transfer";
     CoreError::new(ErrorKind::Unsupported, what).into()
-}
-
-fn load_request(load: &Load<'_>) -> Result<aidl::LoadRequest::LoadRequest, Error> {
-    let Load { file, items, mode, priority, tag } = *load;
-    Ok(aidl::LoadRequest::LoadRequest {
-        file: passed("file", file)?,
-        items: items.iter().map(load_item).collect::<Result<_, _>>()?,
-        mode: mode.to_aidl(),
-        priority: priority.to_aidl(),
-        tag: tag.to_owned(),
-    })
-}
-
-fn transfer_request(
-    transfer: &Transfer<'_>,
-) -> Result<aidl::TransferRequest::TransferRequest, Error> {
-    Ok(aidl::TransferRequest::TransferRequest {
-        buffer: passed("buffer", transfer.buffer)?,
-        file: passed("file", transfer.file)?,
-        extents: extents_to_aidl(transfer.extents)?,
-        direction: transfer.direction.to_aidl(),
-        mode: transfer.mode.to_aidl(),
-        priority: transfer.priority.to_aidl(),
-        durability: transfer.durability.to_aidl(),
-        tag: transfer.tag.to_owned(),
-        ..Default::default()
-    })
-}
-
-/// A second descriptor of the same open file, because a parcel owns its descriptors.
-fn passed(name: &str, fd: BorrowedFd<'_>) -> Result<Option<ParcelFileDescriptor>, Error> {
-    let fd = fcntl_dupfd_cloexec(fd, 0).during(|| format!("{name}: duplicate the descriptor"))?;
-    Ok(Some(pfd(fd)))
 }

@@ -1,4 +1,5 @@
-//! What a client says that can have no more descriptors. Alone in its process, which shares the limit.
+//! Tests the error of a client that can open no more descriptors. Alone in its process, which
+//! shares the limit.
 
 #![allow(missing_docs, reason = "test code")]
 

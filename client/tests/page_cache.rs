@@ -7,19 +7,22 @@ use binder_shim::{
     borrow, ex, exception, impl_interface, new_binder, pfd, serve_socket, BinderResult, Dump,
     ParcelFileDescriptor, Strong,
 };
-use dmabufio_client::{Client, Load, Transfer};
+use dmabufio_client::{Client, Filled, Load, Transfer};
 use dmabufio_core::extent::{Direction, Extent};
 use dmabufio_core::file::cached_pages;
+use dmabufio_core::heap::{Allocator, Heap as CoreHeap};
 use dmabufio_core::load::Item;
 use dmabufio_core::method::{FallbackReason, Method, Mode};
 use dmabufio_core::priority::Priority;
 use dmabufio_core::transfer::receipt::Receipt as CoreReceipt;
 use dmabufio_wire::aidl;
-use rustix::fs::{fadvise, ftruncate, memfd_create, Advice, MemfdFlags};
-use std::fs::{self, File};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::FileExt;
+use rustix::fs::{fadvise, ftruncate, memfd_create, Advice, MemfdFlags, OFlags};
+use std::fs::{self, File, OpenOptions};
+use std::ops::Range;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::slice;
 use std::sync::mpsc;
 use std::thread;
 use tempfile::TempDir;
@@ -44,10 +47,12 @@ use aidl::Receipt::Receipt;
 use aidl::SubmitRequest::SubmitRequest;
 use aidl::TransferRequest::TransferRequest;
 
-const LEN: u64 = 1 << 20;
+const LEN: u64 = 4 << 20;
+const PAGE: u64 = 4096;
 
-/// Claims what it is asked for. Reads up to `copies` bytes of an extent, all in mode `BUFFERED`. Refuses what
-/// has a tag, with its priority and tag.
+/// Loads. Its receipt claims direct I/O, but the first `copies` bytes of an extent go through the
+/// page cache; in mode `BUFFERED` all do, and the receipt reports this. Refuses a request with a
+/// tag; the message has the priority and the tag.
 struct Blind {
     copies: u64,
 }
@@ -56,23 +61,40 @@ impl Dump for Blind {}
 impl_interface!(Blind);
 
 impl Blind {
-    fn receipt(
+    fn load(
         &self,
         mode: AidlMode,
-        file: &Option<ParcelFileDescriptor>,
+        file: BorrowedFd<'_>,
+        buffer: BorrowedFd<'_>,
         extents: &[aidl::Extent::Extent],
     ) -> Receipt {
         let bytes = extents.iter().map(|extent| extent.length).sum();
         if bytes == 0 {
             return Receipt::default();
         }
-        let copies = if mode == AidlMode::BUFFERED { LEN } else { self.copies };
-        let file = File::from(borrow(file.as_ref().unwrap()).try_clone_to_owned().unwrap());
+        let buffered = mode == AidlMode::BUFFERED;
+        let copies = if buffered { LEN } else { self.copies };
+        let buffer = File::from(buffer.try_clone_to_owned().unwrap());
+        let direct = OpenOptions::new()
+            .read(true)
+            .custom_flags(OFlags::DIRECT.bits() as i32)
+            .open(format!("/proc/self/fd/{}", file.as_raw_fd()))
+            .unwrap();
+        let file = File::from(file.try_clone_to_owned().unwrap());
         for extent in extents {
-            let mut read = vec![0; copies.min(extent.length as u64) as usize];
-            file.read_exact_at(&mut read, extent.fileOffset as u64).unwrap();
+            let (from, to) = (extent.fileOffset as u64, extent.bufferOffset as u64);
+            let len = extent.length as u64;
+            let copied = copies.min(len);
+            for (file, start, end) in [(&file, 0, copied), (&direct, copied, len)] {
+                // Direct I/O needs memory at a page boundary.
+                let mut memory = vec![0; (end - start + PAGE) as usize];
+                let at = memory.as_ptr().align_offset(PAGE as usize);
+                let moved = &mut memory[at..at + (end - start) as usize];
+                file.read_exact_at(moved, from + start).unwrap();
+                buffer.write_all_at(moved, to + start).unwrap();
+            }
         }
-        if mode == AidlMode::BUFFERED {
+        if buffered {
             return Receipt {
                 bytes,
                 bytesBuffered: bytes,
@@ -92,9 +114,10 @@ impl Blind {
         }
     }
 
-    fn buffer() -> Buffer {
-        let memory = memfd_create("blind", MemfdFlags::CLOEXEC).unwrap();
-        Buffer { fd: Some(pfd(memory)), size: LEN as i64, heap: Heap::SYSTEM }
+    fn buffer(size: i64) -> Buffer {
+        let heap = Allocator::open(CoreHeap::Memfd).unwrap();
+        let memory = heap.allocate(size as u64).unwrap().fd;
+        Buffer { fd: Some(pfd(memory)), size, heap: Heap::MEMFD }
     }
 }
 
@@ -104,8 +127,8 @@ impl IDmabufIo for Blind {
         Ok(Capabilities { heap: Heap::SYSTEM, methods, ..Default::default() })
     }
 
-    fn allocate(&self, _desc: &BufferDesc) -> BinderResult<Buffer> {
-        Ok(Self::buffer())
+    fn allocate(&self, desc: &BufferDesc) -> BinderResult<Buffer> {
+        Ok(Self::buffer(desc.size))
     }
 
     fn probe(
@@ -124,17 +147,20 @@ impl IDmabufIo for Blind {
 
     fn transfer(&self, request: &TransferRequest) -> BinderResult<Receipt> {
         Self::check_tag(request.priority, &request.tag)?;
-        Ok(self.receipt(request.mode, &request.file, &request.extents))
+        let (file, buffer) = (request.file.as_ref().unwrap(), request.buffer.as_ref().unwrap());
+        Ok(self.load(request.mode, borrow(file), borrow(buffer), &request.extents))
     }
 
     fn load(&self, request: &LoadRequest) -> BinderResult<LoadResult> {
         Self::check_tag(request.priority, &request.tag)?;
-        let item = |item: &LoadItem| LoadedItem {
-            buffer: Some(Self::buffer()),
-            receipt: Some(self.receipt(request.mode, &request.file, &item.extents)),
-            ..Default::default()
+        let file = borrow(request.file.as_ref().unwrap());
+        let load = |item: &LoadItem| {
+            let buffer = Self::buffer(item.size);
+            let fd = borrow(buffer.fd.as_ref().unwrap());
+            let receipt = self.load(request.mode, file, fd, &item.extents);
+            LoadedItem { receipt: Some(receipt), buffer: Some(buffer), ..Default::default() }
         };
-        Ok(LoadResult { items: request.items.iter().map(item).collect() })
+        Ok(LoadResult { items: request.items.iter().map(load).collect() })
     }
 
     fn submit(&self, _request: &SubmitRequest) -> BinderResult<Strong<dyn ITransfer>> {
@@ -155,7 +181,7 @@ impl Fixture {
         // Beside the build's own files: /tmp may be a tmpfs, which does no direct I/O.
         let dir = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let (socket, path) = (dir.path().join("socket"), dir.path().join("file"));
-        fs::write(&path, vec![7; LEN as usize]).unwrap();
+        fs::write(&path, content(0, LEN)).unwrap();
         File::open(&path).unwrap().sync_all().unwrap();
         serve(&socket, copies);
         let buffer = memfd_create("buffer", MemfdFlags::CLOEXEC).unwrap();
@@ -171,11 +197,19 @@ impl Fixture {
 
     /// The first `len` bytes are cached, and nothing else.
     fn cached_to(&self, len: u64) -> File {
+        self.cached_in(slice::from_ref(&(0..len)))
+    }
+
+    /// These ranges are cached, and nothing else.
+    fn cached_in(&self, ranges: &[Range<u64>]) -> File {
         let file = self.cold();
         fadvise(&file, 0, 0, Advice::Random).unwrap();
-        file.read_exact_at(&mut vec![0; len as usize], 0).unwrap();
-        let rest = cached_pages(file.as_fd(), len, LEN - len).unwrap();
-        assert_eq!(rest, 0, "readahead");
+        for range in ranges {
+            let len = range.end - range.start;
+            file.read_exact_at(&mut vec![0; len as usize], range.start).unwrap();
+        }
+        let cached: u64 = ranges.iter().map(|range| range.end - range.start).sum();
+        assert_eq!(cached_pages(file.as_fd(), 0, LEN).unwrap(), cached / PAGE, "readahead");
         file
     }
 
@@ -200,6 +234,12 @@ impl Fixture {
         assert_eq!(loaded.remove(0).unwrap().receipt, receipt);
         receipt
     }
+}
+
+/// The content of the file at `offset`: every page repeats its own number.
+fn content(offset: u64, len: u64) -> Vec<u8> {
+    let pages = offset / PAGE..(offset + len) / PAGE;
+    pages.flat_map(|page| page.to_le_bytes().repeat(PAGE as usize / 8)).collect()
 }
 
 fn serve(socket: &Path, copies: u64) {
@@ -233,7 +273,7 @@ const HALVES: [Extent; 2] = [
 #[test]
 fn half_cached_file_is_decided_run_by_run_as_predicted() {
     let fixture = Fixture::new(0);
-    let open = || fixture.cached_to(LEN / 2 + 4096 * 32);
+    let open = || fixture.cached_to(LEN / 2 + PAGE * 32);
     let predicted = fixture.client.probe(open().as_fd(), &HALVES).unwrap();
     assert_eq!(
         (predicted[0].buffered, predicted[0].reason),
@@ -254,10 +294,53 @@ fn copied_run_leaves_what_was_absent_absent_and_what_was_cached_cached() {
     assert_eq!((receipt.direct, receipt.buffered), (0, LEN));
     let file = File::open(&fixture.path).unwrap();
     let pages = |from, len| cached_pages(file.as_fd(), from, len).unwrap();
-    assert_eq!((pages(0, cached), pages(cached, LEN - cached)), (cached / 4096, 0));
+    assert_eq!((pages(0, cached), pages(cached, LEN - cached)), (cached / PAGE, 0));
 }
 
-/// Whoever reads the file meanwhile keeps what the page cache holds for them.
+#[test]
+fn items_of_one_load_are_split_by_what_the_page_cache_holds() {
+    const K: u64 = 1 << 10;
+    let fixture = Fixture::new(0);
+    let file = fixture.cached_in(&[0..768 * K, 2048 * K..2560 * K]);
+    let extent = |file_offset, buffer_offset, len| Extent { file_offset, buffer_offset, len };
+    let items = [
+        // Resident, except the last quarter.
+        Item { size: 1024 * K, extents: vec![extent(0, 0, 1024 * K)] },
+        // Cold.
+        Item { size: 1024 * K, extents: vec![extent(1024 * K, 0, 1024 * K)] },
+        // A resident run and a cold one.
+        Item {
+            size: 1024 * K,
+            extents: vec![extent(2048 * K, 512 * K, 512 * K), extent(3072 * K, 0, 512 * K)],
+        },
+    ];
+    let loaded = fixture.client.load(&Load::new(file.as_fd(), &items)).unwrap();
+    let expected = [
+        (0, 1024 * K, Some(FallbackReason::Resident), false),
+        (1024 * K, 0, None, true),
+        (512 * K, 512 * K, Some(FallbackReason::Resident), true),
+    ];
+    assert_eq!(loaded.len(), items.len());
+    for (i, (filled, item)) in loaded.into_iter().zip(&items).enumerate() {
+        let Filled { buffer, receipt } = filled.unwrap();
+        let counted = (receipt.direct, receipt.buffered, receipt.first_fallback, receipt.checked);
+        assert_eq!(counted, expected[i], "item {i}");
+        for extent in &item.extents {
+            let mut data = vec![0; extent.len as usize];
+            buffer.read(extent.buffer_offset, &mut data).unwrap();
+            assert!(data == content(extent.file_offset, extent.len), "item {i}, {extent}");
+        }
+    }
+    let cached = |range: Range<u64>| {
+        cached_pages(file.as_fd(), range.start, range.end - range.start).unwrap() * PAGE
+    };
+    assert_eq!(cached(0..768 * K), 768 * K, "the resident part of the first item");
+    assert_eq!(cached(768 * K..2048 * K), 0, "the rest of the first item, and the second item");
+    assert_eq!(cached(2048 * K..2560 * K), 512 * K, "the resident run of the third item");
+    assert_eq!(cached(2560 * K..LEN), 0, "the cold run of the third item");
+}
+
+/// The load keeps the pages that another process reads meanwhile.
 #[test]
 fn direct_load_drops_nothing_from_the_page_cache() {
     let fixture = Fixture::new(LEN / 4);

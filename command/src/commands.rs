@@ -1,12 +1,14 @@
-//! One file for each subcommand, and what several of them share.
+//! One file for each subcommand, and their shared options.
 
 pub mod bench;
 pub mod doctor;
+pub mod expected;
 pub mod load;
 pub mod model;
 pub mod probe;
 pub mod save;
 pub mod sliced;
+pub mod snapshot;
 pub mod verify;
 
 use clap::ValueEnum;

@@ -1,4 +1,4 @@
-//! Which back end the command uses.
+//! Chooses the back end of the command.
 
 use crate::name::shown;
 use anyhow::{Context, Result};
@@ -32,7 +32,7 @@ impl ConnectArgs {
         self.heap.unwrap_or_else(probe::best_heap)
     }
 
-    /// Connects.
+    /// Connects to the chosen back end.
     pub fn connect(&self) -> Result<Client> {
         if self.local {
             let heap = self.heap();

@@ -5,7 +5,6 @@ mod connect;
 mod name;
 mod output;
 mod progress;
-mod replace;
 mod size;
 
 use anyhow::Error;
@@ -17,18 +16,20 @@ use output::{print, Output};
 use std::io::{stderr, Write};
 use std::process::ExitCode;
 
-/// Moves files into and out of dma-bufs past the page cache, and shows what happened
+/// Moves files into and out of dma-bufs without the page cache, and prints a receipt
 #[derive(Parser)]
-// Not the package's name, which differs and which Soong does not tell.
+// Not the name of the package, which differs and which Soong does not set.
 #[command(name = "dmabufio", version, propagate_version = true)]
 #[command(after_help = "\
 Examples:
   dmabufio doctor                               what works here, and what to do about the rest
   dmabufio load model.gguf --verify             load through the service, compare with the file
   dmabufio load model.gguf --local              the same without the service
-  dmabufio probe model.gguf                     which path a load would take, without I/O
+  dmabufio probe model.gguf                     predict the path of a load, without I/O
   dmabufio save copy.gguf --from model.gguf     load, then save durably
   dmabufio model load model.gguf --align 64     load tensor by tensor; list, plan and repack too
+  dmabufio snapshot save STORE --task 7 --from screen.raw
+                                                save a picture of a task; restore, info, list too
   dmabufio bench model.gguf                     the six ways of filling a dma-buf, side by side
 
 Exit status: 0 success, 1 failure, 2 wrong usage. doctor: 0 fine, 1 works slowly, 2 does not work.")]
@@ -50,12 +51,13 @@ enum Command {
     Save(commands::save::Args),
     Probe(commands::probe::Args),
     Model(commands::model::Args),
+    Snapshot(commands::snapshot::Args),
     Doctor(commands::doctor::Args),
     Bench(commands::bench::Args),
 }
 
 fn main() -> ExitCode {
-    // What is too large for a file is an error, as what is too large for its disk.
+    // A write beyond the largest file size is an error, like a write to a full disk.
     ignore_file_size_signal();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
         Command::Save(args) => commands::save::run(args, &cli.connect, &output),
         Command::Probe(args) => commands::probe::run(args, &cli.connect, &output),
         Command::Model(args) => commands::model::run(args, &cli.connect, &output),
+        Command::Snapshot(args) => commands::snapshot::run(args, &cli.connect, &output),
         Command::Doctor(args) => commands::doctor::run(args, &cli.connect, &output),
         Command::Bench(args) => commands::bench::run(args, &cli.connect, &output),
     };
@@ -76,10 +79,10 @@ fn main() -> ExitCode {
     })
 }
 
-/// Prints help, the version, or what is wrong with the command line.
+/// Prints the help, the version, or the error in the command line.
 fn usage(said: &UsageError) -> ExitCode {
     if said.use_stderr() {
-        // The exit status says it too.
+        // The exit status shows it, too.
         let _ = write!(stderr(), "{}", said.render());
     } else if let Err(error) = print(&said.render().to_string()) {
         Output::new(false).failure(&Error::new(error).context("write to standard output"));

@@ -1,17 +1,17 @@
-//! File names, for people and for programs. A name is bytes that may be no text, or text that a
-//! terminal obeys.
+//! Formats file names for people and for programs. A name may have bytes that are not text, or text
+//! with control characters for a terminal.
 
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// The name for people: as it is if it is plain text; otherwise in quotes, with escapes for what a
-/// terminal would obey (`\u{1b}`) and for bytes that are no text (`\xFF`).
+/// The name for people. Plain text stays as it is. Other names are in quotes, with escapes for
+/// control characters (`\u{1b}`) and for bytes that are not text (`\xFF`).
 pub fn shown(path: &Path) -> String {
     let quoted = format!("{path:?}");
     match path.to_str() {
-        // Nothing but the quotes was added. Quotes and backslashes do no harm.
+        // Only the quotes are new. Quotes and backslashes do no harm.
         Some(text) if text.escape_debug().filter(|&c| c == '\\').count() == harmless(text) => {
             text.to_owned()
         }
@@ -19,12 +19,12 @@ pub fn shown(path: &Path) -> String {
     }
 }
 
-/// How many backslashes `escape_debug` writes for a text that a terminal may have as it is.
+/// The number of backslashes that `escape_debug` writes for a harmless text.
 fn harmless(text: &str) -> usize {
     text.chars().map(|c| if c == '\\' { 2 } else { usize::from(matches!(c, '"' | '\'')) }).sum()
 }
 
-/// `text` with escapes in place of the control characters, but for the ends of lines.
+/// `text` with escapes for control characters, except the ends of lines.
 pub fn without_controls(text: &str) -> String {
     let escape = |c: char| match c {
         '\n' => c.to_string(),
@@ -34,8 +34,8 @@ pub fn without_controls(text: &str) -> String {
     text.chars().map(escape).collect()
 }
 
-/// The name for programs, as a field of an object: `KEY` with the name as [`shown`] or, if it is
-/// text, exactly; and, only if it is no text, `KEY_hex` with the bytes in hexadecimal digits.
+/// The name for programs, as fields of an object: `KEY` with the exact name if it is text, else as
+/// [`shown`]. If it is not text, `KEY_hex` has the bytes in hexadecimal digits.
 #[derive(Debug)]
 pub struct NameField {
     key: &'static str,

@@ -1,4 +1,4 @@
-//! What the command prints: text for people, or one JSON object for programs.
+//! Prints results: text for people, or one JSON object for programs.
 
 use crate::name::without_controls;
 use crate::progress::Progress;
@@ -10,7 +10,7 @@ use serde_json::json;
 use std::io::{stderr, stdout, ErrorKind, IsTerminal, Write};
 use std::time::Duration;
 
-/// Where results go.
+/// The form of the output.
 pub struct Output {
     json: bool,
 }
@@ -20,7 +20,7 @@ impl Output {
         Self { json }
     }
 
-    /// Prints a result: `object` for programs, or what `text` writes for people.
+    /// Prints a result: `object` for programs, or the output of `text` for people.
     ///
     /// # Errors
     /// An [`std::io::Error`] if standard output did not take all of it.
@@ -39,11 +39,11 @@ impl Output {
         print(&printed).context("write to standard output")
     }
 
-    /// Prints why the command failed, with its causes.
+    /// Prints the error of the command, with its causes.
     pub fn failure(&self, error: &Error) {
         let closed = |cause: &std::io::Error| cause.kind() == ErrorKind::BrokenPipe;
         if error.downcast_ref().is_some_and(closed) {
-            // Whoever read the output, `head` say, has seen enough.
+            // The reader of the output, `head` for example, has seen enough.
             return;
         }
         let message = format!("{error:#}");
@@ -53,7 +53,7 @@ impl Output {
                 return;
             }
         }
-        // There is no third place to say that neither can be written.
+        // If neither can be written, no place is left for a message.
         let _ = writeln!(stderr(), "dmabufio: {}", without_controls(&message));
     }
 
@@ -63,7 +63,7 @@ impl Output {
     }
 }
 
-/// `object` as JSON. Control characters stand in strings only, where an escape means the same.
+/// `object` as JSON. Control characters are in strings only, so escapes can replace them.
 fn object_line(object: &impl Serialize) -> Result<String> {
     let json = serde_json::to_string_pretty(object)?;
     let escape = |c: char| match c {
@@ -74,7 +74,7 @@ fn object_line(object: &impl Serialize) -> Result<String> {
     Ok(json.chars().map(escape).chain(["\n".to_owned()]).collect())
 }
 
-/// Writes to standard output, all of it now: an error at the end of the process is lost.
+/// Writes and flushes standard output: an error at the end of the process would be lost.
 pub fn print(text: &str) -> std::io::Result<()> {
     let mut out = stdout().lock();
     out.write_all(text.as_bytes())?;

@@ -1,16 +1,16 @@
-//! How far a long transfer has come, as one line on a terminal that is written over again and again.
+//! Shows the progress of a long transfer as one line on a terminal, which it overwrites.
 
 use crate::size;
 use std::io::{stderr, Write};
 use std::time::{Duration, Instant};
 
-/// Between two versions of the line.
+/// The time between two versions of the line.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Goes to the start of the line and clears it.
 const CLEAR: &str = "\r\x1b[K";
 
-/// Counts bytes. Dropping it clears the line.
+/// Counts bytes. A drop clears the line.
 pub struct Progress {
     shown: bool,
     what: String,
@@ -26,7 +26,7 @@ impl Progress {
         Self { shown, what: what.to_owned(), len, done: 0, start: Instant::now(), last: None }
     }
 
-    /// There are `len` more bytes, and `what` is done with them.
+    /// Starts a phase `what` with `len` more bytes.
     pub fn extend(&mut self, len: u64, what: String) {
         self.len += len;
         self.what = what;
@@ -48,7 +48,7 @@ impl Progress {
     }
 
     fn write(&self, line: &str) {
-        // A terminal that is gone misses nothing.
+        // A failure here does no harm.
         let _ = write!(stderr(), "{CLEAR}{line}");
     }
 }

@@ -1,4 +1,4 @@
-//! Sizes, rates and times, as people write and read them.
+//! Reads and writes sizes, rates and times for people.
 
 use std::time::Duration;
 

@@ -281,9 +281,9 @@ fn version_names_the_command() {
 
 #[test]
 fn help_fits_a_terminal() {
-    for command in ["", "load", "save", "probe", "doctor", "bench"] {
+    for command in ["", "load", "save", "probe", "doctor", "bench", "snapshot save"] {
         for help in ["-h", "--help"] {
-            let args = [command, help].into_iter().filter(|arg| !arg.is_empty());
+            let args = command.split_whitespace().chain([help]);
             let output = Command::new(env!("CARGO_BIN_EXE_dmabufio"))
                 .args(args)
                 .output()

@@ -1,4 +1,4 @@
-//! What `dmabufio save` does to the destination and its folder, and what a signal leaves there.
+//! Tests the effects of `dmabufio save` on the destination and its folder, also after a signal.
 
 #![allow(missing_docs, reason = "test code")]
 
@@ -54,7 +54,7 @@ impl Fixture {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// What it says when it refuses the destination.
+    /// The message when it refuses the destination.
     fn refusal(&self, destination: &Path) -> String {
         let output = self.save(destination);
         assert_eq!(output.status.code(), Some(1));

@@ -61,27 +61,53 @@ fn disk() -> PathBuf {
     env::var_os("DMABUFIO_TEST_DIR").expect("the VM's disk").into()
 }
 
-fn is_patched() -> bool {
-    env::var("DMABUFIO_KERNEL").expect("the VM's kernel") != "stock"
+/// What direct I/O into a buffer needs, and this machine has.
+enum Route {
+    Ioctl,
+    Module,
+    None,
+}
+
+fn route() -> Route {
+    let of_vm = |variable| env::var(variable).expect("a variable of the VM");
+    if of_vm("DMABUFIO_KERNEL") != "stock" {
+        Route::Ioctl
+    } else if of_vm("DMABUFIO_MODULE").is_empty() {
+        Route::None
+    } else {
+        Route::Module
+    }
 }
 
 #[test]
-fn full_machine_is_well_and_one_without_the_ioctl_is_slow() {
+fn full_machine_is_well_and_one_without_direct_io_is_slow() {
     let report = Report::of(&disk(), &[]);
-    for (group, verdict) in
-        [("necessary", "ok"), ("recommended", if is_patched() { "ok" } else { "slow" })]
-    {
+    let config = |group: &str, verdict| {
         let found = report.find("kernel config", verdict);
         assert!(found.iter().any(|one| one["group"] == group), "{group}: {:#}", report.json);
-    }
-    if is_patched() {
-        assert_eq!(report.find("heap system", "ok").len(), 1, "{:#}", report.json);
-        report.concludes(0, "info");
-    } else {
-        report.complains("kernel config", "slow", "CONFIG_DMABUF_RW_FILE");
-        report.complains("heap system", "slow", "CONFIG_DMABUF_RW_FILE");
-        report.complains("service", "slow", "DMA_BUF_IOCTL_RW_FILE");
-        report.concludes(1, "slow");
+    };
+    config("necessary", "ok");
+    match route() {
+        Route::Ioctl => {
+            config("recommended", "ok");
+            assert_eq!(report.find("heap system", "ok").len(), 1, "{:#}", report.json);
+            report.concludes(0, "info");
+        }
+        Route::Module => {
+            report.complains("kernel config", "info", "CONFIG_DMABUF_RW_FILE");
+            for subject in ["heap system-direct", "service"] {
+                assert_eq!(report.find(subject, "ok").len(), 1, "{subject}: {:#}", report.json);
+            }
+            report.concludes(0, "info");
+        }
+        Route::None => {
+            config("recommended", "slow");
+            report.complains("kernel config", "slow", "CONFIG_DMABUF_RW_FILE");
+            report.complains("heap system", "slow", "kernel/module");
+            report.complains("heap system", "slow", "CONFIG_DMABUF_RW_FILE");
+            report.complains("service", "slow", "DMA_BUF_IOCTL_RW_FILE");
+            report.concludes(1, "slow");
+        }
     }
 }
 
@@ -133,12 +159,13 @@ fn configuration_of_another_kernel_does_not_make_a_machine_broken() {
         text.contains("the kernel shows CONFIG_DMA_SHARED_BUFFER, CONFIG_DMABUF_HEAPS"),
         "{text}"
     );
-    if is_patched() {
-        report.concludes(0, "info");
-    } else {
-        // The kernel shows all others.
-        report.complains("kernel config", "slow", "CONFIG_DMABUF_RW_FILE=y");
-        report.concludes(1, "slow");
+    match route() {
+        Route::Ioctl | Route::Module => report.concludes(0, "info"),
+        Route::None => {
+            // The kernel shows all others.
+            report.complains("kernel config", "slow", "CONFIG_DMABUF_RW_FILE=y");
+            report.concludes(1, "slow");
+        }
     }
 }
 
@@ -157,11 +184,12 @@ fn kernel_is_asked_where_its_configuration_cannot_be_read() {
     assert!(one["fix"].as_str().is_some_and(|fix| fix.contains("--config")), "{one:#}");
     let necessary = report.find("kernel", "ok");
     assert!(necessary.iter().any(|one| one["group"] == "necessary"), "{:#}", report.json);
-    if is_patched() {
-        report.concludes(0, "info");
-    } else {
-        report.complains("kernel", "slow", "CONFIG_DMABUF_RW_FILE");
-        report.concludes(1, "slow");
+    match route() {
+        Route::Ioctl | Route::Module => report.concludes(0, "info"),
+        Route::None => {
+            report.complains("kernel", "slow", "CONFIG_DMABUF_RW_FILE");
+            report.concludes(1, "slow");
+        }
     }
 }
 

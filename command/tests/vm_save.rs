@@ -115,7 +115,7 @@ fn user_cannot_make_a_file_of_another_user_the_own_one() {
     fs::set_permissions(fixture.at("target"), Permissions::from_mode(0o666)).expect("chmod");
     let why = "target: give the file that is to replace it to user 0 and group 0: Operation not permitted";
     fixture.refusal(USER, why);
-    // Who owns it can replace it.
+    // Its owner can replace it.
     chown(fixture.at("target"), Some(USER), Some(USER)).expect("chown");
     assert_eq!(fixture.save(USER), None);
 }

@@ -1,4 +1,5 @@
-//! What a request costs before its first byte moves: checking, merging and planning its extents.
+//! Measures the cost of a request before its first byte moves: checking, merging and planning its
+//! extents.
 
 #![allow(missing_docs, reason = "criterion's macros")]
 

@@ -1,7 +1,7 @@
-//! The buffers of a transfer: a descriptor that has been checked to be a dma-buf.
+//! The buffers of a transfer: checked descriptors of dma-bufs.
 //!
-//! A buffer's descriptor comes from a client and may be anything, so it is identified without
-//! sending an ioctl, and without a call that a user-space file system could answer late or never.
+//! A client may pass any descriptor. Therefore this module identifies it without an ioctl, and
+//! without a call that waits for a user-space file system.
 
 use crate::error::{During, Error, ErrorKind, Result};
 use crate::extent::Direction;
@@ -13,8 +13,8 @@ use rustix::fs::{fcntl_get_seals, fcntl_getfl, OFlags, SealFlags};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 
-/// The seals of the embedded heap's memfds. Their size is fixed for good, so that a mapping of one
-/// cannot fault, and nobody can add a seal that stops writing.
+/// The seals of the embedded heap's memfds. They fix the size, so that a mapping cannot fault.
+/// Nobody can add a seal that forbids writing.
 pub(crate) const MEMFD_SEALS: SealFlags =
     SealFlags::GROW.union(SealFlags::SHRINK).union(SealFlags::SEAL);
 
@@ -28,7 +28,7 @@ pub struct Buffer<'fd> {
     mode: OFlags,
 }
 
-/// What a buffer is.
+/// The kind of a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     DmaBuf,
@@ -36,8 +36,8 @@ enum Kind {
 }
 
 impl<'fd> Buffer<'fd> {
-    /// Checks that `fd` is a buffer. A memfd counts as one if `heap` is [`Heap::Memfd`] and the
-    /// memfd is sealed as that heap's are.
+    /// Checks that `fd` is a buffer. A memfd is a buffer if `heap` is [`Heap::Memfd`] and the memfd
+    /// has the seals of that heap.
     pub fn new(fd: BorrowedFd<'fd>, heap: Heap) -> Result<Self> {
         let flags = fcntl_getfl(fd).during(|| "buffer: fcntl(F_GETFL)")?;
         if flags.contains(OFlags::PATH) {
@@ -56,19 +56,19 @@ impl<'fd> Buffer<'fd> {
         Ok(Self { fd, memory: None, size, kind, mode: flags & OFlags::RWMODE })
     }
 
-    /// A buffer of `heap` that this process has just allocated, so that there is nothing to check.
+    /// A buffer of `heap` that this process has just allocated. It needs no check.
     pub(crate) fn allocated(fd: BorrowedFd<'fd>, size: u64, heap: Heap) -> Self {
         let kind = if heap == Heap::Memfd { Kind::Memfd } else { Kind::DmaBuf };
         Self { fd, memory: None, size, kind, mode: OFlags::RDWR }
     }
 
-    /// The same buffer, with a mapping of all of its pages that need not be made any more.
+    /// The same buffer, with an existing mapping of all its pages.
     pub(crate) fn with_memory(self, memory: &'fd Mapping) -> Self {
         Self { memory: Some(memory), ..self }
     }
 
-    /// Checks that the descriptor has the access that `direction` needs. Both directions need to
-    /// read it, because writing through a mapping does (`mmap(2)`, `EACCES`).
+    /// Checks that the descriptor has the access that `direction` needs. Both directions need read
+    /// access, because a mapping for writing needs it (`mmap(2)`, `EACCES`).
     pub fn check_access(&self, direction: Direction) -> Result<()> {
         match direction {
             Direction::Load if self.mode == OFlags::RDWR => Ok(()),
@@ -130,7 +130,7 @@ impl<'fd> Buffer<'fd> {
     }
 }
 
-/// CPU access that has begun. Dropping it ends the access too, with an error going to the log.
+/// CPU access that has begun. A drop ends the access too, and logs an error.
 #[derive(Debug)]
 #[must_use = "dropping it ends the access"]
 pub struct CpuAccess<'fd> {
@@ -139,7 +139,7 @@ pub struct CpuAccess<'fd> {
 }
 
 impl CpuAccess<'_> {
-    /// Ends CPU access. Devices see what the CPU has written only after this.
+    /// Ends CPU access. Only then do devices see the writes of the CPU.
     pub fn end(mut self) -> Result<()> {
         self.finish()
     }
@@ -161,7 +161,7 @@ impl Drop for CpuAccess<'_> {
     }
 }
 
-/// Whether `fd` is a buffer in the eyes of a service that uses `heap`.
+/// Whether `fd` is a buffer for a service that uses `heap`.
 pub(crate) fn is_buffer(fd: BorrowedFd<'_>, heap: Heap) -> Result<bool> {
     Ok(kind(fd, heap)?.is_some())
 }
@@ -170,8 +170,8 @@ fn kind(fd: BorrowedFd<'_>, heap: Heap) -> Result<Option<Kind>> {
     if is_dma_buf(fd)? {
         return Ok(Some(Kind::DmaBuf));
     }
-    // Only memfds and files of tmpfs and hugetlbfs have seals; for others this is EINVAL, from a
-    // function that asks no file system.
+    // Only memfds and files of tmpfs and hugetlbfs have seals. For others this is EINVAL; the call
+    // asks no file system.
     if heap == Heap::Memfd && fcntl_get_seals(fd).is_ok_and(|seals| seals.contains(MEMFD_SEALS)) {
         return Ok(Some(Kind::Memfd));
     }
@@ -179,8 +179,8 @@ fn kind(fd: BorrowedFd<'_>, heap: Heap) -> Result<Option<Kind>> {
 }
 
 /// Whether `fd` is a dma-buf: only those have an exporter's name in their fdinfo
-/// (`Documentation/filesystems/proc.rst`, 3.8 and `dma_buf_show_fdinfo`). `fstatfs(2)` would say
-/// it too, but on FUSE it waits for the daemon.
+/// (`Documentation/filesystems/proc.rst`, 3.8 and `dma_buf_show_fdinfo`). `fstatfs(2)` identifies
+/// dma-bufs too, but on FUSE it waits for the daemon.
 ///
 /// See docs/design/0001-first-slice.md#the-service-identifies-a-buffer-by-its-fdinfo
 fn is_dma_buf(fd: BorrowedFd<'_>) -> Result<bool> {
@@ -190,8 +190,8 @@ fn is_dma_buf(fd: BorrowedFd<'_>) -> Result<bool> {
         .map_err(|error| Error::new(ErrorKind::Io, format!("buffer: read {path}: {error}")))
 }
 
-/// Whether a descriptor's fdinfo has the line of a dma-buf. Most of the time one read brings all of
-/// it; whoever has the descriptor can put a line for each lock before that.
+/// Whether a descriptor's fdinfo has the line of a dma-buf. One read usually returns all of it. The
+/// owner of the descriptor can add lines before that one: one for each lock.
 fn names_exporter(fdinfo: impl Read) -> io::Result<bool> {
     for line in BufReader::with_capacity(1024, fdinfo).split(b'\n') {
         if line?.starts_with(b"exp_name:") {

@@ -1,12 +1,12 @@
-//! Why a request failed: a kind that callers match on, and a message that people read.
+//! The reason of a failed request: a kind for programs and a message for people.
 
 use rustix::io::Errno;
 use std::fmt::{self, Display, Formatter};
 
-/// The result of everything in this crate.
+/// The result type of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What kind of failure it is, and what the caller should do about it.
+/// The kind of a failure. The table says how the caller should react.
 ///
 /// | kind | from | binder status | the caller should |
 /// |---|---|---|---|
@@ -29,9 +29,9 @@ pub enum ErrorKind {
     BadDescriptor,
     /// The kernel refuses access.
     PermissionDenied,
-    /// Not possible on this kernel, buffer or file.
+    /// The operation is not possible with this kernel, buffer or file.
     Unsupported,
-    /// Direct I/O was demanded and a body byte cannot go direct. No byte has moved.
+    /// The caller demanded direct I/O, but a body byte cannot go direct. No byte has moved.
     NotDirect,
     /// The buffer is attached to a device, or another resource is busy.
     Busy,
@@ -60,7 +60,7 @@ impl From<Errno> for ErrorKind {
     }
 }
 
-/// A failure: its kind, what was being done on what, and the errno if the kernel reported one.
+/// A failure: its kind, the operation with its operand, and the errno if the kernel reported one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
     kind: ErrorKind,
@@ -79,8 +79,8 @@ impl Error {
         Self { kind: errno.into(), what: what.into(), errno: Some(errno) }
     }
 
-    /// The same failure, once bytes may have moved: `Unsupported` is no refusal any more then, which
-    /// promises that nothing has changed.
+    /// The same failure, after bytes may have moved. `Unsupported` promises that nothing has
+    /// changed, so it becomes `Io`.
     pub(crate) fn of_io(self) -> Self {
         match self.kind {
             ErrorKind::Unsupported => Self { kind: ErrorKind::Io, ..self },
@@ -98,12 +98,12 @@ impl Error {
         Self { what: format!("item {index}: {}", self.what), ..self }
     }
 
-    /// What kind of failure it is.
+    /// The kind of the failure.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// What the kernel reported, if it did.
+    /// The errno, if the kernel reported one.
     pub fn errno(&self) -> Option<Errno> {
         self.errno
     }
@@ -121,9 +121,9 @@ impl Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Adds to a kernel error what was being done.
+/// Adds the operation to a kernel error.
 pub trait During<T> {
-    /// `what` is evaluated on failure only.
+    /// Calls `what` on failure only.
     fn during<S: Into<String>>(self, what: impl FnOnce() -> S) -> Result<T>;
 }
 

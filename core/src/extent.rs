@@ -8,8 +8,8 @@ use std::fmt::{self, Display, Formatter};
 /// See docs/design/0002-predict-do-prove.md#2048-extents-need-more-than-64-kib
 pub const MAX_EXTENTS: usize = 2048;
 
-/// One contiguous range: where it lies in the file and where in the buffer. All fields are bytes.
-/// An empty one is legal and moves nothing.
+/// One contiguous range: its place in the file and its place in the buffer. All fields are in
+/// bytes. An empty extent is legal and moves nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Extent {
     /// Offset in the file.
@@ -44,7 +44,7 @@ impl Display for Extent {
     }
 }
 
-/// Which way a transfer moves data.
+/// The direction in which a transfer moves data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     /// From the file into the buffer.
@@ -53,8 +53,7 @@ pub enum Direction {
     Save,
 }
 
-/// Checks the number of extents, and that none ends beyond what the kernel's signed 64-bit offsets
-/// can say.
+/// Checks the number of extents, and that every end fits into a signed 64-bit offset of the kernel.
 pub fn check_shape(extents: &[Extent]) -> Result<()> {
     if extents.is_empty() || extents.len() > MAX_EXTENTS {
         let n = extents.len();
@@ -70,8 +69,8 @@ pub fn check_shape(extents: &[Extent]) -> Result<()> {
     Ok(())
 }
 
-/// Checks that every extent lies in a buffer of `buffer_size` bytes and that no two overlap where
-/// data arrives: in the buffer for a load, in the file for a save.
+/// Checks that every extent lies in a buffer of `buffer_size` bytes and that no two overlap in the
+/// destination: in the buffer for a load, in the file for a save.
 pub fn check_placement(extents: &[Extent], buffer_size: u64, direction: Direction) -> Result<()> {
     for (i, extent) in extents.iter().enumerate() {
         if extent.buffer_end() > buffer_size {
@@ -103,8 +102,9 @@ pub fn check_placement(extents: &[Extent], buffer_size: u64, direction: Directio
     Ok(())
 }
 
-/// Sorts extents by file offset, and joins those that continue each other in file and buffer. Those
-/// that are empty are left out. Each result is the indices of the extents and what they make up.
+/// Sorts extents by file offset, and joins extents that continue each other in file and buffer.
+/// Omits empty extents. Each result has the indices of the joined extents and the run that they
+/// form.
 pub fn merge(extents: &[Extent]) -> Vec<(Vec<usize>, Extent)> {
     let mut order: Vec<usize> = (0..extents.len()).filter(|&i| !extents[i].is_empty()).collect();
     order.sort_by_key(|&i| extents[i].file_offset);

@@ -1,4 +1,4 @@
-//! The files of a transfer: a descriptor that has been checked to be a regular file.
+//! The files of a transfer: checked descriptors of regular files.
 
 use crate::buffer;
 use crate::error::{During, Error, ErrorKind, Result};
@@ -14,22 +14,23 @@ const FUSE_SUPER_MAGIC: u64 = 0x6573_5546;
 /// `RAMFS_MAGIC` of `include/uapi/linux/magic.h`.
 const RAMFS_MAGIC: u64 = 0x8584_58f6;
 
-/// Who has the data of a file.
+/// The place of a file's data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Storage {
     /// A block device.
     Device,
     /// The memory of a tmpfs.
     Memory,
-    /// A user-space daemon, which may not answer: FUSE.
+    /// A user-space daemon (FUSE), so the file may stall.
     Daemon,
-    /// Nobody: the kernel makes the content when it is read (procfs, sysfs, debugfs, cgroups).
+    /// Nowhere: the kernel makes the content when somebody reads it (procfs, sysfs, debugfs,
+    /// cgroups).
     Generated,
     /// Another file system or a server: overlayfs, a mount of an image file, 9p.
     Other,
 }
 
-/// A regular file that somebody else owns. Its position and flags are never changed.
+/// A regular file that somebody else owns. Nothing here changes its position or flags.
 #[derive(Debug, Clone, Copy)]
 pub struct RegularFile<'fd> {
     fd: BorrowedFd<'fd>,
@@ -60,18 +61,18 @@ impl<'fd> RegularFile<'fd> {
             ));
         }
         let storage = storage(fd, &stat)?;
-        // What the kernel knows of a file on FUSE without asking may be old.
+        // Without asking the daemon, the kernel may know an old size only.
         let size = if storage == Storage::Daemon { size(fd)? } else { stat.stx_size };
-        // Asked for where there is a device only: elsewhere Linux 6.12 may crash
-        // (docs/kernel-reports.md), and the data would not go past all page caches.
+        // Only with a device: elsewhere Linux 6.12 may crash (docs/kernel-reports.md), and the data
+        // would go through another page cache.
         let stat = match storage {
             Storage::Device => {
                 statx::statx(fd, uapi::STATX_DIOALIGN).during(|| "file: statx(STATX_DIOALIGN)")?
             }
             _ => uapi::statx::default(),
         };
-        // Zero alignments: the file system says that this file cannot do direct I/O, or is too old
-        // to say anything, and then silence is not taken for consent.
+        // Zero: the file system says that this file cannot do direct I/O, or it is too old to
+        // answer. No answer counts as no.
         let can_direct = stat.stx_dio_offset_align != 0;
         let says_why = !can_direct && stat.stx_mask & uapi::STATX_DIOALIGN != 0;
         let direct_align =
@@ -81,15 +82,15 @@ impl<'fd> RegularFile<'fd> {
     }
 
     /// Checks that the descriptor has the access that `direction` needs, and that a load can know
-    /// what there is.
+    /// the size of the content.
     pub fn check_access(&self, direction: Direction) -> Result<()> {
         let mode = self.flags & OFlags::RWMODE;
         match direction {
             Direction::Load if mode == OFlags::WRONLY => {
                 Err(bad("file: write-only; a load needs O_RDONLY or O_RDWR"))
             }
-            // Reading would tell, and could take any time or have effects of its own
-            // (/proc/kmsg, trace_pipe).
+            // A read would find the size, but could take any time or have side effects (/proc/kmsg,
+            // trace_pipe).
             Direction::Load if self.storage == Storage::Generated && self.size == 0 => Err(bad(
                 "file: says that it has no bytes, but its file system (procfs, debugfs or the \
                  like) makes content when it is read; load a copy",
@@ -118,13 +119,13 @@ impl<'fd> RegularFile<'fd> {
         self.fd
     }
 
-    /// Size in bytes, when the file was checked.
+    /// Size in bytes at the time of the check.
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// Where a load ends at the latest, in bytes from the start of the file. This is the size, but
-    /// a daemon that says 0 may have content all the same, as those that generate it do.
+    /// The upper bound of a load, in bytes from the start of the file. This is the size, but a
+    /// daemon that reports size 0 may generate content.
     pub(crate) fn end(&self) -> u64 {
         match (self.storage, self.size) {
             (Storage::Daemon, 0) => u64::MAX,
@@ -132,13 +133,13 @@ impl<'fd> RegularFile<'fd> {
         }
     }
 
-    /// Whether the size is where reading ends. Where it may be more than there is, as on sysfs or
-    /// 9p, only reads that count tell what was moved.
+    /// Whether reads end at the size. On sysfs and 9p, for example, the size may exceed the
+    /// content; there, only the counts of reads show how many bytes moved.
     pub(crate) fn has_exact_size(&self) -> bool {
         matches!(self.storage, Storage::Device | Storage::Memory)
     }
 
-    /// Size in bytes now.
+    /// The current size in bytes.
     pub fn current_size(&self) -> Result<u64> {
         size(self.fd)
     }
@@ -156,27 +157,28 @@ impl<'fd> RegularFile<'fd> {
         self.direct_align
     }
 
-    /// The attributes (`STATX_ATTR_*`) of a file that cannot do direct I/O, which may say why. None
-    /// if it can: files with the same attributes then can (those encrypted by the disk), or if its
-    /// file system does not say whether.
+    /// The attributes (`STATX_ATTR_*`) of a file that cannot do direct I/O, which may give the
+    /// reason. 0 if the file can do direct I/O (as a file that the disk encrypts), and if its file
+    /// system does not answer.
     ///
     /// See docs/design/0002-predict-do-prove.md#statx_dioalign-decides-attributes-explain
     pub(crate) fn obstacles(&self) -> u64 {
         self.attributes
     }
 
-    /// Whether the data lies in the inode and not in blocks of its own. `false` where the kernel
-    /// does not say, and on file systems without a block device, which could take their time.
+    /// Whether the data lies in the inode and not in blocks of its own. `false` if the kernel does
+    /// not answer, and on file systems without a block device, whose answer could take long.
     pub(crate) fn has_inline_data(&self) -> bool {
         self.storage == Storage::Device
             && ioctl::get_flags(self.fd).is_ok_and(|flags| flags & uapi::FS_INLINE_DATA_FL != 0)
     }
 
-    /// How many pages of a range, in bytes, are in the page cache.
+    /// The number of pages of a range, in bytes, that are in the page cache.
     ///
-    /// The kernel tells that to those who may write the file, and to its owner. For a service that
-    /// was passed somebody else's read-only descriptor, and before Linux 6.5, it is `None`; and on
-    /// file systems without a block device, because stacked ones cache the data elsewhere.
+    /// The kernel shows this to the owner of the file and to processes that may write it. `None`
+    /// for a service with a read-only descriptor of another user's file, and before Linux 6.5.
+    /// `None` also on file systems without a block device, because stacked ones cache the data
+    /// elsewhere.
     ///
     /// See docs/design/0002-predict-do-prove.md#the-client-looks-at-the-page-cache-for-the-service
     pub fn cached_pages(&self, range: Range<u64>) -> Option<u64> {
@@ -190,7 +192,7 @@ impl<'fd> RegularFile<'fd> {
 
     /// Lets the page cache drop the whole pages of a range, in bytes, that are clean.
     pub fn forget(&self, range: Range<u64>) {
-        // What stays does no harm.
+        // A page that stays does no harm.
         let _ = fadvise(self.fd, range.start, range.end - range.start, Advice::DontNeed);
     }
 
@@ -201,21 +203,21 @@ impl<'fd> RegularFile<'fd> {
         cached.saturating_mul(sysconf::page_size()) > half
     }
 
-    /// Whether a user-space daemon answers for this file, and may not.
-    pub fn stalls(&self) -> bool {
+    /// Whether the file may stall: a user-space daemon (FUSE) serves it.
+    pub fn may_stall(&self) -> bool {
         self.storage == Storage::Daemon
     }
 }
 
-/// Whether a user-space daemon could be asked about this file, found out without asking one. True
-/// for regular files on FUSE, and on others that have no block device, such as overlayfs.
+/// As [`RegularFile::may_stall`], but asks no file system. Therefore also true for regular files on
+/// other file systems that have no block device, such as overlayfs.
 pub fn may_stall(fd: BorrowedFd<'_>) -> Result<bool> {
     let stat = statx::statx(fd, uapi::STATX_BASIC_STATS).during(|| "file: statx")?;
     let file_type = FileType::from_raw_mode(stat.stx_mode.into());
     Ok(file_type == FileType::RegularFile && known_storage(fd, &stat).is_none())
 }
 
-/// Who has the data of a regular file. May wait for a daemon if [`may_stall`] says so.
+/// The place of a regular file's data. May wait for a daemon if [`may_stall`] is true.
 fn storage(fd: BorrowedFd<'_>, stat: &uapi::statx) -> Result<Storage> {
     if let Some(known) = known_storage(fd, stat) {
         return Ok(known);
@@ -223,7 +225,7 @@ fn storage(fd: BorrowedFd<'_>, stat: &uapi::statx) -> Result<Storage> {
     let file_system = fstatfs(fd).during(|| "file: fstatfs")?;
     Ok(match file_system.f_type as u64 {
         FUSE_SUPER_MAGIC => Storage::Daemon,
-        // Who keeps data has blocks to keep it in; ramfs does not count them.
+        // A file system that stores data has blocks; ramfs does not count its blocks.
         magic if file_system.f_blocks == 0 && magic != RAMFS_MAGIC => Storage::Generated,
         _ => Storage::Other,
     })
@@ -235,7 +237,7 @@ fn size(fd: BorrowedFd<'_>) -> Result<u64> {
     Ok(u64::try_from(stat.st_size).unwrap_or(0))
 }
 
-/// Who has the data of a regular file, if the kernel knows it without asking the file system.
+/// The place of a regular file's data, if the kernel knows it without asking the file system.
 fn known_storage(fd: BorrowedFd<'_>, stat: &uapi::statx) -> Option<Storage> {
     if !has_no_device(stat) {
         return Some(Storage::Device);
@@ -244,19 +246,19 @@ fn known_storage(fd: BorrowedFd<'_>, stat: &uapi::statx) -> Option<Storage> {
     fcntl_get_seals(fd).is_ok().then_some(Storage::Memory)
 }
 
-/// Whether the file system lies on no block device: the kernel numbers those with major 0. FUSE on
-/// a block device (`fuseblk`) is mounted by root only, for daemons that are trusted.
+/// Whether the file system lies on no block device: the kernel numbers those with major 0. Only
+/// root mounts FUSE on a block device (`fuseblk`), for trusted daemons.
 fn has_no_device(stat: &uapi::statx) -> bool {
     stat.stx_dev_major == 0
 }
 
-/// How many pages of `len` bytes from `offset` are in the page cache. `len` 0 means to the end of
-/// the file.
+/// The number of pages of `len` bytes from `offset` that are in the page cache. `len` 0 means to
+/// the end of the file.
 pub fn cached_pages(fd: BorrowedFd<'_>, offset: u64, len: u64) -> Result<u64> {
     Ok(pagecache::cachestat(fd, offset, len).during(|| "file: cachestat")?.nr_cache)
 }
 
-/// What a file that is no regular file is, with its article.
+/// The name of a file type that is not a regular file, with its article.
 pub fn describe(file_type: FileType) -> &'static str {
     match file_type {
         FileType::RegularFile => "a buffer",

@@ -1,4 +1,4 @@
-//! Where buffers come from.
+//! The sources of buffers.
 
 pub(crate) mod kind;
 
@@ -28,7 +28,7 @@ enum Source {
     Memfd,
 }
 
-/// A new buffer. Dropping it frees it, unless somebody else holds its descriptor.
+/// A new buffer. A drop frees it, unless somebody else holds its descriptor.
 #[derive(Debug)]
 pub struct Allocation {
     /// The buffer, readable, writable and close-on-exec.
@@ -37,19 +37,19 @@ pub struct Allocation {
     pub size: u64,
     /// The heap that it came from.
     pub heap: Heap,
-    /// The memfd under a udmabuf, mapped. Its pages can be pinned for direct I/O, which those of a
-    /// mapping of the udmabuf cannot (`VM_PFNMAP` since Linux 6.12). For who allocated it only.
+    /// The mapping of the memfd under a udmabuf, for the allocating process only. Direct I/O can
+    /// pin its pages, unlike those of a mapping of the udmabuf (`VM_PFNMAP` since Linux 6.12).
     pub memory: Option<Mapping>,
 }
 
 impl Allocation {
-    /// The buffer with the name `dmabufio:<uid>:<tag>`, cut to what the kernel keeps.
+    /// The buffer with the name `dmabufio:<uid>:<tag>`, cut to the kernel's limit.
     pub fn named(self, uid: u32, tag: &str) -> Result<Self> {
         self.buffer().set_name(&format!("dmabufio:{uid}:{tag}"))?;
         Ok(self)
     }
 
-    /// The buffer, to transfer to or from.
+    /// The buffer, as an operand of a transfer.
     pub fn buffer(&self) -> Buffer<'_> {
         let buffer = Buffer::allocated(self.fd.as_fd(), self.size, self.heap);
         match &self.memory {
@@ -97,7 +97,7 @@ impl Allocator {
         self.page_size
     }
 
-    /// The largest buffer in bytes: half of the memory, or less where udmabuf allowed less
+    /// The largest buffer in bytes: half of the memory, or less if udmabuf allowed less
     /// ([`UDMABUF_LIMIT`]) when the heap was opened.
     pub fn max_bytes(&self) -> u64 {
         self.max_bytes
@@ -154,7 +154,7 @@ impl Allocator {
             }
             Source::Memfd => {
                 let memfd = sealed_memfd(size, MEMFD_SEALS).during(what)?;
-                // Running out of memory is an error now, not a failed load later.
+                // A lack of memory is an error now, and not in a later load.
                 fs::fallocate(&memfd, FallocateFlags::empty(), 0, size).during(what)?;
                 memfd
             }
@@ -162,7 +162,7 @@ impl Allocator {
         Ok(Allocation { fd, size, heap, memory })
     }
 
-    /// Allocates a buffer and names it after whom it is for.
+    /// Allocates a buffer and names it after its user.
     pub fn allocate_named(&self, size: u64, uid: u32, tag: &str) -> Result<Allocation> {
         self.allocate(size)?.named(uid, tag)
     }
@@ -173,25 +173,24 @@ pub fn half_of_memory() -> u64 {
     sysconf::physical_pages() / 2 * sysconf::page_size()
 }
 
-/// The limit of udmabuf in bytes. `None` where there is none, or where this process may not read it;
-/// then the driver refuses a buffer that is too large.
+/// The limit of udmabuf in bytes. `None` if there is none, or if this process may not read it; then
+/// the driver refuses a buffer that is too large.
 fn udmabuf_limit() -> Option<u64> {
     let limit: i64 = read_to_string(UDMABUF_LIMIT).ok()?.trim().parse().ok()?;
     u64::try_from(limit).ok()?.checked_mul(1 << 20)
 }
 
 fn open_device(path: &str) -> Result<OwnedFd> {
-    // Android makes the nodes of heaps readable only, and that is enough for its ioctl; the
+    // On Android the node of the system heap is read-only, which is enough for its ioctl. The
     // udmabuf driver checks no access mode.
     fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .during(|| format!("open {path}"))
 }
 
-/// A memfd of `size` bytes with `seals`, without pages.
+/// Creates a memfd of `size` bytes with `seals`, without pages.
 ///
-/// For udmabuf they must not come from `fallocate(2)`: tmpfs zeroes such pages on first use only,
-/// and udmabuf pins them without that, with the content of whoever had them before (seen on Linux
-/// 6.12).
+/// The pages of a udmabuf must not come from `fallocate(2)`: tmpfs zeroes such pages on first use
+/// only. udmabuf pins them before, with the old content of another process (seen on Linux 6.12).
 ///
 /// See docs/design/0001-first-slice.md#the-memfd-of-a-udmabuf-gets-no-pages-from-fallocate2
 fn sealed_memfd(size: u64, seals: SealFlags) -> rustix::io::Result<OwnedFd> {
@@ -201,12 +200,12 @@ fn sealed_memfd(size: u64, seals: SealFlags) -> rustix::io::Result<OwnedFd> {
     Ok(memfd)
 }
 
-/// Maps a memfd whole, in huge pages if the kernel makes such for memfds
-/// (`/sys/kernel/mm/transparent_hugepage/shmem_enabled`). Then all are made now: udmabuf, which would
-/// ask for small ones, takes them, and direct I/O finds no page to fault in. To make small pages
-/// beforehand costs more than it saves.
+/// Maps all of a memfd, in huge pages if the kernel makes them for memfds
+/// (`/sys/kernel/mm/transparent_hugepage/shmem_enabled`). Then this function makes all pages now:
+/// udmabuf takes them instead of small ones, and direct I/O faults no page in. To make small pages
+/// in advance costs more than it saves.
 ///
-/// `None` where there is no room for the mapping; the buffer is as good without.
+/// `None` if there is no room for the mapping, which the buffer does not need.
 ///
 /// See docs/design/0002-predict-do-prove.md#the-allocator-of-a-udmabuf-keeps-the-mapping-of-its-memfd
 fn map_memory(memfd: &OwnedFd, page_size: u64, size: u64) -> Option<Mapping> {
@@ -214,11 +213,11 @@ fn map_memory(memfd: &OwnedFd, page_size: u64, size: u64) -> Option<Mapping> {
     let mapping = Mapping::new(memfd.as_fd(), 0, len, Access::ReadWrite).ok()?;
     let huge = mapping.want_huge_pages().and_then(|()| {
         mapping.populate(page_size as usize)?;
-        // In units of 512 bytes: how much came with the first page.
+        // In units of 512 bytes: the memory that came with the first page.
         Ok(fs::fstat(memfd)?.st_blocks as u64 * 512 > page_size)
     });
     if huge == Ok(true) {
-        // What cannot be had now is missed by udmabuf, too, and then is an error.
+        // udmabuf reports an error if a page is missing.
         let _ = mapping.populate(len);
     }
     Some(mapping)

@@ -1,14 +1,14 @@
 //! Moves file data into and out of dma-bufs with no CPU copy and no page cache.
 //!
-//! This is the core, a library that any process can link: it knows no binder.
+//! This is the core, a library that any process can link, because it has no binder.
 //!
-//! A transfer is [`transfer::transfer`], with a checked buffer ([`buffer::Buffer`]), a checked file
-//! ([`file::RegularFile`]) and [`extent::Extent`]s. It goes by the first [`method::Method`] that
-//! buffer and file allow, which [`probe`] predicts without I/O and the [`transfer::receipt`]
-//! reports afterwards.
+//! [`transfer::transfer`] moves data between a checked buffer ([`buffer::Buffer`]) and a checked
+//! file ([`file::RegularFile`]) in [`extent::Extent`]s. It uses the first [`method::Method`] that
+//! buffer and file allow. [`probe`] predicts this method without I/O, and the [`transfer::receipt`]
+//! reports it.
 //!
-//! What it does not do: open paths, change descriptors that it is given, or touch the memory of a
-//! buffer.
+//! The core never opens paths, never changes the descriptors of the caller, and never touches the
+//! memory of a buffer in a transfer.
 
 pub mod buffer;
 pub mod error;

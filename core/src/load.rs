@@ -1,5 +1,5 @@
-//! Allocates several buffers and fills them from one file, allocating the next buffer while the one
-//! before is filled: zeroing memory is work for the CPU, reading is work for the disk.
+//! Allocates several buffers and fills them from one file. It allocates the next buffer while it
+//! fills the one before: the CPU zeroes memory while the disk reads.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::extent::{check_placement, check_shape, Direction, Extent, MAX_EXTENTS};
@@ -18,8 +18,8 @@ use std::time::Instant;
 /// The most buffers in one load.
 pub const MAX_BATCH: usize = 32;
 
-/// How many allocated buffers may wait to be filled. One is enough to keep the disk busy as long as
-/// buffers are alike.
+/// The number of allocated buffers that may wait for their data. One keeps the disk busy if the
+/// buffers have similar sizes.
 const AHEAD: usize = 1;
 
 /// One buffer to allocate and fill.
@@ -27,7 +27,7 @@ const AHEAD: usize = 1;
 pub struct Item {
     /// Size of the buffer in bytes.
     pub size: u64,
-    /// What to fill it with.
+    /// The ranges to load.
     pub extents: Vec<Extent>,
 }
 
@@ -38,22 +38,22 @@ pub struct Loaded {
     pub fd: OwnedFd,
     /// Its size in bytes, a multiple of the page size.
     pub size: u64,
-    /// How it was filled.
+    /// The receipt for filling it.
     pub receipt: Receipt,
 }
 
-/// Where the buffers come from, and what they are called.
+/// The source of the buffers, and their names.
 #[derive(Clone, Copy)]
 pub struct Source<'a> {
     /// The heap.
     pub heap: &'a Allocator,
-    /// What to take them from while it lasts.
+    /// The pool to take buffers from as long as it has some.
     pub pool: Option<&'a Pool>,
-    /// Whom the buffers are for.
+    /// The user of the buffers.
     pub uid: u32,
-    /// What they are for.
+    /// The purpose of the buffers.
     pub tag: &'a str,
-    /// When the request arrived, for the receipts.
+    /// The arrival of the request, for the receipts.
     pub arrival: Instant,
     /// Called with each buffer before it is filled.
     pub allocated: &'a (dyn Fn(&Allocation) + Sync),
@@ -77,13 +77,13 @@ impl Source<'_> {
     }
 }
 
-/// Allocates and fills the buffers of `items`, in order, and hands the outcome of each to
-/// `deliver` as soon as it is known: a buffer that could not be filled is freed, and the others are
-/// not affected. Asks `turns` as [`transfer_in_turns`] does.
+/// Allocates and fills the buffers of `items`, in order, and passes each result to `deliver` at
+/// once. Frees a buffer if filling it failed, and goes on with the next one. Asks `turns` as
+/// [`transfer_in_turns`] does.
 ///
 /// # Errors
-/// `InvalidRequest` or `BadDescriptor` if anything is malformed, before anything is allocated; and
-/// what `turns` returns between two buffers, after which no more is delivered.
+/// `InvalidRequest` or `BadDescriptor` if anything is malformed, before the first allocation; and
+/// the error of `turns` between two buffers, after which `deliver` gets no more results.
 pub fn load(
     source: Source<'_>,
     file: &RegularFile<'_>,
@@ -94,7 +94,7 @@ pub fn load(
 ) -> Result<()> {
     check(source.heap, items)?;
     file.check_access(Direction::Load)?;
-    if file.stalls() {
+    if file.may_stall() {
         // One buffer at a time: a daemon that does not answer holds no more than that.
         for item in items {
             turns.next(0, 0)?;
@@ -111,12 +111,12 @@ pub fn load(
     thread::scope(|scope| {
         let (sender, allocated) = sync_channel(AHEAD);
         if !missing.is_empty() {
-            // Not `scope.spawn`: it panics where a thread cannot be had.
+            // Not `scope.spawn`, which panics if the system has no thread left.
             let allocating = thread::Builder::new().name("allocate".to_owned());
             let allocating = allocating.spawn_scoped(scope, move || {
                 for size in missing {
                     let buffer = source.make(size);
-                    // Nobody receives any more if the other side is gone, and then nobody cares.
+                    // If the receiver is gone, nobody needs the buffer.
                     if sender.send(buffer).is_err() {
                         break;
                     }
@@ -138,7 +138,7 @@ pub fn load(
     })
 }
 
-/// Checks what can be checked of `items` by itself.
+/// Makes all checks of `items` that need no file.
 pub fn check(heap: &Allocator, items: &[Item]) -> Result<()> {
     let invalid = |what: String| Error::new(ErrorKind::InvalidRequest, what);
     let n = items.len();

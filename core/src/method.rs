@@ -1,4 +1,4 @@
-//! The words for how bytes move, and why they do not move in a better way.
+//! The methods that move bytes, and the reasons for a fallback.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -20,7 +20,7 @@ impl Method {
     pub const ALL: [Self; 4] =
         [Self::RwFileDirect, Self::RwFileBuffered, Self::MappedDirect, Self::MappedBuffered];
 
-    /// Whether it goes past the page cache.
+    /// Whether it bypasses the page cache.
     pub fn is_direct(self) -> bool {
         self != self.buffered()
     }
@@ -45,34 +45,35 @@ impl Display for Method {
     }
 }
 
-/// Why bytes do not take the best path.
+/// The reason why bytes do not take the best path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FallbackReason {
-    /// [`Mode::Buffered`] was asked for.
+    /// The caller asked for [`Mode::Buffered`].
     Requested,
     /// The kernel has no `DMA_BUF_IOCTL_RW_FILE`.
     NoIoctl,
     /// The buffer's exporter does not implement it.
     Exporter,
-    /// A device is attached to the buffer, or the kernel has it mapped.
+    /// A device is attached to the buffer, or the kernel has mapped it.
     BufferBusy,
-    /// The file, or its file system, cannot do direct I/O for a reason that it does not tell.
+    /// The file, or its file system, cannot do direct I/O, and the file system does not give the
+    /// reason.
     FileNotDirect,
-    /// The file has fs-verity, and what is read is verified in the page cache.
+    /// The file has fs-verity: the kernel verifies its data in the page cache.
     FileVerity,
-    /// The file is compressed.
+    /// The file system compresses the file.
     FileCompressed,
-    /// The file is encrypted by the CPU and not inline, on the way to the disk.
+    /// The CPU encrypts the file, and not the inline encryption of the disk.
     FileEncrypted,
     /// The file is so small that its data lies in the inode.
     FileInlineData,
-    /// A user-space daemon answers for the file system, and may not.
+    /// The file may stall: a user-space daemon serves its file system.
     FileSystemStalls,
     /// The file offset and the buffer offset differ modulo the alignment of direct I/O.
     Unaligned,
     /// Direct I/O through a mapping needs a descriptor opened with `O_DIRECT`.
     DescriptorNotDirect,
-    /// The page cache holds most of it already, and copying is faster than reading again.
+    /// The page cache holds most of the run already, and a copy is faster than a second read.
     Resident,
 }
 
@@ -96,7 +97,7 @@ impl Display for FallbackReason {
     }
 }
 
-/// How much of a transfer must bypass the page cache.
+/// Controls whether a transfer bypasses the page cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mode {
     /// The best path there is.
@@ -108,13 +109,13 @@ pub enum Mode {
     Buffered,
 }
 
-/// What can be done with a buffer. Made by [`crate::probe`].
+/// The abilities of a buffer, as [`crate::probe`] finds them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Support {
     /// Whether `DMA_BUF_IOCTL_RW_FILE` works on it, or the reason why it does not.
     pub rw_file: Result<(), FallbackReason>,
-    /// Whether a mapping of it consists of ordinary pages, which direct I/O can pin. Not probed
-    /// where `DMA_BUF_IOCTL_RW_FILE` works, which is better.
+    /// Whether a mapping of it consists of ordinary pages, which direct I/O can pin. Not probed if
+    /// `DMA_BUF_IOCTL_RW_FILE` works, which is better.
     pub page_backed: bool,
 }
 

@@ -1,8 +1,8 @@
-//! Zeroed buffers that are kept ready, so that a request need not wait for memory to be zeroed.
+//! Keeps zeroed buffers ready, so that a request need not wait until the kernel zeroes memory.
 //!
-//! The pool follows demand. Once a buffer of a size that it keeps has been asked for, it is filled
-//! with that size in the background; when nobody has asked for a while, or memory gets short, it is
-//! emptied. Buffers only ever leave it: what a client has held never comes back.
+//! The pool follows demand. After the first request for one of its sizes, it makes buffers of that
+//! size in the background. It frees them after some time without a request, and when memory gets
+//! short. A buffer that a client has held never comes back.
 
 pub mod pressure;
 
@@ -16,14 +16,14 @@ use std::str::FromStr;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long buffers are kept without a request for their size, and how long none are made after
-/// memory was short.
+/// The time that the pool keeps buffers without a request for their size, and the time that it
+/// makes none after memory was short.
 pub const IDLE: Duration = Duration::from_secs(60);
 
 /// The most buffers in a pool: each is a descriptor.
 pub const MAX_BUFFERS: usize = 1024;
 
-/// How often to look whether requests still run.
+/// The time between two looks whether requests still run.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
 /// A size of buffers, and how many of them to keep.
@@ -31,7 +31,7 @@ const BUSY_PAUSE: Duration = Duration::from_millis(20);
 pub struct Class {
     /// Bytes, a multiple of the page size in a pool.
     pub size: u64,
-    /// How many.
+    /// The number of buffers.
     pub count: usize,
 }
 
@@ -61,7 +61,7 @@ impl FromStr for Class {
 struct Shelf {
     class: Class,
     ready: Vec<Allocation>,
-    /// When somebody last asked for one, unless the shelf has been emptied since.
+    /// The time of the last request for one, unless the pool has emptied the shelf since then.
     asked: Option<Instant>,
     hits: u64,
     misses: u64,
@@ -70,37 +70,37 @@ struct Shelf {
 #[derive(Debug, Default)]
 struct State {
     shelves: Vec<Shelf>,
-    /// When memory was last short.
+    /// The last time that memory was short.
     short: Option<Instant>,
     trims: u64,
 }
 
-/// What to do next.
+/// The next step of the thread that fills the pool.
 #[derive(Debug)]
 enum Step {
     /// Make a buffer of this size.
     Fill(u64),
     /// Free these.
     Free(Vec<Allocation>),
-    /// Nothing for this long, or until somebody asks or the pool is emptied.
+    /// Wait for this long, or until a request arrives or the pool gets empty.
     Wait(Option<Duration>),
 }
 
-/// What a pool holds and has done, for people.
+/// The state and the history of a pool, for people.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stock {
     /// One entry for each size.
     pub shelves: Vec<ShelfStock>,
-    /// How often it was emptied because memory was short.
+    /// The number of times that it got empty because memory was short.
     pub trims: u64,
 }
 
 /// The buffers of one size in [`Stock`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ShelfStock {
-    /// What it is to hold.
+    /// The size, and the number to keep.
     pub class: Class,
-    /// How many buffers are ready.
+    /// The number of buffers that are ready.
     pub ready: usize,
     /// Requests that got one.
     pub hits: u64,
@@ -108,7 +108,7 @@ pub struct ShelfStock {
     pub misses: u64,
 }
 
-/// Buffers that are kept ready. Empty until [`Pool::keep`] runs.
+/// A pool of buffers. Empty until [`Pool::keep`] runs.
 #[derive(Debug)]
 pub struct Pool {
     page_size: u64,
@@ -120,8 +120,8 @@ impl Pool {
     /// A pool of buffers of `heap`.
     ///
     /// # Errors
-    /// `InvalidRequest` if a size occurs twice or cannot be allocated, or if all buffers together
-    /// are more than half of the memory.
+    /// `InvalidRequest` if a size occurs twice or is no valid size of a buffer, or if all buffers
+    /// together are more than half of the memory.
     pub fn new(classes: &[Class], heap: &Allocator) -> Result<Self> {
         let invalid = |what: String| Error::new(ErrorKind::InvalidRequest, what);
         let page_size = heap.page_size();
@@ -149,8 +149,8 @@ impl Pool {
         Ok(Self { page_size, state, changed: Condvar::new() })
     }
 
-    /// Takes a buffer that a request for `size` bytes would be given, if one is ready. It is zeroed
-    /// and has never left this process.
+    /// Takes a buffer for a request of `size` bytes, if one is ready. It is zeroed and has never
+    /// left this process.
     pub fn take(&self, size: u64) -> Option<Allocation> {
         let size = size.checked_next_multiple_of(self.page_size)?;
         let mut state = self.lock();
@@ -166,9 +166,9 @@ impl Pool {
         taken
     }
 
-    /// Keeps the pool filled with buffers of `heap`, and frees those that nobody has asked for in
-    /// `idle`. Makes none while `is_busy`. Keeps what `hold` returns for as long as there are
-    /// buffers in the pool. For a thread of its own, which gets the lowest priority. Does not return.
+    /// Keeps the pool filled with buffers of `heap`, and frees buffers that had no request for
+    /// `idle`. Makes none while `is_busy`. Keeps the value of `hold` as long as the pool has
+    /// buffers. Needs a thread of its own, to which it gives the lowest priority. Does not return.
     pub fn keep<H>(
         &self,
         heap: &Allocator,
@@ -179,14 +179,14 @@ impl Pool {
         if let Err(errno) = nice::lowest().and_then(|()| ioprio::set(IoPriority::IDLE)) {
             log::info!("pool: filling at normal priority: {errno}");
         }
-        // Only this thread adds buffers, so it is held before the first and until after the last.
+        // Only this thread adds buffers, so the hold lasts from before the first to after the last.
         let mut held = None;
         loop {
             let mut state = self.lock();
             match state.next(Instant::now(), idle) {
                 Step::Free(buffers) => {
                     drop(state);
-                    // Freeing takes time as well; nobody should wait for it.
+                    // To free buffers takes time, and nobody should wait for it.
                     drop(buffers);
                 }
                 Step::Fill(_) if is_busy() => self.wait(state, Some(BUSY_PAUSE)),
@@ -202,7 +202,7 @@ impl Pool {
                     }
                 }
                 Step::Wait(_) if held.is_some() && state.is_empty() => {
-                    // What it does when it is let go takes time too.
+                    // The drop of the hold takes time, too.
                     drop(state);
                     held = None;
                 }
@@ -211,11 +211,11 @@ impl Pool {
         }
     }
 
-    /// Empties the pool each time that memory gets short, as `trigger` of [`pressure`] tells. For a
-    /// thread of its own.
+    /// Empties the pool each time that `trigger` of [`pressure`] reports that memory is short.
+    /// Needs a thread of its own.
     ///
     /// # Errors
-    /// If that cannot be told any more.
+    /// If `trigger` stops working.
     pub fn empty_on(&self, trigger: BorrowedFd<'_>) -> Result<()> {
         loop {
             pressure::wait(trigger)?;
@@ -238,7 +238,7 @@ impl Pool {
         }
     }
 
-    /// What is in it.
+    /// The content of the pool.
     pub fn stock(&self) -> Stock {
         let state = self.lock();
         let stock = |shelf: &Shelf| ShelfStock {
@@ -250,7 +250,7 @@ impl Pool {
         Stock { shelves: state.shelves.iter().map(stock).collect(), trims: state.trims }
     }
 
-    /// Adds a buffer that was just made, unless the pool has been emptied meanwhile.
+    /// Adds a new buffer, unless the pool got empty meanwhile.
     fn put(&self, buffer: Allocation) {
         let mut state = self.lock();
         let shelf = state.shelves.iter_mut().find(|shelf| shelf.class.size == buffer.size);
@@ -260,7 +260,7 @@ impl Pool {
     }
 
     fn wait(&self, state: MutexGuard<'_, State>, time: Option<Duration>) {
-        // Whatever wakes it, the caller looks again.
+        // The caller looks again after every wake-up.
         match time {
             Some(time) => drop(self.changed.wait_timeout(state, time)),
             None => drop(self.changed.wait(state)),
@@ -268,13 +268,13 @@ impl Pool {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic ends the process, and the state is consistent at every point anyway.
+        // A panic ends the process; besides, the state is consistent at every point.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    /// What to do at `now`.
+    /// The step at the time `now`.
     fn next(&mut self, now: Instant, idle: Duration) -> Step {
         let left =
             |since: Instant| (since + idle).checked_duration_since(now).filter(|d| !d.is_zero());
@@ -298,7 +298,7 @@ impl State {
         self.shelves.iter().all(|shelf| shelf.ready.is_empty())
     }
 
-    /// Takes everything out. Only new requests make it fill again.
+    /// Takes everything out. The pool fills again only after new requests.
     fn empty(&mut self) -> Vec<Allocation> {
         self.shelves.iter_mut().for_each(|shelf| shelf.asked = None);
         self.shelves.iter_mut().flat_map(|shelf| mem::take(&mut shelf.ready)).collect()

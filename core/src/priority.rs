@@ -2,7 +2,7 @@
 
 use crate::sys::ioprio::{self, IoPriority};
 
-/// Who waits for a request.
+/// The waiter for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Priority {
     /// A person.
@@ -14,14 +14,14 @@ pub enum Priority {
     Background,
 }
 
-/// Holds the calling thread at a request's I/O priority, and puts it back when dropped.
+/// Keeps the calling thread at the I/O priority of a request. A drop restores the old priority.
 #[derive(Debug)]
 pub struct PriorityGuard {
     before: Option<IoPriority>,
 }
 
 impl PriorityGuard {
-    /// Sets the priority. A kernel that refuses it costs speed only, so that is no failure.
+    /// Sets the priority. If the kernel refuses, the request is only slower, so this is no failure.
     pub fn new(priority: Priority) -> Self {
         let wanted = match priority {
             Priority::Interactive => IoPriority::BEST_EFFORT_HIGH,

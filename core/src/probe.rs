@@ -1,4 +1,5 @@
-//! Finds out what works, by asking the kernel and never by its version. Does no I/O on any file.
+//! Finds out which methods work: it asks the kernel and ignores its version. Does no I/O on any
+//! file.
 
 use crate::buffer::Buffer;
 use crate::error::Result;
@@ -11,18 +12,18 @@ use crate::support;
 use crate::transfer::plan::{ExtentPlan, Plan};
 use rustix::fd::AsFd;
 
-/// What the buffers of `heap` can do in a transfer, for those whom they are handed to.
+/// The abilities of the buffers of `heap` in a transfer, in any process.
 pub fn heap(heap: &Allocator) -> Result<Support> {
     let Allocation { fd, heap, .. } = heap.allocate(heap.page_size())?;
     support::of(&Buffer::new(fd.as_fd(), heap)?, Direction::Load)
 }
 
-/// What the buffers of `heap` can do in a load, for who allocates them.
+/// The abilities of the buffers of `heap` in a load, in the process that allocates them.
 pub fn heap_in_load(heap: &Allocator) -> Result<Support> {
     support::of(&heap.allocate(heap.page_size())?.buffer(), Direction::Load)
 }
 
-/// What `buffer` can do as long as no device is attached to it.
+/// The abilities of `buffer` as long as no device is attached to it.
 pub fn buffer(buffer: &Buffer<'_>, direction: Direction) -> Result<Support> {
     support::of(buffer, direction)
 }
@@ -38,7 +39,7 @@ pub fn best_heap() -> Heap {
     }
 }
 
-/// Predicts what a transfer between `file` and a buffer with `support` will do with each extent, as
+/// Predicts how a transfer between `file` and a buffer with `support` will move each extent, as
 /// long as neither changes.
 pub fn plan(
     file: &RegularFile<'_>,

@@ -1,4 +1,4 @@
-//! Chooses how the bytes between one buffer and one file move.
+//! Chooses the methods for one buffer and one file.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::file::RegularFile;
@@ -13,12 +13,12 @@ pub struct Route {
     pub direct: Option<Method>,
     /// For edges, and for bodies that cannot go direct.
     pub copy: Method,
-    /// What direct I/O needs of file offset, buffer offset and length, in bytes. A power of two.
+    /// The alignment that direct I/O needs of file offset, buffer offset and length, in bytes. A
+    /// power of two.
     pub align: u64,
-    /// Why bodies do not take the best path; `None` if they do.
+    /// The reason why bodies do not take the best path; `None` if they do.
     pub reason: Option<FallbackReason>,
-    /// Whether the mapped method leaves no trace of a load in the page cache, where the kernel can
-    /// (`RWF_DONTCACHE`).
+    /// Whether a load by the mapped method leaves the page cache as it was (`RWF_DONTCACHE`).
     ///
     /// See docs/design/0002-predict-do-prove.md#rwf_dontcache-is-used-in-mode-auto-only
     pub uncached: bool,
@@ -36,19 +36,19 @@ impl Route {
             ));
         }
         let align = file.direct_align().unwrap_or(0).max(sysconf::page_size());
-        // The kernel honours O_DIRECT of the descriptor in the buffered ioctl too, and its
-        // alignment rules with it; a mapping can bounce.
+        // In the buffered ioctl, too, the kernel obeys O_DIRECT of the descriptor and its alignment
+        // rules. A mapping can use a bounce buffer.
         // See docs/design/0001-first-slice.md#the-buffered-ioctl-follows-the-descriptors-o_direct
-        // The ioctl does not say how much moved either, so it is for files whose size does.
+        // Nor does the ioctl return a count, so it needs a file with an exact size.
         let copy = match support.rw_file {
             Ok(()) if !file.is_o_direct() && file.has_exact_size() => Method::RwFileBuffered,
             _ => Method::MappedBuffered,
         };
-        // Who asks for `Buffered` wants the page cache filled, who opens with O_DIRECT never does.
+        // A caller of `Buffered` wants to fill the page cache; a caller with O_DIRECT never does.
         let uncached = mode == Mode::Auto && !file.is_o_direct();
         let route = Self { direct: None, copy, align, reason: None, uncached };
         let buffered = |reason| Self { reason: Some(reason), ..route };
-        if file.stalls() {
+        if file.may_stall() {
             return Ok(buffered(FallbackReason::FileSystemStalls));
         }
         if mode == Mode::Buffered {
@@ -59,7 +59,7 @@ impl Route {
             Ok(()) if can_direct => Self { direct: Some(Method::RwFileDirect), ..route },
             Ok(()) => buffered(why_not_direct(file)),
             Err(reason) if !support.page_backed => buffered(reason),
-            // The reasons that the caller can do something about.
+            // First the reasons that the caller can remove.
             Err(_) if !can_direct => buffered(why_not_direct(file)),
             Err(_) if !file.is_o_direct() => buffered(FallbackReason::DescriptorNotDirect),
             Err(reason) => {
@@ -68,8 +68,8 @@ impl Route {
         })
     }
 
-    /// The next step down from `method` after it failed with `errno` on this buffer or file, or
-    /// `None` if that errno is a real failure.
+    /// The route after `method` failed with `errno` on this buffer or file; `None` if that errno is
+    /// a real failure.
     pub fn step_down(self, method: Method, errno: Errno) -> Option<Self> {
         let buffered =
             |copy, reason| Some(Self { direct: None, copy, reason: Some(reason), ..self });
@@ -77,7 +77,7 @@ impl Route {
             (Method::RwFileDirect | Method::RwFileBuffered, Errno::BUSY) => {
                 buffered(Method::MappedBuffered, FallbackReason::BufferBusy)
             }
-            // A swap file in use, which anybody may read in other ways.
+            // A swap file in use, which the other methods can read.
             (Method::RwFileDirect | Method::RwFileBuffered, Errno::TXTBSY) => {
                 buffered(Method::MappedBuffered, FallbackReason::FileNotDirect)
             }
@@ -92,7 +92,7 @@ impl Route {
     }
 }
 
-/// Why `file`, which cannot do direct I/O, cannot.
+/// The reason why `file` cannot do direct I/O.
 fn why_not_direct(file: &RegularFile<'_>) -> FallbackReason {
     let obstacles = [
         (uapi::STATX_ATTR_VERITY, FallbackReason::FileVerity),

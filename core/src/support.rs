@@ -1,4 +1,4 @@
-//! Asks the kernel what can be done with a buffer.
+//! Asks the kernel for the abilities of a buffer.
 
 use crate::buffer::Buffer;
 use crate::error::{Error, Result};
@@ -8,15 +8,16 @@ use crate::sys::mmap::{Access, Mapping};
 use crate::sys::{ioctl, sysconf, uapi};
 use rustix::io::Errno;
 
-/// What `buffer` can do as long as no device is attached to it.
+/// The abilities of `buffer` as long as no device is attached to it.
 pub(crate) fn of(buffer: &Buffer<'_>, direction: Direction) -> Result<Support> {
     let rw_file = rw_file(buffer, direction)?;
     let page_backed = rw_file.is_err() && is_page_backed(buffer);
     Ok(Support { rw_file, page_backed })
 }
 
-/// Whether `DMA_BUF_IOCTL_RW_FILE` works on `buffer`, or the reason why it does not. The request is valid but
-/// for its file, -1, which the kernel looks at last: `EBADF` means that everything else is there.
+/// Whether `DMA_BUF_IOCTL_RW_FILE` works on `buffer`, or the reason why it does not. Only the file
+/// of the request is invalid, -1, and the kernel checks it last. Therefore `EBADF` means that the
+/// ioctl works.
 fn rw_file(
     buffer: &Buffer<'_>,
     direction: Direction,
@@ -36,13 +37,14 @@ fn rw_file(
     match ioctl::dma_buf_rw_file(buffer.fd(), None, request) {
         Err(Errno::BADF) => Ok(Ok(())),
         Err(Errno::NOTTY) => Ok(Err(FallbackReason::NoIoctl)),
-        // Success is impossible; whatever said it does not have the ioctl's semantics.
+        // Success is impossible; a success would mean another ioctl with the same number.
         Err(Errno::INVAL) | Ok(()) => Ok(Err(FallbackReason::Exporter)),
         Err(errno) => Err(Error::from_errno("buffer: probe of DMA_BUF_IOCTL_RW_FILE", errno)),
     }
 }
 
-/// A buffer that cannot be mapped is not; the mapped methods say so when they are all that is left.
+/// `false` for a buffer that has no mmap; the mapped methods report this if no other method is
+/// left.
 fn is_page_backed(buffer: &Buffer<'_>) -> bool {
     let page_size = sysconf::page_size() as usize;
     match buffer.memory() {

@@ -1,8 +1,8 @@
-//! The system calls that this project makes itself: the only code here that is `unsafe`.
+//! The system calls that this project makes itself: its only `unsafe` code.
 //!
-//! Functions take borrowed descriptors and return [`rustix::io::Errno`]. They check nothing about
-//! the descriptors that they are given; [`crate::buffer`] and [`crate::file`] do that first.
-//! Imports nothing of ours.
+//! Functions take borrowed descriptors and return [`rustix::io::Errno`]. They do not check the
+//! descriptors; [`crate::buffer`] and [`crate::file`] do that before. This module imports nothing
+//! from the rest of the crate.
 
 #![allow(unsafe_code)]
 

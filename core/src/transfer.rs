@@ -1,8 +1,8 @@
 //! One transfer: many extents between one buffer and one file.
 //!
-//! [`transfer`] checks everything that can be checked, then moves the extents, then makes a save
-//! durable. It steps down from a method only if the kernel says that the method is not
-//! possible for this buffer or this file, and the receipt says why.
+//! [`transfer`] makes all possible checks, then moves the extents, then makes a save durable. It
+//! steps down from a method only if the kernel says that the method is not possible for this buffer
+//! or this file. The receipt gives the reason.
 
 mod ahead;
 mod attempt;
@@ -31,7 +31,7 @@ use receipt::Receipt;
 use std::time::Instant;
 use turns::{Timed, Turns, Unlimited};
 
-/// Moves data and says how. Blocks until it has moved.
+/// Moves data and returns the receipt. Blocks until the last byte has moved.
 ///
 /// # Errors
 /// Every [`ErrorKind`]. `InvalidRequest`, `BadDescriptor`, `Unsupported` and `NotDirect` mean that
@@ -40,8 +40,8 @@ pub fn transfer(request: &Request<'_>) -> Result<Receipt> {
     transfer_in_turns(request, &mut Unlimited)
 }
 
-/// [`transfer`], asking `turns` before every piece. If that fails the transfer ends there, with its
-/// error. No turn is held while a save is made durable, and none is left when this returns.
+/// As [`transfer`], and asks `turns` before every piece. If `turns` fails, the transfer ends with its
+/// error. The transfer holds no turn while it makes a save durable, nor when it returns.
 pub fn transfer_in_turns(request: &Request<'_>, turns: &mut dyn Turns) -> Result<Receipt> {
     let Request { buffer, file, extents, direction, mode, durability } = *request;
     check_shape(extents)?;

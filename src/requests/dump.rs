@@ -1,4 +1,4 @@
-//! What `dumpsys` shows. Waits for nothing but short locks, and names no file.
+//! The text of `dumpsys`. Waits for short locks only, and names no file.
 
 use crate::state::State;
 use crate::statistics::Totals;

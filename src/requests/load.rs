@@ -29,11 +29,11 @@ pub(crate) fn run(
     let checked = checked.into_owned()?;
     let count = checked.items.len();
     let (shared, tag) = (Arc::clone(state), request.tag.clone());
-    // The buffers arrive one by one, so that those before a time-out are the client's.
+    // The buffers arrive one by one, so that the client gets those from before a time-out.
     let (sender, receiver) = channel();
     let end = state.admission.run(uid, class, move |admitted| {
         let mut deliver = |result: Result<Loaded>| {
-            // Nobody receives any more once the request has timed out.
+            // The receiver is gone if the request has timed out.
             let _ = sender.send(result);
         };
         perform(&shared, uid, &tag, arrival, &checked, admitted, &mut deliver)
@@ -71,7 +71,7 @@ pub(super) fn perform(
 ) -> Result<()> {
     let CheckedLoad { file, items, mode, priority } = checked;
     let file = RegularFile::new(file.as_fd(), state.heap.heap())?;
-    admitted.settle(file.stalls())?;
+    admitted.settle(file.may_stall())?;
     let all = items.iter().map(|item| item.size).fold(0, u64::saturating_add);
     let reservation = state.reserve(uid, all)?;
     let _priority = PriorityGuard::new(*priority);

@@ -1,4 +1,4 @@
-//! `probe`: what a transfer would do.
+//! `probe`: predicts a transfer.
 
 use super::class;
 use super::convert::duplicate;
@@ -26,7 +26,7 @@ pub(crate) fn run(
     let (heap, support) = (state.heap.heap(), state.support);
     let plan = state.admission.run(uid, class, move |admitted| {
         let file = RegularFile::new(file.as_fd(), heap)?;
-        admitted.settle(file.stalls())?;
+        admitted.settle(file.may_stall())?;
         let direction = file.natural_direction();
         file.check_access(direction)?;
         probe::plan(&file, &extents, direction, Mode::Auto, support)

@@ -16,7 +16,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Moves data and says how.
+/// Moves data and returns the receipt.
 pub(crate) fn run(
     state: &Arc<State>,
     uid: u32,
@@ -46,7 +46,7 @@ pub(super) fn perform(
     let heap = state.heap.heap();
     let buffer = Buffer::new(checked.buffer.as_fd(), heap)?;
     let file = RegularFile::new(checked.file.as_fd(), heap)?;
-    admitted.settle(file.stalls())?;
+    admitted.settle(file.may_stall())?;
     let request = Request {
         buffer: &buffer,
         file: &file,

@@ -24,7 +24,7 @@ impl<'a> RequestTurns<'a> {
         file: &RegularFile<'_>,
         admitted: &'a Admitted<'a>,
     ) -> Self {
-        let seat = (!file.stalls()).then(|| state.scheduler.seat(uid, class));
+        let seat = (!file.may_stall()).then(|| state.scheduler.seat(uid, class));
         Self { admitted, seat }
     }
 }

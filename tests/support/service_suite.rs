@@ -19,7 +19,6 @@ use std::os::unix::net::UnixStream;
 use vendor_dmabufio::aidl::vendor::dmabufio::{
     Buffer::Buffer,
     BufferDesc::BufferDesc,
-    Digest::Digest,
     Direction::Direction,
     Durability::Durability,
     Error::Error as Code,
@@ -41,7 +40,6 @@ fn capabilities_say_what_the_service_uses() {
     let capabilities = fixture.service.getCapabilities().expect("capabilities");
     assert_eq!(capabilities.pageSize, PAGE as i64);
     assert_eq!(capabilities.maxExtents, MAX_EXTENTS);
-    assert_eq!(capabilities.digests, [Digest::NONE]);
     assert!(capabilities.maxBufferBytes >= 64 << 20);
     let methods: &[Method] = match fixture.heap {
         CoreHeap::System if is_patched() => {
@@ -87,7 +85,7 @@ fn load_and_save_round_trip_through_the_service() {
     let receipt = fixture.service.transfer(&load).expect("load");
     assert_eq!(receipt.bytes, 1_000_003);
     assert_eq!(receipt.bytesDirect + receipt.bytesBounced + receipt.bytesBuffered, receipt.bytes);
-    assert!(receipt.ioNanos > 0 && receipt.syncNanos == 0 && receipt.digest.is_empty());
+    assert!(receipt.ioNanos > 0 && receipt.syncNanos == 0);
     assert_eq!(Descriptor::of(&file), before);
     if is_patched() {
         assert_eq!(receipt.method, Method::RW_FILE_DIRECT);
@@ -585,13 +583,6 @@ fn unknown_durability_is_refused() {
 fn durable_load_is_refused() {
     Fixture::new().refuses(ex::ILLEGAL_ARGUMENT, "durability=Full", |request| {
         request.durability = Durability::FULL;
-    });
-}
-
-#[test]
-fn digest_that_is_not_offered_is_unsupported() {
-    Fixture::new().refuses(ex::UNSUPPORTED_OPERATION, "digest=2", |request| {
-        request.digest = Digest::SHA256;
     });
 }
 

@@ -8,7 +8,7 @@ use aidl::Error::Error as Code;
 use aidl::LoadedItem::LoadedItem;
 use aidl::TransferResult::TransferResult;
 
-/// How the interface reports a kind of failure.
+/// The form in which the interface reports a kind of failure.
 enum Report {
     Exception(ExceptionCode),
     Service(Code),
@@ -40,8 +40,8 @@ pub fn to_status(error: &Error) -> Status {
     }
 }
 
-/// The failure that the service reports with `status`; `None` if it did not report anything,
-/// because it cannot be reached.
+/// The failure that the service reports with `status`; `None` if the client could not reach the
+/// service.
 pub fn from_status(status: &Status) -> Option<Error> {
     let kind = match status.exception_code() {
         ex::ILLEGAL_ARGUMENT | ex::NULL_POINTER => ErrorKind::InvalidRequest,
@@ -53,8 +53,8 @@ pub fn from_status(status: &Status) -> Option<Error> {
     Some(Error::new(kind, describe(status)))
 }
 
-/// The outcome of an item of a load that could not be filled: the same code as [`to_status`]. Those
-/// of exceptions are negative.
+/// The result of a failed item of a load, with the code of [`to_status`]. Codes of exceptions are
+/// negative.
 pub fn failed_item(error: &Error) -> LoadedItem {
     LoadedItem { error: code(error), message: error.to_string(), ..Default::default() }
 }
@@ -82,7 +82,7 @@ pub fn item_error(code: i32, message: String) -> Error {
     Error::new(found.map_or_else(|| kind(code), |(_, kind)| kind), message)
 }
 
-/// The kind of failure that a service-specific code stands for.
+/// The kind of failure of a service-specific code.
 fn kind(code: i32) -> ErrorKind {
     match Code(code) {
         Code::NOT_DIRECT => ErrorKind::NotDirect,
@@ -95,7 +95,7 @@ fn kind(code: i32) -> ErrorKind {
     }
 }
 
-/// The status for `error`, which is that a descriptor is missing. AIDL has an exception for nulls.
+/// The status for `error`, a missing descriptor. AIDL has an exception for nulls.
 pub fn null_pointer(error: &Error) -> Status {
     exception(ex::NULL_POINTER, &error.to_string())
 }

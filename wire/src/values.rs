@@ -89,8 +89,6 @@ pub fn receipt_to_aidl(receipt: Receipt) -> aidl::Receipt::Receipt {
         queueNanos: nanos(receipt.queue),
         ioNanos: nanos(receipt.io),
         syncNanos: nanos(receipt.sync),
-        // See docs/design/0001-first-slice.md#priority-is-implemented-digests-are-reserved
-        digest: Vec::new(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `cargo xtask aosp`: a program of its own, which the other commands need not compile.
+//! `cargo xtask aosp`: its own program, so that the other commands need not compile it.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -8,10 +8,9 @@ use quick_junit::TestSuite;
 use xtask::cache::RunDir;
 use xtask::cargo;
 use xtask::exec::Guarded;
+use xtask::table::report;
 
-use crate::test::table::report;
-
-/// Arguments of `cargo xtask aosp`, which that program reads.
+/// Arguments of `cargo xtask aosp`, for that program.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

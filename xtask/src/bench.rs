@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: measures the figures of `docs/performance.md` and judges the targets.
 //!
-//! Two boots: one with the disk as fast as QEMU is, one with the disk limited so that it relates to buffered reading as
-//! on the phone of the published table. What is measured is in `vm/jobs/bench.sh`.
+//! Boots twice: with the full speed of QEMU's disk, and with a limit that gives disk and buffered
+//! reading the ratio of the published phone. `vm/jobs/bench.sh` has the measurements.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -25,7 +25,8 @@ mod targets;
 use report::{Bench, Machine, Session};
 
 const JOB: &str = "vm/jobs/bench.sh";
-/// The disk of the published test against reading through the page cache: 4000 MB/s of UFS 4.0 and 1 GiB in 1068 ms.
+/// The disk rate over the rate of buffered reading in the published test: 4000 MB/s of UFS 4.0, and
+/// 1 GiB in 1068 ms.
 const DISK_OVER_BUFFERED: f64 = 3.9;
 /// The default folder for the results.
 const OUT: &str = "target/bench";
@@ -128,7 +129,7 @@ fn session(
     Ok(Session { disk_rate, reports })
 }
 
-/// What the disk is to be limited to, in bytes a second, from what was measured without a limit.
+/// The limit of the disk in bytes a second, from the measurement without a limit.
 fn disk_limit(free: &Session) -> Result<u64> {
     let row = free.row("published", "dmabuf buffer read").context("the row of buffered reading")?;
     let read = row.figures.as_ref().and_then(|figures| figures.io.as_ref());

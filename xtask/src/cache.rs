@@ -1,7 +1,8 @@
-//! Where everything lives that is built or downloaded once: outside the source tree, shared by all clones.
+//! The cache for everything that is built or downloaded once: outside the source tree, shared by
+//! all clones.
 //!
-//! Two promises to callers: a thing is built by one process at a time ([`lock`]), and what is found under its final
-//! name is complete ([`publish`]).
+//! Two promises to callers: one process at a time builds a thing ([`lock`]), and a thing with its
+//! final name is complete ([`publish`]).
 
 use std::env;
 use std::fs::{self, File};
@@ -43,13 +44,13 @@ fn locate(var: impl Fn(&str) -> Option<String>) -> Result<PathBuf> {
     }
 }
 
-/// An exclusive lock, held until dropped. The kernel drops it when the process dies, however it dies.
+/// An exclusive lock, held until dropped. The kernel releases it at every death of the process.
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
 }
 
-/// Waits for the lock `name`, saying so when another run holds it.
+/// Waits for the lock `name`, and prints a line when another run holds it.
 pub fn lock(name: &str) -> Result<Lock> {
     let path = subdir("locks")?.join(format!("{name}.lock"));
     if let Some(lock) = try_lock(&path)? {
@@ -75,8 +76,8 @@ pub fn try_lock(path: &Path) -> Result<Option<Lock>> {
     }
 }
 
-/// Returns `dest`, a file or folder; when it is missing, `build` first makes it under another name, and it
-/// appears under its own only once it is complete. One process builds it, others wait.
+/// Returns `dest`, a file or folder. If it is missing, `build` makes it under another name, and it
+/// gets its own name when it is complete. One process builds it, others wait.
 pub fn publish(dest: &Path, build: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     if dest.exists() {
         return Ok(dest.to_owned());
@@ -89,7 +90,7 @@ pub fn publish(dest: &Path, build: impl FnOnce(&Path) -> Result<()>) -> Result<P
         return Ok(dest.to_owned());
     }
     fs::create_dir_all(parent).with_context(|| format!("creating {}", parent.display()))?;
-    // What a killed build left behind; the lock says that nobody is writing there.
+    // The rest of a killed build; the lock proves that nobody writes there.
     let stage = parent.join(format!(".{}.building", name.to_string_lossy()));
     remove(&stage)?;
     build(&stage)?;
@@ -108,7 +109,7 @@ fn remove(path: &Path) -> Result<()> {
     }
 }
 
-/// A folder for one run, removed when dropped. What a killed run could not remove goes at the start of the next one.
+/// A folder for one run, removed when dropped. The next run removes the folder of a killed run.
 #[derive(Debug)]
 pub struct RunDir {
     dir: TempDir,
@@ -116,10 +117,10 @@ pub struct RunDir {
 }
 
 impl RunDir {
-    /// Makes the folder and removes those of runs that are dead.
+    /// Makes the folder, and removes the folders of dead runs.
     pub fn new() -> Result<Self> {
         let runs = subdir("runs")?;
-        // Held while sweeping and creating: a new folder must not be swept before its own lock is taken.
+        // Held until the new folder has its own lock, so that no other run removes it.
         let _sweep = lock("runs")?;
         for entry in fs::read_dir(&runs).with_context(|| format!("listing {}", runs.display()))? {
             let path = entry?.path();
@@ -134,7 +135,7 @@ impl RunDir {
         Ok(RunDir { dir, _lock: lock })
     }
 
-    /// Where it is.
+    /// The path of the folder.
     pub fn path(&self) -> &Path {
         self.dir.path()
     }

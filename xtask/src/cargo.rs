@@ -10,11 +10,12 @@ use serde_json::Value;
 use crate::exec::{self, Step};
 use crate::tree;
 
-/// A cargo command, run in the tree by the cargo that runs us.
+/// A command of the cargo that runs us, in the tree.
 pub fn command(args: &[&str]) -> Command {
     let mut command = exec::command(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(args).current_dir(tree::root());
-    // What `cargo run` tells us about our own package is not for other packages' builds.
+    // `cargo run` sets variables about our own package, which must not reach the builds of other
+    // packages.
     for (name, _) in env::vars_os() {
         if name.to_string_lossy().starts_with("CARGO_PKG_") || name == "CARGO_MANIFEST_DIR" {
             command.env_remove(name);
@@ -51,7 +52,7 @@ pub fn release() -> Result<PathBuf> {
     service.parent().map(ToOwned::to_owned).context("a program without a folder")
 }
 
-/// What cargo says about the packages of the tree.
+/// The metadata of the packages in the tree.
 pub fn metadata(args: &[&str]) -> Result<Value> {
     let output = command(&["metadata", "--format-version=1", "--quiet"])
         .args(args)

@@ -1,9 +1,9 @@
 //! Runs other programs as named steps: quiet while they work, precise when they fail.
 //!
-//! A step's output goes to a log in the cache; a terminal shows a spinner with the time and, where the program reports
-//! progress, how far it is; a pipe gets plain lines. The log of a failed step is kept and named in the error.
-//! No child outlives this process: each is in a process group of its own, which an interrupt ends, and asks the kernel
-//! for a signal should we be killed outright.
+//! A step's output goes to a log in the cache. A terminal shows a spinner with the time and the
+//! progress, if the program reports it; a pipe gets plain lines. The log of a failed step stays,
+//! and the error names it. No child outlives this process: each has its own process group, which an
+//! interrupt ends, and the kernel kills it if we die.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -28,20 +28,20 @@ mod guard;
 use guard::show;
 pub use guard::{handle_interrupts, interrupted, quote, Guarded};
 
-/// How many lines of a failed step's log the error repeats.
+/// The number of lines of a failed step's log in the error.
 const TAIL_LINES: usize = 25;
-/// How often a step that writes to a pipe says that it is still at work: CI systems end silent jobs.
+/// The time between two signs of life in a pipe: CI systems end silent jobs.
 const PLAIN_EVERY: Duration = Duration::from_secs(60);
 
-/// A command for `program` whose process dies with us even if we are killed.
+/// A command for `program`. The kernel kills its process when we die.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--"]).arg(program);
     command
 }
 
-/// As [`command`], for a program that starts others: in a process namespace of its own, so that the kernel ends all of
-/// them with the first one.
+/// As [`command`], for a program that starts others: its own process namespace makes the kernel end
+/// all of them with the first one.
 pub fn contained(program: impl AsRef<OsStr>) -> Command {
     let mut command = command("unshare");
     if !geteuid().is_root() {
@@ -51,7 +51,7 @@ pub fn contained(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// Reads a step's progress from one line of its output: what to show, if the line says anything about it.
+/// Reads the progress of a step from one line of its output, if the line has it.
 pub type Progress = Box<dyn FnMut(&str) -> Option<String>>;
 
 /// One named step.
@@ -68,29 +68,30 @@ impl fmt::Debug for Step {
 }
 
 impl Step {
-    /// A step that is doing `what`, said with its object: "building the patched kernel 6.12.117".
+    /// A step with the name `what`, a gerund with its object: "building the patched kernel
+    /// 6.12.117".
     pub fn new(what: impl Into<String>) -> Self {
         Step { what: what.into(), hint: None, progress: None }
     }
 
-    /// What to do next should it fail.
+    /// Adds a hint for the case that it fails.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// Shows what `progress` finds in the output.
+    /// Shows the progress that `progress` finds in the output.
     pub fn progress(mut self, progress: impl FnMut(&str) -> Option<String> + 'static) -> Self {
         self.progress = Some(Box::new(progress));
         self
     }
 
-    /// Runs `command` to its end with its output in the log; an error unless it succeeds.
+    /// Runs `command` to its end, with its output in the log. Fails unless it succeeds.
     pub fn run(self, command: &mut Command) -> Result<()> {
         self.capture(command).map(drop)
     }
 
-    /// As [`Step::run`], and returns what it wrote, standard output and error in one.
+    /// As [`Step::run`], and returns its standard output and error in one text.
     pub fn capture(mut self, command: &mut Command) -> Result<String> {
         let log = self.log_path()?;
         let mut sink =
@@ -106,7 +107,8 @@ impl Step {
             say(&self.what);
         }
         let mut child = Guarded::spawn(command).with_context(|| format!("while {}", self.what))?;
-        // The command still holds the writing ends; the reader sees no end of file until they are closed.
+        // The command still holds the writing ends; the reader sees the end of file only after they
+        // are closed.
         command.stdout(Stdio::null()).stderr(Stdio::null());
 
         let (lines, incoming) = mpsc::channel();
@@ -131,7 +133,7 @@ impl Step {
                         bar.set_message(format!("{}{state}", self.what));
                     }
                 }
-                // A grandchild may hold the pipe for ever; the child's own end is what counts.
+                // A grandchild may hold the pipe for ever; the end of the child counts.
                 Err(RecvTimeoutError::Timeout)
                     if matches!(child.child().try_wait(), Ok(Some(_))) =>
                 {
@@ -178,7 +180,7 @@ pub fn path_with(first: &[PathBuf]) -> OsString {
     let own = env::var_os("PATH").unwrap_or_default();
     let system = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"].map(PathBuf::from);
     let all = first.iter().cloned().chain(env::split_paths(&own)).chain(system);
-    // A folder whose name cannot stand in a search path cannot have come from one.
+    // The names come from a search path, so they can be in one.
     env::join_paths(all).unwrap_or(own)
 }
 
@@ -189,7 +191,7 @@ pub fn tail(text: &str) -> String {
     lines[first..].iter().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
 }
 
-/// Prints one line about what is being done, to standard error: standard output belongs to what is run.
+/// Prints a line about the current work to standard error; standard output belongs to the programs.
 pub fn say(text: &str) {
     eprintln!("==> {text}");
 }
@@ -204,7 +206,7 @@ pub fn elapsed(time: Duration) -> String {
     }
 }
 
-/// How a program ended, in words.
+/// The end of a program, in words.
 pub fn describe(status: &ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exited with status {code}"),

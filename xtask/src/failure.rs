@@ -1,14 +1,15 @@
-//! What the exit status of `cargo xtask` says beyond success and failure.
+//! The exit statuses of `cargo xtask` beyond success and failure.
 
 use std::fmt;
 use std::process::ExitCode;
 
 use anyhow::Error;
 
-/// The exit status (`EX_UNAVAILABLE`) for: nothing was found wrong, but what was to be looked at could not be had.
+/// The exit status (`EX_UNAVAILABLE`) if no test failed, but something that the tests need was not
+/// available.
 pub const UNAVAILABLE: u8 = 69;
 
-/// Marks an error as one of the VM itself, or of another thing that has to be there first; as a context of the error.
+/// Marks an error of the VM itself, or of another requirement; used as a context of the error.
 #[derive(Clone, Copy, Debug)]
 pub struct Unavailable(pub &'static str);
 
@@ -18,7 +19,7 @@ impl fmt::Display for Unavailable {
     }
 }
 
-/// Marks an error whose message has been printed where it belongs.
+/// Marks an error whose message is already printed.
 #[derive(Clone, Copy, Debug)]
 pub struct Reported;
 

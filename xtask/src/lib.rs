@@ -1,4 +1,5 @@
-//! What the commands of `cargo xtask` share: other programs, the cache, the tree, and the policy that the VM enforces.
+//! Code that the commands of `cargo xtask` share: for other programs, the cache, the tree, the
+//! results of tests, and the policy that the VM enforces.
 
 pub mod cache;
 pub mod cargo;
@@ -6,4 +7,5 @@ pub mod exec;
 pub mod failure;
 pub mod packages;
 pub mod policy;
+pub mod table;
 pub mod tree;

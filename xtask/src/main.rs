@@ -25,21 +25,21 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Cmd {
-    /// Get everything ahead of time: packages, QEMU, kernels, programs
+    /// Get everything in advance: packages, QEMU, kernels, programs
     Setup,
     /// The main job from end to end: load and save a real file through the service, in the VM or with --embedded here
     Run(demo::Args),
     /// All tests: on this host, in the VM, and with Android's own tools
     Test(test::Args),
-    /// Measure in the VM: the published table, what it leaves out, and the project's own targets
+    /// Measure in the VM: the published table, further tables, and the project's own targets
     Bench(bench::Args),
     /// Run a command as root in the VM with the service up; exits with its status, 69 if the VM failed
     Vm(vm::Args),
     /// Build the kernels that the VM boots
     Kernel(kernel::Args),
-    /// What must hold before a change is sent: format, lints, documentation, architecture, links
+    /// Check a change before it is sent: format, lints, documentation, architecture, links
     Presubmit(presubmit::Args),
-    /// Check what only Android's own tools can judge: AIDL, API freeze, Blueprint, policy, VINTF
+    /// Run the checks that need Android's own tools: AIDL, API freeze, Blueprint, policy, VINTF
     #[command(disable_help_flag = true)]
     Aosp(aosp::Args),
 }
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
             if error.downcast_ref::<Reported>().is_none() {
                 eprintln!("error: {error:#}");
             }
-            // As a shell would say it of a program that the signal ended.
+            // The status that a shell reports for a program that a signal ended.
             let signal = exec::interrupted().and_then(|signal| u8::try_from(128 + signal).ok());
             signal.map_or_else(|| failure::code(&error), ExitCode::from)
         }

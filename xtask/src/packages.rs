@@ -10,7 +10,7 @@ use crate::exec::{self, Step};
 
 const SCRIPT: &str = include_str!("packages.sh");
 
-/// Installs what is missing.
+/// Installs missing packages.
 pub fn ensure() -> Result<()> {
     let missing = ask("missing")?;
     if missing.is_empty() {
@@ -44,7 +44,7 @@ pub fn version(package: &str) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Not ended by our death: an install cut short leaves dpkg for a person to repair.
+/// Our death must not end it: dpkg would need a person to repair it.
 fn script(verb: &str) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", SCRIPT, "packages.sh", verb]).env("LC_ALL", "C");
@@ -75,7 +75,8 @@ mod tests {
         Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o755))?)
     }
 
-    /// What is asked of apt on a machine with these releases among its sources, whose QEMU has these options of `ufs`.
+    /// The calls of apt on a machine with these releases among its sources, whose QEMU has these
+    /// options of `ufs`.
     fn asked(releases: &str, options: &str) -> Result<Vec<String>> {
         let dir = tempfile::tempdir()?;
         let log = dir.path().join("log");

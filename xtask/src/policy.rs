@@ -12,29 +12,31 @@ use crate::{packages, tree};
 /// The version of the policy's binary format that Android 14 and later load.
 const FORMAT: &str = "30";
 
-/// The build of a device that developers have, who may do more than users.
+/// The build of a developer's device, which permits more than a user's.
 pub const USERDEBUG: &str = "userdebug";
 
-/// Where the service's program is on a phone.
+/// The path of the service's program on a phone.
 const SERVICE: &str = "/vendor/bin/hw/vendor.dmabufio-service";
 
 /// The folders of the policy that every device has.
 pub const DEVICE: &[&str] = &["sepolicy/vendor"];
 
-/// What a device may add to that: the folders, and the one with tests of it.
+/// The options that a device may add: the folders, and the one with their tests.
 pub const OPTIONS: &[(&[&str], &str)] = &[
     (
         &["sepolicy/system_ext/public", "sepolicy/system_ext/private", "sepolicy/vendor_snapshots"],
         "sepolicy/tests/snapshots",
     ),
+    (&["sepolicy/vendor_system_direct"], "sepolicy/tests/system_direct"),
     (&["sepolicy/vendor_udmabuf"], "sepolicy/tests/udmabuf"),
     (&["sepolicy/tests/front"], "sepolicy/tests/front"),
 ];
 
-/// What makes the VM of the policy of a device with all options.
+/// The rules that the VM adds to the policy of a device with all options.
 const VM: &str = "sepolicy/tests/vm";
 
-/// Fails unless the policy compiles, to the binary form and, as Android's own build has it, by way of CIL.
+/// Fails unless the policy compiles, to the binary form and, as in Android's own build, through
+/// CIL.
 pub fn sound(dir: &Path, folders: &[&str], variant: &str) -> Result<()> {
     let complain = |compiler: &str, why: String| {
         let folders = folders.join(" and ");
@@ -58,8 +60,8 @@ pub fn sound(dir: &Path, folders: &[&str], variant: &str) -> Result<()> {
     Ok(())
 }
 
-/// Writes what `vm/selinux.sh` needs to `dir`: `selinux-policy`, and `selinux-service-label`, the label that the service's
-/// program has on a phone.
+/// Writes two files for `vm/selinux.sh` to `dir`: `selinux-policy`, and `selinux-service-label`,
+/// the label of the service's program on a phone.
 pub fn for_vm(dir: &Path) -> Result<()> {
     packages::ensure()?;
     let mut folders = DEVICE.to_vec();
@@ -78,7 +80,8 @@ pub fn for_vm(dir: &Path) -> Result<()> {
     fs::write(dir.join("selinux-service-label"), label).context("writing the service's label")
 }
 
-/// Expands and compiles the policy of `folders` with the platform's; the inner error is what the compiler said.
+/// Expands and compiles the policy of `folders` with the platform's; the inner error is the message
+/// of the compiler.
 pub fn compile(
     dir: &Path,
     folders: &[&str],
@@ -89,7 +92,8 @@ pub fn compile(
     let mut m4 = Command::new("m4");
     m4.args(["--fatal-warnings", "-s"]).arg(format!("-Dtarget_build_variant={variant}"));
     m4.arg(platform.join("classes.conf")).arg(platform.join("macros.m4"));
-    // The order of the platform's own build: attributes, then types and rules, then what ends a policy.
+    // The order of the platform's own build: attributes, then types and rules, then the end of a
+    // policy.
     m4.arg(tree::root().join("sepolicy/vendor/attributes")).arg(platform.join("types.te"));
     for folder in folders {
         m4.args(files(&tree::root().join(folder), "te")?);
@@ -112,7 +116,7 @@ pub fn compile(
     Ok(if compiled.status.success() { Ok(()) } else { Err(text(&compiled)) })
 }
 
-/// A tool of SELinux, which may be in a folder that is in nobody's PATH but root's.
+/// A tool of SELinux, which may be in a folder that only root's PATH has.
 pub fn command(program: &str) -> Command {
     let mut command = Command::new(program);
     command.env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin");
@@ -126,7 +130,7 @@ pub fn output(command: &mut Command) -> Result<Output> {
         .with_context(|| format!("starting {}", command.get_program().to_string_lossy()))
 }
 
-/// What it complained.
+/// Its error messages.
 pub fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).trim().to_owned()
 }

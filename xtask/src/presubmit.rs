@@ -1,4 +1,4 @@
-//! `cargo xtask presubmit`: what must hold before a change is sent. CI runs the same table.
+//! `cargo xtask presubmit`: the checks before a change is sent. CI runs the same table.
 
 use anyhow::{bail, Result};
 use xtask::cargo;
@@ -13,7 +13,7 @@ mod words;
 /// Arguments of `cargo xtask presubmit`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Repair what can be repaired: formatting
+    /// Repair the format
     #[arg(long)]
     fix: bool,
 }
@@ -30,7 +30,7 @@ pub enum Repair {
 /// One check.
 #[derive(Debug)]
 pub struct Check {
-    /// What it is called in tables and messages.
+    /// Its name in tables and messages.
     pub name: &'static str,
     /// Runs it.
     pub run: fn(Repair) -> Result<()>,
@@ -113,7 +113,7 @@ fn clippy(_: Repair) -> Result<()> {
 fn documentation(_: Repair) -> Result<()> {
     let mut command =
         cargo::command(&["doc", "--workspace", "--no-deps", "--document-private-items"]);
-    // The reader of these pages works on the tree, so what is private may be linked to.
+    // The readers of these pages work on the tree, so links to private items are fine.
     command.env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private-intra-doc-links");
     Step::new("building the documentation").run(&mut command)
 }

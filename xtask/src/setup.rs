@@ -1,4 +1,4 @@
-//! `cargo xtask setup`: everything that the other commands would get on first use, ahead of time.
+//! `cargo xtask setup`: gets the things in advance that the other commands would get on first use.
 
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use xtask::{cargo, exec, packages};
 use crate::kernel::{self, Flavour};
 use crate::vm::tools;
 
-/// One step, with the name it is announced by.
+/// One step, with its name.
 type Step = (&'static str, fn() -> Result<()>);
 
 const STEPS: &[Step] = &[

@@ -11,7 +11,7 @@ use crate::exec;
 
 /// The root of the tree.
 pub fn root() -> PathBuf {
-    // Cargo says it at run time; what was compiled in is for those who start the binary by hand.
+    // Cargo sets it at run time; the compiled-in path is for a start by hand.
     let package = env::var_os("CARGO_MANIFEST_DIR")
         .map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
     let root = package.ancestors().find(|dir| dir.join("Cargo.lock").exists());
@@ -28,7 +28,8 @@ pub fn read(path: &str) -> Result<String> {
     fs::read_to_string(self::path(path)).with_context(|| format!("reading {path}"))
 }
 
-/// The files of the tree, named from its root: those of git and those not yet added, without what it ignores.
+/// The files of the tree, named from its root: those that git tracks, and new ones that it does not
+/// ignore.
 pub fn files() -> Result<Vec<String>> {
     let output = exec::command("git")
         .args(["ls-files", "--cached", "--others", "--exclude-standard", "-z"])
@@ -43,7 +44,7 @@ pub fn files() -> Result<Vec<String>> {
         );
     }
     let names = String::from_utf8_lossy(&output.stdout).into_owned();
-    // A file that is removed but not yet committed is listed too.
+    // git also lists a removed file before the commit.
     Ok(names
         .split('\0')
         .filter(|name| !name.is_empty() && path(name).is_file())
@@ -65,8 +66,8 @@ fn describe(root: &Path, digits: usize) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// A short name for what a set of inputs determines. Each part is hashed with its length, so that moving text from
-/// one to the next changes the key.
+/// A short name for the result of these inputs. The hash includes the length of each part, so that
+/// a move of text from one part to the next changes it.
 pub fn key<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
     let mut hash = Sha256::new();
     for part in parts {

@@ -16,7 +16,6 @@
 
 package vendor.dmabufio;
 
-import vendor.dmabufio.Digest;
 import vendor.dmabufio.Heap;
 import vendor.dmabufio.Method;
 
@@ -37,8 +36,6 @@ parcelable Capabilities {
      * the file with O_DIRECT.
      */
     Method[] loadMethods;
-    /** The digests that transfer() can compute. The list always contains Digest.NONE. */
-    Digest[] digests;
     /** The page size in bytes. Direct I/O needs this alignment in the file and in the buffer. */
     long pageSize;
     /** The largest buffer that allocate() accepts, in bytes. */

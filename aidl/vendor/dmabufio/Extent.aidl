@@ -20,7 +20,8 @@ package vendor.dmabufio;
  * One contiguous range of a transfer: its position in the file and its position in the buffer.
  *
  * All three fields are in bytes. Any alignment is legal: direct I/O moves the page-aligned body of
- * an extent where the file and the buffer allow it, and a copy moves at most one page at each edge.
+ * an extent where the file and the buffer allow it, and the CPU moves the edges, less than one page
+ * each.
  * A body can go direct only if fileOffset and bufferOffset are equal modulo the page size.
  */
 @VintfStability
@@ -32,8 +33,8 @@ parcelable Extent {
     /** Offset in the buffer, in bytes. Not negative. */
     long bufferOffset;
     /**
-     * Length in bytes. Not negative; 0 is legal and moves nothing, as a tensor of no bytes needs it.
-     * bufferOffset + length is at most the buffer's size.
+     * Length in bytes. Not negative. An extent of length 0 is legal and moves nothing: a tensor may
+     * have no bytes. bufferOffset + length is at most the size of the buffer.
      */
     long length;
 }

@@ -29,9 +29,9 @@ import vendor.dmabufio.Method;
 parcelable ExtentPlan {
     /** Bytes that direct I/O would move. */
     long bytesDirect;
-    /** Bytes at the edges of a direct body. The CPU would copy them: under one page at each end. */
+    /** Bytes that the CPU would move at the edges of a direct body: under one page at each end. */
     long bytesBounced;
-    /** Bytes that the CPU would copy because the extent would not go direct. */
+    /** Bytes that the CPU would move because the extent would not go direct. */
     long bytesBuffered;
     /** The method for the body, or for all bytes if there is no body. */
     Method method = Method.NONE;

@@ -35,7 +35,7 @@ enum FallbackReason {
      * reason.
      */
     FILE_NOT_DIRECT = 5,
-    /** A user-space daemon can stall the file system (FUSE). */
+    /** The file system may stall: a user-space daemon (FUSE) serves it and need not answer. */
     FILE_SYSTEM_STALLS = 6,
     /** fileOffset and bufferOffset differ modulo the alignment that direct I/O needs. */
     UNALIGNED = 7,

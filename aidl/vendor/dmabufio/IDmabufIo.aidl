@@ -100,8 +100,7 @@ interface IDmabufIo {
      *         printable ASCII. The message names the operand.
      * @throws EX_NULL_POINTER if a descriptor is missing.
      * @throws EX_SECURITY if the kernel refuses access to the file or the buffer.
-     * @throws EX_UNSUPPORTED_OPERATION if the digest is not in Capabilities.digests, or no method
-     *         works on this buffer.
+     * @throws EX_UNSUPPORTED_OPERATION if no method works on this buffer.
      * @throws ServiceSpecificException Error.NOT_DIRECT, Error.BUSY, Error.NO_MEMORY,
      *         Error.NO_SPACE, Error.IO or Error.TIMED_OUT. Two cases concern files that a
      *         user-space daemon serves: the error is BUSY while two requests of the same user, or

@@ -23,8 +23,8 @@ import vendor.dmabufio.Extent;
 @RustDerive(Clone=true, PartialEq=true, Eq=true)
 parcelable LoadItem {
     /**
-     * Size of the buffer in bytes, as for BufferDesc.size: there is no buffer of no bytes. To load
-     * nothing, ask for a buffer of any size and one extent of length 0.
+     * Size of the buffer in bytes, as for BufferDesc.size, greater than zero. To load nothing, ask
+     * for a buffer of any size and one extent of length 0.
      */
     long size;
     /** The ranges to load, as for TransferRequest.extents. The rest of the buffer is zero. */

@@ -19,18 +19,18 @@ package vendor.dmabufio;
 import vendor.dmabufio.Buffer;
 import vendor.dmabufio.Receipt;
 
-/** What became of one item of a load: a buffer and its receipt, or an error. */
+/** The result of one item of a load: a buffer and its receipt, or an error. */
 @VintfStability
 parcelable LoadedItem {
-    /** The filled buffer, which belongs to the caller; null if it could not be filled. */
+    /** The filled buffer, which belongs to the caller; null if the item failed. */
     @nullable Buffer buffer;
-    /** How it was filled; null if it could not be. */
+    /** The receipt for filling the buffer; null if the item failed. */
     @nullable Receipt receipt;
     /**
-     * 0 if it was filled. Otherwise what transfer() would report: a value of Error, or the negative
-     * code of an exception (EX_SECURITY, EX_UNSUPPORTED_OPERATION, ...).
+     * 0 if the buffer was filled. Otherwise the code that transfer() would report: a value of Error,
+     * or the negative code of an exception (EX_SECURITY, EX_UNSUPPORTED_OPERATION, ...).
      */
     int error;
-    /** Why it could not be filled; empty if it was. */
+    /** The reason of the failure; empty if the buffer was filled. */
     @utf8InCpp String message;
 }

@@ -24,9 +24,9 @@ enum Mode {
     AUTO = 0,
     /**
      * Direct I/O for every body byte. If that is impossible, the transfer fails with
-     * Error.NOT_DIRECT before any byte moves. Edges of at most one page each are still copied. A
-     * file system may copy a body without reporting it; the receipt then counts the body as copied
-     * where the service can check this.
+     * Error.NOT_DIRECT before any byte moves. The CPU still moves the edges, less than one page
+     * each. A file system may move a body through the page cache without reporting it; where the
+     * service can check this, the receipt counts the body in bytesBuffered.
      */
     DIRECT = 1,
     /** All bytes go through the page cache. */

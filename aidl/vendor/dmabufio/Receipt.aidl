@@ -30,12 +30,12 @@ parcelable Receipt {
     long bytes;
     /**
      * Bytes moved by direct I/O, without the page cache. Where the service can check a load, this
-     * count excludes bytes that the file system copied through the page cache, in every mode.
+     * count excludes bytes that the file system moved through the page cache, in every mode.
      */
     long bytesDirect;
-    /** Bytes at the edges of direct bodies. The CPU copied them: less than one page at each end. */
+    /** Bytes that the CPU moved at the edges of direct bodies: less than one page at each end. */
     long bytesBounced;
-    /** Bytes that the CPU copied because their extent did not go direct. */
+    /** Bytes that the CPU moved because their extent did not go direct. */
     long bytesBuffered;
     /** The method that moved the most bytes, or NONE if no byte moved. */
     Method method = Method.NONE;
@@ -55,6 +55,4 @@ parcelable Receipt {
     long ioNanos;
     /** Nanoseconds spent on making a save durable. */
     long syncNanos;
-    /** The requested digest; empty for Digest.NONE. */
-    byte[] digest;
 }

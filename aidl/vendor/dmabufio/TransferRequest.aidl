@@ -16,7 +16,6 @@
 
 package vendor.dmabufio;
 
-import vendor.dmabufio.Digest;
 import vendor.dmabufio.Direction;
 import vendor.dmabufio.Durability;
 import vendor.dmabufio.Extent;
@@ -32,10 +31,11 @@ parcelable TransferRequest {
      */
     ParcelFileDescriptor buffer;
     /**
-     * A regular file: readable for LOAD, writable and without O_APPEND for SAVE. The service cannot
-     * load a file whose content the kernel makes when somebody reads it, and whose size is 0 until
-     * then (procfs). The caller keeps the file; the service never changes its position or flags. Open it with only the access that the
-     * transfer needs: on Android the policy must allow the service every access of the descriptor.
+     * A regular file: readable for LOAD, writable and without O_APPEND for SAVE. The service refuses
+     * to load a file of size 0 whose content the kernel makes when somebody reads it (procfs). The
+     * caller keeps the file; the service never changes its position or flags. Open it with only the
+     * access that the transfer needs: on Android the policy must allow the service every access of
+     * the descriptor.
      */
     ParcelFileDescriptor file;
     /**
@@ -53,8 +53,6 @@ parcelable TransferRequest {
     Priority priority = Priority.NORMAL;
     /** The data that must be on stable storage on return. NONE for LOAD. */
     Durability durability = Durability.NONE;
-    /** A digest to compute over the moved bytes, in the order of the extents. */
-    Digest digest = Digest.NONE;
     /** A name for logs and dumps. Printable ASCII, at most 31 bytes, may be empty. */
     @utf8InCpp String tag;
 }

@@ -1,9 +1,10 @@
-//! `dmabufio bench`: what filling dma-bufs from a file costs, in tables whose rows share one run.
+//! `dmabufio bench`: the cost of filling dma-bufs from a file, in tables whose rows share one run.
 //!
 //! The first table was published with the kernel patch that this project builds on: 1 GiB in 32
 //! buffers of 32 MiB, cold cache, a phone with UFS 4.0 and its CPU at 1 GHz. `docs/performance.md`
 //! describes the others and the JSON.
 
+mod figures;
 mod fill;
 mod fio;
 mod ours;
@@ -28,7 +29,7 @@ use runner::{measure, value_name, Cache, Source};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Measure ways of filling dma-bufs from a file, side by side
+/// Measure ways to fill dma-bufs from a file, side by side
 #[derive(clap::Args)]
 pub struct Args {
     /// The file, on a file system that does direct I/O
@@ -38,7 +39,7 @@ pub struct Args {
     #[arg(long, value_name = "BYTES", value_parser = size::parse)]
     size: Option<u64>,
 
-    /// What to measure
+    /// The tables to measure
     #[arg(long, value_delimiter = ',', default_value = "published")]
     table: Vec<TableArg>,
 
@@ -59,7 +60,7 @@ pub struct Args {
     quick: bool,
 }
 
-/// What `--table` names.
+/// The tables of `--table`.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum TableArg {
     /// The six ways of the published table, beside its figures
@@ -68,7 +69,7 @@ enum TableArg {
     Fair,
     /// Allocating, reading and both: in this process, and through the service
     Ours,
-    /// The whole file into one buffer: what binder adds
+    /// The whole file into one buffer: the cost of binder
     Whole,
     /// Requests of 4 KiB to 4 GiB, both ways
     Sizes,

@@ -1,11 +1,13 @@
 //! `dmabufio load`
 
+use super::expected::{self, ExpectedArgs};
 use super::{sliced, verify, ModeArg};
 use crate::connect::ConnectArgs;
 use crate::name::{shown, NameField};
 use crate::output::{Output, ReceiptReport};
 use crate::size;
 use anyhow::{bail, ensure, Context, Error, Result};
+use dmabufio_client::digest::Digester;
 use dmabufio_client::{open_regular, Buffer, Client, Error as ClientError, Filled, Load, Transfer};
 use dmabufio_core::error::ErrorKind;
 use dmabufio_core::extent::{Direction, Extent};
@@ -21,13 +23,16 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+/// Buffers of one call where a digest of those before is computed meanwhile.
+const DIGESTED_BATCH: usize = 4;
+
 /// Load a file into new buffers and print the receipt
 #[derive(clap::Args)]
 pub struct Args {
     /// The file
     file: PathBuf,
 
-    /// Where in the file to start, in bytes (suffixes K, M, G)
+    /// The start in the file, in bytes (suffixes K, M, G)
     #[arg(long, value_name = "BYTES", default_value = "0", value_parser = size::parse)]
     offset: u64,
 
@@ -35,17 +40,20 @@ pub struct Args {
     #[arg(long, value_name = "BYTES", value_parser = size::parse)]
     length: Option<u64>,
 
-    /// Fill buffers of this many bytes, each allocated while another is filled
+    /// Fill buffers of this many bytes, and allocate the next while one fills
     #[arg(long, value_name = "BYTES", value_parser = size::parse)]
     split: Option<u64>,
 
-    /// How much must bypass the page cache
+    /// Whether the load bypasses the page cache
     #[arg(long, value_enum, default_value = "auto")]
     mode: ModeArg,
 
     /// Compare the buffer with the file, each read by the CPU
     #[arg(long)]
     verify: bool,
+
+    #[command(flatten)]
+    expected: ExpectedArgs,
 }
 
 #[derive(Serialize)]
@@ -55,7 +63,7 @@ struct Report {
     heap: String,
     buffers: usize,
     offset: u64,
-    /// `None` if allocating overlapped with reading.
+    /// `None` if the allocation overlapped with reading.
     alloc_nanos: Option<u128>,
     total_nanos: u128,
     receipt: ReceiptReport,
@@ -63,31 +71,34 @@ struct Report {
     page_cache_growth_pages: Option<i64>,
     /// Compared with the file, and equal.
     verified: bool,
+    /// The SHA-256 of what was loaded, if one was expected; it is equal to that.
+    sha256: Option<String>,
 }
 
 /// A file range in a buffer of its own.
 pub struct Loaded {
     pub buffer: Buffer,
-    /// Where the data starts in the buffer: at the file offset's place in its page, so that the
-    /// body can go direct.
+    /// The start of the data in the buffer: the file offset modulo the page size, so that the body
+    /// can go direct.
     pub at: u64,
     pub receipt: Receipt,
     pub alloc: Duration,
 }
 
-/// Allocates a buffer for `len` bytes of `file` from `offset`, and loads them.
+/// Allocates a buffer for the bytes of `range` in `file`, and loads them. `digester` gets them.
 pub fn load(
     client: &Client,
     output: &Output,
     file: &File,
-    offset: u64,
-    len: u64,
+    range: Range<u64>,
     mode: ModeArg,
+    digester: Option<&Digester>,
 ) -> Result<Loaded> {
+    let (offset, len) = (range.start, range.end - range.start);
     let page_size = client.capabilities()?.page_size;
     let at = offset % page_size;
     let start = Instant::now();
-    // There is no buffer of no bytes.
+    // A buffer cannot be empty.
     let buffer = client.allocate((at + len).max(1), "load").context("allocate a buffer")?;
     let alloc = start.elapsed();
     let extent = Extent { file_offset: offset, buffer_offset: at, len };
@@ -95,11 +106,19 @@ pub fn load(
         mode: mode.into(),
         ..Transfer::new(buffer.as_fd(), file.as_fd(), &[], Direction::Load)
     };
-    let receipt = sliced::transfer(client, &transfer, extent, output.progress(len, "loading"))?;
+    let mut progress = output.progress(len, "loading");
+    let receipt = sliced::transfer(client, &transfer, extent, &mut |moved| {
+        progress.add(moved.len);
+        match digester {
+            Some(digester) => digester.add(&buffer, moved.buffer_offset, moved.len),
+            None => Ok(()),
+        }
+    })?;
     Ok(Loaded { buffer, at, receipt, alloc })
 }
 
-/// Allocates buffers of `split` bytes for `len` bytes of `file` from `offset`, and loads them.
+/// Allocates buffers of `split` bytes for the bytes of `range` in `file`, and loads them. `digester`
+/// gets them.
 fn load_split(
     client: &Client,
     output: &Output,
@@ -107,6 +126,7 @@ fn load_split(
     range: Range<u64>,
     split: u64,
     mode: ModeArg,
+    digester: Option<&Digester>,
 ) -> Result<Vec<Filled>> {
     ensure!(split > 0, "--split 0: give each buffer at least a byte");
     let page_size = client.capabilities()?.page_size;
@@ -122,18 +142,21 @@ fn load_split(
     let items: Vec<Item> = range.clone().step_by(split as usize).map(item).collect();
     let mut progress = output.progress(range.end - range.start, "loading");
     let mut filled = Vec::with_capacity(items.len());
-    for batch in items.chunks(MAX_BATCH) {
+    for batch in items.chunks(if digester.is_some() { DIGESTED_BATCH } else { MAX_BATCH }) {
         let request = Load { mode: mode.into(), tag: "load", ..Load::new(file.as_fd(), batch) };
         for result in client.load(&request)? {
             let part = result.with_context(|| format!("buffer {}", filled.len()))?;
             progress.add(part.receipt.bytes());
+            if let Some(digester) = digester {
+                digester.add(&part.buffer, at, part.receipt.bytes())?;
+            }
             filled.push(part);
         }
     }
     Ok(filled)
 }
 
-/// How many bytes `file` has from `offset`, at most `length`.
+/// The number of bytes of `file` from `offset`, at most `length`.
 pub fn available(path: &Path, file: &File, offset: u64, length: Option<u64>) -> Result<u64> {
     let size = file.metadata().with_context(|| format!("stat {}", shown(path)))?.len();
     let rest = size.saturating_sub(offset);
@@ -143,7 +166,7 @@ pub fn available(path: &Path, file: &File, offset: u64, length: Option<u64>) -> 
     Ok(length.map_or(rest, |length| length.min(rest)))
 }
 
-/// Adds what to do to an error that says that a buffer of `len` bytes is too large.
+/// Adds a hint to the error that a buffer of `len` bytes is too large.
 fn hint(error: Error, client: &Client, len: u64) -> Error {
     let too_large = client.capabilities().is_ok_and(|known| len > known.max_buffer_bytes);
     let kind = error.downcast_ref().and_then(ClientError::kind);
@@ -163,6 +186,8 @@ pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCo
     };
     let len = available(&args.file, &file, args.offset, args.length)?;
 
+    let expected = args.expected.digest(&args.file)?;
+    let digester = expected::start(expected)?;
     let cached = || cached_pages(file.as_fd(), 0, 0).ok();
     let cached_before = cached();
     let start = Instant::now();
@@ -171,12 +196,14 @@ pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCo
     let (parts, at) = match args.split {
         Some(split) if len > 0 => {
             let range = args.offset..args.offset + len;
-            let parts = load_split(&client, output, &file, range, split, args.mode)
-                .with_context(|| name.clone())?;
+            let parts =
+                load_split(&client, output, &file, range, split, args.mode, digester.as_ref())
+                    .with_context(|| name.clone())?;
             (parts, args.offset % client.capabilities()?.page_size)
         }
         _ => {
-            let loaded = load(&client, output, &file, args.offset, len, args.mode)
+            let range = args.offset..args.offset + len;
+            let loaded = load(&client, output, &file, range, args.mode, digester.as_ref())
                 .map_err(|error| hint(error, &client, len))
                 .with_context(|| name.clone())?;
             alloc = Some(loaded.alloc);
@@ -189,6 +216,7 @@ pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCo
     let growth = cached_before.zip(cached()).map(|(before, after)| after as i64 - before as i64);
 
     let moved = receipt.bytes();
+    expected::check(digester, expected).with_context(|| name.clone())?;
     if args.verify {
         // Another descriptor, which never has O_DIRECT.
         let file = open_regular(&args.file, OFlags::empty()).context("open the file to verify")?;
@@ -209,6 +237,7 @@ pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCo
         receipt: ReceiptReport::new(&receipt),
         page_cache_growth_pages: growth,
         verified: args.verify,
+        sha256: expected.map(|digest| digest.to_string()),
     };
     output.result(&report, |out| {
         let heap = &report.heap;
@@ -225,6 +254,9 @@ pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCo
         }
         if report.verified {
             writeln!(out, "  verified   equal to the file")?;
+        }
+        if let Some(digest) = &report.sha256 {
+            writeln!(out, "  SHA-256    {digest}, as expected")?;
         }
         Ok(())
     })?;

@@ -14,13 +14,13 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Say which path a load would take, without I/O
+/// Predict the path of a load, without I/O
 #[derive(clap::Args)]
 pub struct Args {
     /// The file
     file: PathBuf,
 
-    /// Where the load would start, in bytes (suffixes K, M, G)
+    /// The start in the file, in bytes (suffixes K, M, G)
     #[arg(long, value_name = "BYTES", default_value = "0", value_parser = size::parse)]
     offset: u64,
 

@@ -5,10 +5,10 @@ use super::{sliced, verify, ModeArg};
 use crate::connect::ConnectArgs;
 use crate::name::{shown, NameField};
 use crate::output::{Output, ReceiptReport};
-use crate::replace::{Cleanup, Replacement};
 use crate::size;
 use anyhow::{Context, Result};
 use clap::ValueEnum;
+use dmabufio_client::replace::{Cleanup, Replacement};
 use dmabufio_client::Transfer;
 use dmabufio_core::extent::{Direction, Extent};
 use dmabufio_core::transfer::Durability;
@@ -17,32 +17,34 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Save a buffer to a file, durably and whole or not at all
+/// Save a buffer to a file durably: the whole new file or the old one
 ///
-/// The buffer is loaded from another file first. It is saved to a new file in the destination's
-/// folder, which then takes the destination's name: a failure or a signal leaves what was there.
+/// save first loads the buffer from the file of --from. It writes the buffer to a new file in the
+/// destination's folder, and then gives that file the destination's name. A failure or a signal
+/// leaves the old file.
 ///
-/// The new file gets owner, group, permissions, access control list, user's extended attributes
-/// and, where the policy allows it, SELinux label of the file that it replaces, or save fails
-/// before any I/O. It does not get set-user-ID, set-group-ID and file capabilities. Other hard
-/// links keep the old content. A symbolic link stays, and the file that it leads to is replaced;
-/// one that leads to no file is an error, and so is a destination that may not be written, is no
-/// regular file, or did not exist when save began and exists when it ends.
+/// The new file gets the owner, group, permissions, access control list, user extended attributes
+/// and, if the policy allows it, SELinux label of the old file; otherwise save fails before any
+/// I/O. It never gets set-user-ID, set-group-ID or file capabilities. Other hard links keep the old
+/// content. If the destination is a symbolic link, save replaces the file at its end.
+///
+/// save refuses a link that leads to no file, a destination that is not a regular file or not
+/// writable, and a destination that appears while save runs.
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
-    /// The file to make or to replace
+    /// The file to create or to replace
     destination: PathBuf,
 
-    /// The file whose content the buffer gets
+    /// The file to load the buffer from
     #[arg(long, value_name = "FILE")]
     from: PathBuf,
 
-    /// How much must bypass the page cache
+    /// Whether the transfers bypass the page cache
     #[arg(long, value_enum, default_value = "auto")]
     mode: ModeArg,
 
-    /// What must be on stable storage on success
+    /// The data that is on stable storage on success
     #[arg(long, value_enum, default_value = "full")]
     durability: DurabilityArg,
 
@@ -73,16 +75,17 @@ struct Report {
 
 pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCode> {
     // Before the client has threads, which would get the signals otherwise.
-    let cleanup = Cleanup::start()?;
+    let cleanup = Cleanup::on_signals()?;
     let client = connect.connect()?;
     let name = shown(&args.destination);
     let replacement = Replacement::new(&args.destination, cleanup).with_context(|| name.clone())?;
     let file = replacement.file();
     let source = client.open_for_transfer(&args.from, args.mode.into())?;
     let len = available(&args.from, &source, 0, None)?;
-    let loaded = load(&client, output, &source, 0, len, args.mode)
+    let loaded = load(&client, output, &source, 0..len, args.mode, None)
         .with_context(|| format!("load {}", shown(&args.from)))?;
     let len = loaded.receipt.bytes();
+    replacement.preallocate(len).with_context(|| name.clone())?;
 
     let transfer = Transfer {
         mode: args.mode.into(),
@@ -94,8 +97,14 @@ pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCo
         ..Transfer::new(loaded.buffer.as_fd(), file.as_fd(), &[], Direction::Save)
     };
     let extent = Extent { file_offset: 0, buffer_offset: loaded.at, len };
-    let receipt = sliced::transfer(&client, &transfer, extent, output.progress(len, "saving"))
+    let mut progress = output.progress(len, "saving");
+    let mut add = |moved: Extent| {
+        progress.add(moved.len);
+        Ok(())
+    };
+    let receipt = sliced::transfer(&client, &transfer, extent, &mut add)
         .with_context(|| format!("save {name}"))?;
+    drop(progress);
 
     if args.verify {
         verify::equal(file, 0, &loaded.buffer, loaded.at, len)

@@ -1,26 +1,25 @@
-//! Long transfers in slices, so that progress can be shown between them.
+//! Long transfers in slices, to show progress between them.
 
-use crate::progress::Progress;
 use anyhow::{Context, Result};
-use dmabufio_client::{Client, Transfer};
+use dmabufio_client::{Client, Error, Transfer};
 use dmabufio_core::extent::{Direction, Extent};
 use dmabufio_core::transfer::receipt::Receipt;
 use dmabufio_core::transfer::Durability;
 
-/// Bytes in one slice: several pieces of the core, so that slicing costs nothing measurable.
+/// Bytes in one slice: several pieces of the core, so that the cost of slices is not measurable.
 const SLICE: u64 = 256 << 20;
 
-/// As [`Client::transfer`] for one extent, with `progress` advanced slice by slice. The receipt is
-/// the sum. Durability is asked for with the last slice, which covers the whole file.
+/// As [`Client::transfer`] for one extent, slice by slice. `moved` is called after each slice with what
+/// moved of it. The receipt is the sum. Durability is asked for with the last slice, which covers the whole file.
 pub fn transfer(
     client: &Client,
     transfer: &Transfer<'_>,
     extent: Extent,
-    mut progress: Progress,
+    moved: &mut dyn FnMut(Extent) -> Result<(), Error>,
 ) -> Result<Receipt> {
     let mut total = Receipt::default();
     let mut done = 0;
-    // At least one: nothing to move is to be checked, and made durable, all the same.
+    // At least one slice: an empty transfer needs the checks and the durability, too.
     loop {
         let slice = Extent {
             file_offset: extent.file_offset + done,
@@ -37,7 +36,7 @@ pub fn transfer(
             Direction::Save => format!("save {} bytes to offset {}", slice.len, slice.file_offset),
         })?;
         total.add(&receipt);
-        progress.add(receipt.bytes());
+        moved(Extent { len: receipt.bytes(), ..slice })?;
         done += slice.len;
         if last || receipt.bytes() < slice.len {
             return Ok(total);

@@ -1,4 +1,4 @@
-//! Compares a file with buffers, each read by the CPU: not the path that moved the data.
+//! Compares a file with buffers. The CPU reads both: another path than that of the transfer.
 
 use anyhow::{bail, ensure, Context, Result};
 use dmabufio_client::Buffer;
@@ -6,15 +6,16 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 
-/// Bytes that are read at a time.
+/// Bytes in one read.
 const STEP: u64 = 4 << 20;
 
-/// Fails, naming where, unless `len` bytes of `file` from `offset` equal those of `buffer` from `at`.
+/// Fails with the place of the first difference unless `len` bytes of `file` from `offset` equal
+/// those of `buffer` from `at`.
 pub fn equal(file: &File, offset: u64, buffer: &Buffer, at: u64, len: u64) -> Result<()> {
     compare(file, offset, len, |done, out| Ok(buffer.read(at + done, out)?))
 }
 
-/// The same for anything that `read` reads from, given where in it.
+/// The same for any source: `read` reads from a place in it.
 pub fn compare(
     file: &File,
     offset: u64,

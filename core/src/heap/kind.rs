@@ -1,4 +1,4 @@
-//! Which heaps there are.
+//! The kinds of heaps.
 
 use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
@@ -14,8 +14,8 @@ pub enum Heap {
     /// A memfd wrapped by `/dev/udmabuf`, for kernels without RW_FILE, and hosts without a system
     /// heap.
     Udmabuf,
-    /// A plain memfd, the *embedded* heap: no device node, no root, and no dma-buf. Never chosen
-    /// unless asked for.
+    /// A plain memfd, the *embedded* heap: no device node, no root, and no dma-buf. Used only on
+    /// request.
     Memfd,
 }
 

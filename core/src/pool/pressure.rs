@@ -11,14 +11,14 @@ use rustix::io::{self, Errno};
 const MEMORY: &str = "/proc/pressure/memory";
 
 /// Some thread waits for memory for 100 ms within 2 s: Android's lmkd begins to act at 70 ms within
-/// one. Processes without privileges may ask for multiples of 2 s only (Linux 6.5).
+/// one. A process without privileges may use only multiples of 2 s (Linux 6.5).
 const TRIGGER: &[u8] = b"some 100000 2000000\0";
 
 /// A descriptor that [`wait`] can wait on: the pressure of the whole system.
 ///
 /// # Errors
-/// `PermissionDenied` where SELinux keeps it from vendor domains, outside the group `system` on
-/// Android, or before Linux 6.5; others where the kernel has no PSI.
+/// `PermissionDenied` if SELinux denies it, outside the group `system` on Android, or before Linux
+/// 6.5; others if the kernel has no PSI.
 pub fn system() -> Result<OwnedFd> {
     let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = open(MEMORY, flags, Mode::empty()).during(|| format!("open {MEMORY}"))?;
@@ -33,7 +33,7 @@ pub fn wait(trigger: BorrowedFd<'_>) -> Result<()> {
         match poll(&mut fds, -1) {
             Err(Errno::INTR) => {}
             Err(errno) => return Err(Error::from_errno("poll for memory pressure", errno)),
-            // The kernel says so when what was measured is gone.
+            // The kernel reports this when the measured object is gone.
             Ok(_) if fds[0].revents().contains(PollFlags::ERR) => {
                 return Err(Error::new(ErrorKind::Io, "memory pressure is measured no more"))
             }

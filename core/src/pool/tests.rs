@@ -137,7 +137,7 @@ fn buffer_that_is_ready_too_late_is_freed() {
     assert_eq!(ready(&pool), [0]);
 }
 
-/// A pool of two buffers that a thread keeps, and what that thread holds while it has buffers.
+/// A pool of two buffers that a thread maintains, and its hold while it has buffers.
 fn kept(idle: Duration) -> (Arc<Pool>, Arc<()>) {
     let (pool, held) = (Arc::new(pool(&[(SIZE, 2)]).expect("a pool")), Arc::new(()));
     let (keeper, hold) = (Arc::clone(&pool), Arc::clone(&held));
@@ -161,7 +161,7 @@ fn hold_lasts_from_the_first_buffer_until_the_pool_is_idle() {
     let (pool, held) = kept(Duration::from_secs(2));
     sleep(Duration::from_millis(20));
     assert_eq!(Arc::strong_count(&held), 2, "nobody has asked for anything");
-    // Asked for again and again: on a busy machine its thread is late, and what it makes soon idle.
+    // Repeat the request: on a busy machine the thread is late, and its buffers soon become idle.
     let start = Instant::now();
     while ready(&pool) != [2] || Arc::strong_count(&held) != 3 {
         assert!(start.elapsed() < Duration::from_secs(60), "{:?}", ready(&pool));

@@ -1,22 +1,22 @@
-//! Ending system calls of another thread that wait.
+//! Ends blocking system calls of another thread.
 
 use crate::sys::last_errno;
 use rustix::io;
 use std::mem::MaybeUninit;
 use std::ptr;
 
-/// The signal. Its default is that nothing happens, and nothing else here uses it.
+/// The signal. Its default action is to do nothing, and no other code here uses it.
 const SIGNAL: libc::c_int = libc::SIGURG;
 
-/// A thread whose waiting system calls other threads can end, with `EINTR`.
+/// A thread whose blocking system calls other threads can end, with `EINTR`.
 #[derive(Debug, Clone, Copy)]
 pub struct Interruptible {
     tid: libc::pid_t,
 }
 
 impl Interruptible {
-    /// `sigaction(SIGURG)`, `gettid()`—The calling thread. From here on `SIGURG` does nothing in
-    /// this process but to end calls.
+    /// `sigaction(SIGURG)`, `gettid()`—The calling thread. From now on, `SIGURG` only ends calls in
+    /// this process.
     #[doc(alias = "sigaction")]
     pub fn this_thread() -> io::Result<Self> {
         extern "C" fn nothing(_: libc::c_int) {}
@@ -37,8 +37,8 @@ impl Interruptible {
         Ok(Self { tid: tid as libc::pid_t })
     }
 
-    /// `tgkill(SIGURG)`—Ends the call in which the thread waits, if it does. A thread that is just
-    /// about to wait is not reached: repeat it until the thread says that it has noticed.
+    /// `tgkill(SIGURG)`—Ends the call in which the thread waits, if it does. It misses a thread
+    /// that is about to block: repeat it until the thread has reacted.
     #[doc(alias = "tgkill")]
     pub fn interrupt(&self) -> io::Result<()> {
         // SAFETY: takes and returns integers only.

@@ -35,7 +35,7 @@ pub(super) fn opcodes() -> [(&'static str, u32); 6] {
 }
 
 /// `ioctl(heap, DMA_HEAP_IOCTL_ALLOC)`—Allocates a zeroed dma-buf of `len` bytes, close-on-exec.
-/// `access` is its access mode, `O_RDWR` for one that can be written.
+/// `access` is its access mode; `O_RDWR` makes it writable.
 ///
 /// # References
 ///  - `Documentation/userspace-api/dma-buf-heaps.rst`
@@ -87,8 +87,8 @@ pub fn dma_buf_set_name(
     unsafe { ioctl(buf, Setter::<BufSetName, _>::new(*name)) }
 }
 
-/// `ioctl(buf, DMA_BUF_IOCTL_RW_FILE)`—Moves data between a dma-buf and `file`, which takes the place
-/// of `request.fd`; without a file that is -1, by which the kernel says whether it has the ioctl. Not
+/// `ioctl(buf, DMA_BUF_IOCTL_RW_FILE)`—Moves data between a dma-buf and `file`, whose descriptor
+/// replaces `request.fd`. Without a file the descriptor is -1, which tests for the ioctl. Not
 /// retried on `EINTR`.
 ///
 /// # References
@@ -123,7 +123,7 @@ unsafe impl Ioctl for CreateUdmabuf {
     }
 
     unsafe fn output_from_ptr(out: IoctlOutput, _: *mut c_void) -> io::Result<OwnedFd> {
-        // SAFETY: the caller passes what the ioctl returned: a new descriptor.
+        // SAFETY: the caller passes the result of the ioctl: a new descriptor.
         Ok(unsafe { OwnedFd::from_raw_fd(out) })
     }
 }

@@ -1,9 +1,9 @@
-//! Shared mappings of buffers, as memory that only the kernel touches.
+//! Shared mappings of buffers: memory that only the kernel touches.
 //!
-//! A buffer is shared with devices and other processes, so no Rust reference to its memory may
-//! exist, and a mapping of somebody else's buffer may fault with `SIGBUS` when touched. Transfers
-//! therefore hand the address to `pread(2)` and `pwrite(2)` only, where a bad page is `EFAULT`;
-//! [`Mapping::read`] and [`Mapping::write`] are for a process's own buffers.
+//! Devices and other processes share a buffer, so no Rust reference to its memory may exist. A
+//! touch of another process's buffer may raise `SIGBUS`. Therefore transfers pass the address to
+//! `pread(2)` and `pwrite(2)` only, where a bad page is `EFAULT`. [`Mapping::read`] and
+//! [`Mapping::write`] are for a process's own buffers.
 //!
 //! See docs/design/0001-first-slice.md#the-service-never-dereferences-a-mapping
 
@@ -14,7 +14,7 @@ use rustix::mm::{self, Advice, MapFlags, ProtFlags};
 use std::ffi::c_void;
 use std::ptr::{self, NonNull};
 
-/// What a mapping may be used for.
+/// The permitted use of a mapping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     /// The CPU reads the memory.
@@ -37,7 +37,8 @@ pub struct Mapping {
 // SAFETY: a Mapping is an address range that it alone unmaps; nothing in it belongs to a thread.
 unsafe impl Send for Mapping {}
 // SAFETY: `&Mapping` gives system calls, which are memory-safe on the same memory at the same time,
-// and `read`. `write` takes `&mut Mapping`, so this process does not write what it reads.
+// and `read`. `write` takes `&mut Mapping`, so this process never writes memory while it
+// reads it.
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
@@ -107,9 +108,8 @@ impl Mapping {
         usize::try_from(n).map_err(|_| last_errno())
     }
 
-    /// `preadv2(file, RWF_DONTCACHE)`—As [`Mapping::fill`], without leaving what is read in the
-    /// page cache if it was not there before. `EOPNOTSUPP` before Linux 6.14, and on file systems
-    /// that cannot.
+    /// `preadv2(file, RWF_DONTCACHE)`—As [`Mapping::fill`], but leaves the page cache as it was.
+    /// `EOPNOTSUPP` before Linux 6.14, and on file systems without support.
     #[doc(alias = "preadv2")]
     pub fn fill_uncached(
         &self,

@@ -1,10 +1,10 @@
-//! The share of the CPU that the calling thread gets.
+//! The share of the calling thread in the CPU.
 
 use crate::sys::last_errno;
 use rustix::io;
 
-/// `setpriority(PRIO_PROCESS, 0, 19)`—Gives the calling thread what no other thread wants. Nobody
-/// needs a right for that, and without `CAP_SYS_NICE` there is no way back.
+/// `setpriority(PRIO_PROCESS, 0, 19)`—Gives the calling thread the lowest priority. It needs no
+/// capability; the way back needs `CAP_SYS_NICE`.
 ///
 /// # References
 ///  - `setpriority(2)`; that Linux applies it to a thread is under "C library/kernel differences"

@@ -1,4 +1,4 @@
-//! What the page cache holds of a file.
+//! The pages of a file in the page cache.
 
 use crate::sys::{last_errno, uapi};
 use rustix::fd::{AsRawFd, BorrowedFd};

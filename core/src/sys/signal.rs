@@ -1,4 +1,4 @@
-//! Waiting for the signal that ends a process, and ending by it.
+//! Waits for the signal that ends a process, and ends the process by it.
 
 use rustix::io::{self, Errno};
 use std::mem::MaybeUninit;
@@ -20,7 +20,7 @@ impl Termination {
         Self::block_each([libc::SIGTERM, libc::SIGINT].into_iter())
     }
 
-    /// For a command: also `SIGHUP` and `SIGQUIT`, but none that whoever started it had it ignore, as
+    /// For a command: also `SIGHUP` and `SIGQUIT`, but no signal that its parent made it ignore, as
     /// nohup(1) does. Call it before any other thread exists.
     pub fn block_for_command() -> io::Result<Self> {
         let signals = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
@@ -48,7 +48,7 @@ impl Termination {
     }
 }
 
-/// `raise(3)`—Ends this process by `signal`, so that its parent sees that death.
+/// `raise(3)`—Ends this process by `signal`, so that its parent sees the signal.
 #[doc(alias = "raise")]
 pub fn die_by(signal: i32) -> ! {
     let set = set_of([signal].into_iter());
@@ -62,8 +62,8 @@ pub fn die_by(signal: i32) -> ! {
     abort()
 }
 
-/// `signal(SIGXFSZ, SIG_IGN)`—Makes a file that grows beyond `RLIMIT_FSIZE` the error `EFBIG` and
-/// not the end of the process.
+/// `signal(SIGXFSZ, SIG_IGN)`—If a file would grow beyond `RLIMIT_FSIZE`, the write fails with
+/// `EFBIG` and the process lives on.
 #[doc(alias = "SIGXFSZ")]
 pub fn ignore_file_size_signal() {
     // SAFETY: ignoring a signal runs no code of this process.

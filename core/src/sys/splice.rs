@@ -1,5 +1,5 @@
-//! Copies between files in the kernel, which the benchmark compares with. rustix has them safe, but
-//! AOSP's rustix has no pipes, and `sendfile` for Linux only.
+//! Copies between files in the kernel, for comparison in the benchmark. rustix has safe functions
+//! for them, but AOSP's rustix has no pipes, and `sendfile` for Linux only.
 
 use crate::sys::last_errno;
 use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};

@@ -1,12 +1,12 @@
-//! `statx(2)` on a descriptor, with the direct I/O alignments that no libc type is sure to have.
+//! `statx(2)` on a descriptor, with the direct I/O alignments, which some libc types lack.
 
 use crate::sys::{last_errno, uapi};
 use rustix::fd::{AsRawFd, BorrowedFd};
 use rustix::io;
 
-/// `statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, mask)`—Returns what the kernel knows of a
-/// file without asking a remote or user-space file system, so that it cannot be made to wait.
-/// `mask` says which fields are wanted, `STATX_*`.
+/// `statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, mask)`—Returns the kernel's own knowledge of
+/// a file. Asks no remote or user-space file system, so it cannot block. `mask` selects the fields,
+/// `STATX_*`.
 ///
 /// # References
 ///  - `statx(2)`

@@ -21,6 +21,6 @@ pub fn physical_pages() -> u64 {
 fn get(name: i32) -> u64 {
     // SAFETY: takes and returns integers only.
     let value = unsafe { libc::sysconf(name) };
-    // Both constants exist on every Linux; a negative value would say otherwise.
+    // Both constants exist on every Linux; a missing one would be negative.
     value.try_into().unwrap_or(0)
 }

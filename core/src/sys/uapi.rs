@@ -2,7 +2,7 @@
 //!
 //! Sources: `include/uapi/linux/{dma-heap,dma-buf,fs,udmabuf,stat,mman}.h` and, for
 //! [`dma_buf_rw_file`], `kernel/uapi/dma-buf-rw-file.h` of this project. `uapi/tests.rs` compares
-//! sizes, offsets and numbers with what a C compiler makes of those headers.
+//! sizes, offsets and numbers with the results of a C compiler for these headers.
 
 #![allow(non_camel_case_types)]
 
@@ -162,7 +162,7 @@ pub const STATX_ATTR_VERITY: u64 = 0x0010_0000;
 /// The data of the file lies in its inode.
 pub const FS_INLINE_DATA_FL: u32 = 0x1000_0000;
 
-/// For `preadv2(2)`, since Linux 6.14: what is read does not stay in the page cache.
+/// For `preadv2(2)`, since Linux 6.14: the data does not stay in the page cache.
 pub const RWF_DONTCACHE: i32 = 0x80;
 
 /// A byte range of `cachestat(2)`.

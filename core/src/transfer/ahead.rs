@@ -1,7 +1,7 @@
-//! Moves small pieces several at a time.
+//! Moves several small pieces at a time.
 //!
-//! A disk serves many requests at a time, and each call here waits for its own. One at a time, small
-//! extents that lie apart leave the disk idle between them.
+//! A disk serves many requests at a time, but each call here waits for its own request. With one
+//! call at a time, the disk would be idle between small extents that lie apart.
 
 use super::attempt::{Moved, Worker};
 use super::piece::Piece;
@@ -15,13 +15,13 @@ use std::mem;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-/// The longest piece that is moved beside others, in bytes. Longer ones keep the disk busy alone.
+/// The longest piece to move beside others, in bytes. A longer one keeps the disk busy alone.
 const SMALL: u64 = 2 << 20;
 
-/// The fewest pieces that are worth starting threads for.
+/// The fewest pieces that are worth the start of threads.
 const MANY: usize = 8;
 
-/// How many pieces are moved at a time.
+/// The number of pieces that move at a time.
 const DEPTH: usize = 8;
 
 /// Pieces that have moved before their turn.
@@ -103,9 +103,8 @@ impl Round {
 }
 
 impl Ahead {
-    /// Moves the small ones of `pieces` by `route`, if there are many, as many in a turn as it
-    /// allows; once `turns` fails, it stops. Pieces that failed are left out: trying one again
-    /// finds out why.
+    /// Moves the small ones of `pieces` by `route`, if there are many, as many in a turn as `turns`
+    /// allows, and stops if `turns` fails. Omits failed pieces: the next attempt finds the reason.
     pub fn move_small(
         request: &Request<'_>,
         pieces: impl Iterator<Item = (Role, Piece)>,
@@ -127,7 +126,7 @@ impl Ahead {
         thread::scope(|scope| {
             let start = |_| {
                 let thread = thread::Builder::new().name("transfer".to_owned());
-                // Without it the others take longer.
+                // Without this thread the others take longer.
                 thread.spawn_scoped(scope, || work(true)).ok()
             };
             let _helpers: Vec<_> = (1..DEPTH).map_while(start).collect();
@@ -159,7 +158,7 @@ impl Ahead {
         Self(done.into_iter().collect())
     }
 
-    /// What became of `piece`, if it has moved.
+    /// The result of `piece`, if it has moved.
     pub fn take(&mut self, piece: Piece) -> Option<Moved> {
         self.0.remove(&piece)
     }

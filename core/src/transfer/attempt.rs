@@ -1,5 +1,5 @@
-//! Moves one piece by one method, and looks at what that does to the page cache. The methods are in
-//! files of their own; this is the only place that knows what to do about `EINTR`.
+//! Moves one piece by one method, and looks at the page cache before and after. Each method has its
+//! own file; only this module handles `EINTR`.
 
 use super::job::Job;
 use super::mapped::{self, Bounce};
@@ -13,14 +13,14 @@ use crate::method::Method;
 use crate::route::Route;
 use rustix::io::Errno;
 
-/// What one call moved.
+/// The result of one call.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Moved {
     pub method: Method,
-    /// Bytes, fewer than asked for only at the end of the file.
+    /// The number of bytes, fewer than requested only at the end of the file.
     pub len: u64,
-    /// Whether the file system moved it through the page cache although direct I/O was asked for;
-    /// `None` where the page cache does not prove that.
+    /// Whether the file system moved the piece through the page cache instead of by direct I/O;
+    /// `None` if the page cache proves neither.
     pub found_buffered: Option<bool>,
 }
 
@@ -28,7 +28,7 @@ pub(super) struct Moved {
 #[derive(Debug)]
 pub(super) struct Worker<'a> {
     request: &'a Request<'a>,
-    /// For all pieces that need it, made for the first of them.
+    /// For all pieces that need it. The first of them creates it.
     bounce: Option<Bounce>,
 }
 
@@ -40,9 +40,11 @@ impl<'a> Worker<'a> {
     /// Moves one piece by `method`.
     pub fn attempt(&mut self, route: Route, method: Method, piece: Piece) -> Result<Moved> {
         let Request { buffer, file, direction, .. } = *self.request;
-        let ranges = [piece.in_file()];
         let load = direction == Direction::Load;
-        let watch = (load && method.is_direct()).then(|| Watch::start(file, &ranges)).flatten();
+        let watch = match load && method.is_direct() {
+            true => Watch::start(file, vec![piece.in_file()]),
+            false => None,
+        };
         let absent = match load && !method.is_direct() && route.uncached {
             true => absent(file, piece.in_file()),
             false => Vec::new(),
@@ -50,13 +52,13 @@ impl<'a> Worker<'a> {
         let job = Job { buffer, file, direction, piece, uncached: route.uncached };
         let len = self.run(method, job)?;
         absent.into_iter().for_each(|range| file.forget(range));
-        // What was not there to be loaded was not cached either.
+        // A short load adds fewer pages to the page cache, which would look like direct I/O.
         let watch = watch.filter(|_| len == piece.len);
         let found_buffered = watch.and_then(|watch| watch.was_buffered());
         Ok(Moved { method, len, found_buffered })
     }
 
-    /// Moves a piece and returns how many bytes moved: fewer only if a load met the end of the file.
+    /// Moves a piece and returns the number of bytes: fewer only if a load met the end of the file.
     /// On failure any part of the destination may have changed.
     fn run(&mut self, method: Method, job: Job<'_>) -> Result<u64> {
         loop {
@@ -67,10 +69,10 @@ impl<'a> Worker<'a> {
                 Method::MappedBuffered => mapped::buffered(job, &mut self.bounce),
             };
             match result {
-                // Nothing is known of what moved, and moving it again does no harm.
+                // The number of moved bytes is unknown, and to move them again does no harm.
                 Err(error) if error.errno() == Some(Errno::INTR) => {}
-                // A failure without an errno, as of a buffer that cannot be mapped, comes before
-                // anything moves.
+                // A failure without an errno, as of a buffer without mmap, happens before any byte
+                // moves.
                 Err(error) if error.errno().is_none() => return Err(error),
                 result => return result.map_err(Error::of_io),
             }

@@ -5,7 +5,7 @@ use crate::error::{During, Error, Result};
 use rustix::fs::{fdatasync, fsync};
 use std::time::{Duration, Instant};
 
-/// Waits until what was saved is on stable storage, and returns how long that took.
+/// Waits until the saved data is on stable storage, and returns the duration.
 pub(super) fn make_durable(request: &Request<'_>) -> Result<Duration> {
     let Request { file, durability, .. } = *request;
     let start = Instant::now();

@@ -1,11 +1,11 @@
-//! What a method is told.
+//! The order to a method.
 
 use super::piece::Piece;
 use crate::buffer::Buffer;
 use crate::extent::Direction;
 use crate::file::RegularFile;
 
-/// A piece to move, and between what.
+/// A piece to move, with its buffer and file.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Job<'a> {
     pub buffer: &'a Buffer<'a>,

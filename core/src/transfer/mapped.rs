@@ -1,9 +1,9 @@
 //! Moves bytes with `pread(2)` and `pwrite(2)` on a CPU mapping of the buffer.
 //!
-//! This process never touches the mapping itself, so a buffer whose pages are gone is `EFAULT`
-//! and not `SIGBUS`. Where the file cannot be read into the mapping, or only at alignments that
-//! the piece does not have, data goes through a bounce buffer: the pages of a memfd, which the file
-//! is read into, and which is then itself read into the mapping.
+//! This process never touches the mapping itself, so a missing page is `EFAULT` and not `SIGBUS`.
+//! If the kernel cannot read the file into the mapping, or if the piece lacks the alignment, the
+//! data goes through a bounce buffer, a memfd: the kernel reads the file into the pages of the
+//! memfd, and then the memfd into the mapping.
 //!
 //! See docs/design/0001-first-slice.md#the-service-never-dereferences-a-mapping
 
@@ -18,8 +18,8 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{ftruncate, memfd_create, MemfdFlags};
 use rustix::io::{self, Errno};
 
-/// Size of the bounce buffer in bytes: fits the second-level cache of a phone's CPU, and is a
-/// multiple of any alignment that direct I/O asks for.
+/// Size of the bounce buffer in bytes: it fits into the second-level cache of a phone's CPU, and is
+/// a multiple of every alignment of direct I/O.
 const BOUNCE: u64 = 256 << 10;
 
 /// With a file opened with `O_DIRECT` and an aligned piece: the device moves the data.
@@ -27,17 +27,17 @@ pub(super) fn direct(job: Job<'_>) -> Result<u64> {
     run(job, |window| window.straight(job.file.fd(), false))
 }
 
-/// At any alignment, with any file.
+/// Works at any alignment, with any file.
 ///
-/// A bounce buffer that is needed is left in `bounce` for the next piece.
+/// Leaves a bounce buffer that it had to create in `bounce`, for the next piece.
 pub(super) fn buffered(job: Job<'_>, bounce: &mut Option<Bounce>) -> Result<u64> {
     run(job, |window| {
         if job.file.is_o_direct() {
             return window.bounced(job.file, bounce);
         }
         let result = match window.straight(job.file.fd(), job.uncached) {
-            // Neither the kernel (before Linux 6.14) nor the file system need have it. To ask again for
-            // each piece costs nothing beside moving it.
+            // Old kernels (before Linux 6.14) and some file systems lack it. Against the cost of a
+            // piece, a new attempt for each piece costs nothing.
             Err(error) if job.uncached && error.errno() == Some(Errno::OPNOTSUPP) => {
                 window.straight(job.file.fd(), false)
             }
@@ -52,7 +52,7 @@ pub(super) fn buffered(job: Job<'_>, bounce: &mut Option<Bounce>) -> Result<u64>
     })
 }
 
-/// Brackets `action` on the mapped piece with CPU access, and returns what it returns.
+/// Brackets `action` on the mapped piece with CPU access, and returns its result.
 fn run(job: Job<'_>, action: impl FnOnce(&Window<'_>) -> Result<u64>) -> Result<u64> {
     let Job { buffer, direction, piece, .. } = job;
     let (mapped, skip);
@@ -70,7 +70,8 @@ fn run(job: Job<'_>, action: impl FnOnce(&Window<'_>) -> Result<u64>) -> Result<
     Ok(moved)
 }
 
-/// Maps the pages of the piece, and says how many bytes of the first one lie before it.
+/// Maps the pages of the piece. Also returns the number of bytes before the piece in its first
+/// page.
 fn map(job: Job<'_>) -> Result<(Mapping, u64)> {
     let Job { buffer, direction, piece, .. } = job;
     let page_size = sysconf::page_size();
@@ -84,7 +85,7 @@ fn map(job: Job<'_>) -> Result<(Mapping, u64)> {
     let mapping = Mapping::new(buffer.fd(), start, len, access).map_err(|errno| {
         let what = format!("buffer: mmap offset={start} length={len}");
         match errno {
-            // The range has been checked, so the exporter has no mmap.
+            // The range is valid, so the exporter has no mmap.
             Errno::INVAL | Errno::NODEV => {
                 Error::new(ErrorKind::Unsupported, format!("{what}: {errno}"))
             }
@@ -104,7 +105,7 @@ struct Window<'a> {
 }
 
 impl Window<'_> {
-    /// Straight between the file and the mapping.
+    /// Moves data straight between the file and the mapping.
     fn straight(&self, file: BorrowedFd<'_>, uncached: bool) -> Result<u64> {
         let mut done = 0;
         while done < self.piece.len {
@@ -124,9 +125,9 @@ impl Window<'_> {
         Ok(done)
     }
 
-    /// Through a bounce buffer. Reads of the file are aligned to the bounce
-    /// buffer's pages at both ends, as `O_DIRECT` wants it; writes are as long as the piece, whose
-    /// alignment the plan has checked.
+    /// Moves data through a bounce buffer. Reads of the file start and end at pages of the bounce
+    /// buffer, as `O_DIRECT` needs it. Writes are as long as the piece, whose alignment the plan
+    /// has checked.
     fn bounced(&self, file: &RegularFile<'_>, bounce: &mut Option<Bounce>) -> Result<u64> {
         let mut done = 0;
         let bounce = match bounce {
@@ -183,7 +184,7 @@ impl Window<'_> {
         Ok(done)
     }
 
-    /// The outcome of one read or write of the file. Zero is the end of the file for a load, and a
+    /// The result of one read or write of the file. Zero is the end of the file for a load, and a
     /// failure for a save.
     fn count(&self, result: io::Result<usize>, offset: u64, len: usize) -> Result<u64> {
         let call = match self.direction {
@@ -214,14 +215,14 @@ impl Bounce {
         Ok(Self { memfd, pages })
     }
 
-    /// Which one it is.
+    /// The identity of the memfd.
     #[cfg(test)]
     pub fn inode(&self) -> u64 {
         rustix::fs::fstat(&self.memfd).expect("fstat").st_ino
     }
 }
 
-/// Pieces are at most [`super::piece::MAX_PIECE`] bytes; this keeps the compiler's word for it.
+/// Pieces are at most [`super::piece::MAX_PIECE`] bytes; so the conversion cannot fail.
 fn to_usize(bytes: u64) -> Result<usize> {
     usize::try_from(bytes)
         .map_err(|_| Error::new(ErrorKind::InvalidRequest, format!("length={bytes}: too large")))

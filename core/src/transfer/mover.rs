@@ -14,14 +14,14 @@ use crate::route::Route;
 use std::mem;
 use std::time::Duration;
 
-/// How many bytes a save moves before it makes them durable: one sync at the end could take any
-/// time, and show no progress.
+/// The number of bytes that a save moves before it syncs them. One sync at the end could take any
+/// time without progress.
 const SYNC_EVERY: u64 = 1 << 30;
 
 /// The same on a file that may stall.
 const SYNC_STALLING_EVERY: u64 = 16 << 20;
 
-/// A transfer under way.
+/// A running transfer.
 #[derive(Debug)]
 pub(super) struct Mover<'a> {
     request: &'a Request<'a>,
@@ -44,8 +44,8 @@ impl<'a> Mover<'a> {
 
     /// Moves all pieces, each in its turn.
     pub fn run(mut self, plan: &Plan<'_>, turns: &mut dyn Turns) -> Result<Receipt> {
-        let longest = if self.request.file.stalls() { MAX_STALLING_PIECE } else { MAX_PIECE };
-        // Once a body went direct: until then nobody knows whether anything can.
+        let longest = if self.request.file.may_stall() { MAX_STALLING_PIECE } else { MAX_PIECE };
+        // Only after a body went direct: until then it is unknown whether direct I/O works.
         let mut ahead: Option<Ahead> = None;
         for (i, run) in plan.runs().iter().enumerate() {
             for (role, piece) in run.pieces(longest) {
@@ -104,7 +104,7 @@ impl<'a> Mover<'a> {
         self.tally.add(role, moved, reason.or(self.route.reason));
     }
 
-    /// Moves one piece, stepping down the route where the kernel says so.
+    /// Moves one piece, and steps down the route if the kernel says so.
     fn step(&mut self, role: Role, piece: Piece) -> Result<Moved> {
         loop {
             let method = role.method(self.route);
@@ -115,15 +115,15 @@ impl<'a> Mover<'a> {
         }
     }
 
-    /// The route to go on with after `error`, if the method is merely not possible here and the mode
-    /// allows another.
+    /// The route after `error`, if the method is only not possible here and the mode allows
+    /// another.
     fn step_down(&mut self, method: Method, piece: Piece, error: Error) -> Result<Route> {
         let Some(next) = error.errno().and_then(|errno| self.route.step_down(method, errno)) else {
             return Err(if self.tally.is_empty() { error } else { error.of_io() });
         };
         if self.request.mode == Mode::Direct {
-            // Busy keeps its kind: it may be over soon. So does a failure after bytes have moved,
-            // because NotDirect promises that none have.
+            // Busy keeps its kind, because a retry may succeed. A failure after the first byte
+            // keeps its kind, too: NotDirect promises that no byte has moved.
             if error.kind() == ErrorKind::Busy || self.has_moved(method, piece) {
                 return Err(error);
             }
@@ -133,8 +133,9 @@ impl<'a> Mover<'a> {
         Ok(next)
     }
 
-    /// Whether bytes have moved, or may have when `method` failed on `piece`: if its first block can
-    /// be moved now. The ioctl does not say, and reads and writes do only if the first one works.
+    /// Whether bytes have moved, or may have moved when `method` failed on `piece`. To find out, it
+    /// tries the first block again: the ioctl returns no count, and reads and writes return one
+    /// only if their first block works.
     fn has_moved(&mut self, method: Method, piece: Piece) -> bool {
         let first = Piece { len: piece.len.min(self.route.align), ..piece };
         !self.tally.is_empty() || self.worker.attempt(self.route, method, first).is_ok()
@@ -142,8 +143,8 @@ impl<'a> Mover<'a> {
 
     fn sync_if_due(&mut self, moved: u64, turns: &mut dyn Turns) -> Result<()> {
         self.unsynced += moved;
-        let stalls = self.request.file.stalls();
-        if self.unsynced >= if stalls { SYNC_STALLING_EVERY } else { SYNC_EVERY } {
+        let may_stall = self.request.file.may_stall();
+        if self.unsynced >= if may_stall { SYNC_STALLING_EVERY } else { SYNC_EVERY } {
             turns.next(mem::take(&mut self.unreported), 0)?;
             self.sync += make_durable(self.request)?;
             self.unsynced = 0;

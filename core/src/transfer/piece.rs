@@ -1,12 +1,12 @@
-//! What one call moves.
+//! The part that one call moves.
 
 use std::ops::Range;
 
-/// The longest piece that is moved by one system call, in bytes. The kernel moves no
-/// more at a time either (`DMA_BUF_FILE_IO_CHUNK`).
+/// The longest piece that one system call moves, in bytes. The kernel has the same limit
+/// (`DMA_BUF_FILE_IO_CHUNK`).
 pub const MAX_PIECE: u64 = 64 << 20;
 
-/// The same on a file that may stall, where the end of a piece is the only sign of life.
+/// The same on a file that may stall: the end of a piece is the only sign of progress.
 pub const MAX_STALLING_PIECE: u64 = 64 << 10;
 
 /// A range that one call moves: at most [`MAX_PIECE`] bytes.

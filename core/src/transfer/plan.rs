@@ -1,10 +1,11 @@
-//! Splits extents into what can go direct and what cannot.
+//! Splits extents into the parts that can go direct and the parts that cannot.
 //!
 //! Extents that continue each other in file and buffer are one *run*, so that only its ends can be
-//! unaligned; runs are moved in the order of the file, which serves the disk. A run whose offsets in
-//! file and buffer are equal modulo the alignment has a *body*, aligned at both ends, and at each
-//! end an *edge* of less than one alignment unit. A run that cannot go direct, or that the page
-//! cache mostly holds already, is *buffered*: the CPU copies all of it. Data is never shifted in place.
+//! unaligned. The transfer moves runs in the order of the file, which suits the disk. A run whose
+//! offsets in file and buffer are equal modulo the alignment has a *body*, aligned at both ends,
+//! and at each end an *edge* of less than one alignment unit. A run that cannot go direct, or that
+//! the page cache mostly holds already, is *buffered*: the CPU moves all of it. Data is never
+//! shifted in place.
 
 use super::piece::Piece;
 use crate::error::{Error, ErrorKind, Result};
@@ -13,7 +14,7 @@ use crate::file::RegularFile;
 use crate::method::{FallbackReason, Method, Mode};
 use crate::route::Route;
 
-/// What part of an extent a segment is.
+/// The role of a segment in its run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     /// Aligned, for direct I/O.
@@ -34,7 +35,7 @@ impl Role {
     }
 }
 
-/// A contiguous part of a run, moved in one way.
+/// A contiguous part of a run that moves in one way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Segment {
     pub role: Role,
@@ -51,7 +52,7 @@ impl Segment {
         Self { role, extent }
     }
 
-    /// How many bytes of `extent` lie in this segment of its run.
+    /// The number of bytes of `extent` in this segment of its run.
     fn overlap(&self, extent: &Extent) -> u64 {
         let end = self.extent.file_end().min(extent.file_end());
         end.saturating_sub(self.extent.file_offset.max(extent.file_offset))
@@ -77,7 +78,7 @@ pub(crate) struct Run {
     /// The extents, as indices into the request, in the order of the file.
     members: Vec<usize>,
     segments: [Segment; 3],
-    /// Why this run does not go the way of the route.
+    /// The reason why this run does not take the best method of the route.
     pub reason: Option<FallbackReason>,
 }
 
@@ -120,18 +121,18 @@ impl Run {
     }
 }
 
-/// What a transfer would do with one extent. The counts are bytes and add up to what would move.
+/// A prediction of how a transfer would move one extent. The counts are bytes; their sum would move.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ExtentPlan {
     /// Moved by direct I/O.
     pub direct: u64,
-    /// Copied at the edges of a direct body.
+    /// Moved by the CPU at the edges of a direct body.
     pub bounced: u64,
-    /// Copied because the extent cannot go direct.
+    /// Moved by the CPU because the extent would not go direct.
     pub buffered: u64,
     /// The method of the body, or of the edges if there is no body; `None` if nothing would move.
     pub method: Option<Method>,
-    /// Why the extent would not take the best path.
+    /// The reason why the body would not take the best path.
     pub reason: Option<FallbackReason>,
 }
 
@@ -147,7 +148,8 @@ impl<'a> Plan<'a> {
     /// Plans `extents` for `route`. A load ends at the end of the file, as it is now.
     ///
     /// # Errors
-    /// `NotDirect` if `mode` is [`Mode::Direct`] and a body byte cannot go direct; `InvalidRequest` if a save through an `O_DIRECT` descriptor is not aligned.
+    /// `NotDirect` if `mode` is [`Mode::Direct`] and a body byte cannot go direct; `InvalidRequest`
+    /// if a save through an `O_DIRECT` descriptor is not aligned.
     pub fn new(
         extents: &'a [Extent],
         file: &RegularFile<'_>,
@@ -175,7 +177,7 @@ impl<'a> Plan<'a> {
                 );
                 return Err(refused(member, ErrorKind::InvalidRequest, why));
             }
-            // A descriptor with O_DIRECT reads past the page cache in any case.
+            // A descriptor with O_DIRECT always bypasses the page cache.
             let resident = mode == Mode::Auto
                 && direction == Direction::Load
                 && route.direct.is_some()
@@ -203,7 +205,7 @@ impl<'a> Plan<'a> {
         run.members.iter().find(covers).copied().unwrap_or(0)
     }
 
-    /// What the transfer will do with each extent, if nothing changes.
+    /// Predicts how the transfer will move each extent, if nothing changes.
     pub fn predict(&self) -> Vec<ExtentPlan> {
         let mut plans = vec![ExtentPlan::default(); self.extents.len()];
         for run in &self.runs {

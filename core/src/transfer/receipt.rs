@@ -1,26 +1,25 @@
-//! What a transfer did.
+//! The report on a transfer.
 
 use super::attempt::Moved;
 use super::plan::Role;
 use crate::method::{FallbackReason, Method};
 use std::time::Duration;
 
-/// What a transfer did. Counts are bytes; `direct + bounced + buffered` is what moved.
+/// The report on a transfer. Counts are bytes; their sum `direct + bounced + buffered` moved.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Receipt {
-    /// Moved by direct I/O, past the page cache.
+    /// Moved by direct I/O, without the page cache.
     pub direct: u64,
-    /// Copied at the edges of direct bodies.
+    /// Moved by the CPU at the edges of direct bodies.
     pub bounced: u64,
-    /// Copied because an extent could not go direct.
+    /// Moved by the CPU because a run did not go direct.
     pub buffered: u64,
     /// The method that moved the most bytes; `None` if nothing moved.
     pub method: Option<Method>,
-    /// Why the first body that did not take the best path did not.
+    /// The reason why the first fallback happened; `None` if all bodies took the best path.
     pub first_fallback: Option<FallbackReason>,
-    /// Whether all of `direct` was checked: the page cache did not take in what was loaded. `false`
-    /// if nothing went direct, for a save, and where it could not be checked; see
-    /// [`super::watch::Watch::start`].
+    /// Whether all of `direct` was checked: the page cache did not take in the loaded data. `false`
+    /// if nothing went direct, for a save, and without evidence; see [`super::watch::Watch::start`].
     pub checked: bool,
     /// Time from the arrival of the request to the start of its I/O, and between its turns.
     pub queue: Duration,
@@ -31,13 +30,13 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    /// Bytes that moved.
+    /// The number of bytes that moved.
     pub fn bytes(&self) -> u64 {
         self.direct + self.bounced + self.buffered
     }
 
-    /// Adds the receipt of another transfer. The method is that of the one that moved more bytes, or,
-    /// of two that moved the same, more of them direct.
+    /// Adds the receipt of another transfer. Takes the method from the receipt with more bytes; if
+    /// both have the same number, from the one with more direct bytes.
     pub fn add(&mut self, other: &Self) {
         if (other.bytes(), other.direct) > (self.bytes(), self.direct) {
             self.method = other.method;
@@ -77,7 +76,7 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Adds a piece. `reason` is why a body, if it is one, did not take the best path.
+    /// Adds a piece. `reason` is the reason why a body did not take the best path.
     ///
     /// See docs/design/0001-first-slice.md#the-receipt-gives-the-first-reason
     pub fn add(&mut self, role: Role, moved: &Moved, reason: Option<FallbackReason>) {

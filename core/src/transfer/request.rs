@@ -1,11 +1,11 @@
-//! What a transfer is asked for.
+//! The request of a transfer.
 
 use crate::buffer::Buffer;
 use crate::extent::{Direction, Extent};
 use crate::file::RegularFile;
 use crate::method::Mode;
 
-/// What must have reached stable storage when a save returns.
+/// The data that must be on stable storage when a save returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Durability {
     /// Nothing.
@@ -17,7 +17,7 @@ pub enum Durability {
     Full,
 }
 
-/// What to move.
+/// The operands and options of a transfer.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
     /// The buffer.
@@ -26,10 +26,10 @@ pub struct Request<'a> {
     pub file: &'a RegularFile<'a>,
     /// The ranges, moved in the order of the file.
     pub extents: &'a [Extent],
-    /// Which way.
+    /// The direction.
     pub direction: Direction,
-    /// How much must bypass the page cache.
+    /// Controls whether the transfer bypasses the page cache.
     pub mode: Mode,
-    /// What must be on stable storage on return. [`Durability::None`] for a load.
+    /// The data that must be on stable storage on return. [`Durability::None`] for a load.
     pub durability: Durability,
 }

@@ -1,8 +1,8 @@
 //! Moves bytes with `DMA_BUF_IOCTL_RW_FILE`: the kernel reads or writes the file, with the
 //! buffer's pages as the memory.
 //!
-//! The ioctl returns no count. A save that returns 0 has written everything; a load has read
-//! everything up to the end of the file, so the size of the file after the call bounds what moved.
+//! The ioctl returns no count. A save that returns 0 has written everything. A load has read up to
+//! the end of the file, so the size of the file after the call bounds the count.
 
 use super::job::Job;
 use super::piece::Piece;
@@ -10,12 +10,12 @@ use crate::error::{During, Result};
 use crate::extent::Direction;
 use crate::sys::{ioctl, uapi};
 
-/// Past the page cache. The piece is aligned as the file needs it and at least to pages.
+/// Bypasses the page cache. The piece has the alignment that the file needs, at least whole pages.
 pub(super) fn direct(job: Job<'_>) -> Result<u64> {
     run(job, uapi::DMA_BUF_RW_FLAGS_DIRECT)
 }
 
-/// Through the page cache, at any alignment.
+/// Goes through the page cache, at any alignment.
 pub(super) fn buffered(job: Job<'_>) -> Result<u64> {
     run(job, 0)
 }

@@ -1,8 +1,8 @@
-//! Whether direct I/O was direct, by what the page cache says.
+//! Checks with the page cache whether direct I/O was direct.
 //!
-//! f2fs and ext4 may copy through the page cache although a load by direct I/O was asked for and
-//! succeeds: the file got fs-verity, say, since it was looked at. Nothing tells but the page cache,
-//! which then holds what was loaded.
+//! A load by direct I/O may succeed although f2fs or ext4 moved the data through the page cache:
+//! for example, the file got fs-verity after the check of its alignment. Only the page cache shows
+//! this, because it then holds the loaded data.
 //!
 //! See docs/design/0002-predict-do-prove.md#a-receipt-is-checked-against-the-page-cache
 
@@ -10,50 +10,51 @@ use crate::file::RegularFile;
 use crate::sys::sysconf;
 use std::ops::Range;
 
-/// The fewest pages that prove anything. Fewer may be the readahead of an edge.
+/// The fewest pages that are evidence. Fewer may come from the readahead of an edge.
 const MIN_PAGES: u64 = 16;
 
-/// What the page cache held of a file before a load.
+/// The pages of a file in the page cache before a load.
 #[derive(Debug)]
 pub struct Watch<'a> {
     file: &'a RegularFile<'a>,
-    ranges: &'a [Range<u64>],
+    ranges: Vec<Range<u64>>,
     cached: u64,
     missing: u64,
 }
 
 impl<'a> Watch<'a> {
-    /// Looks at the pages that lie wholly in `ranges` of `file`, in bytes.
+    /// Counts the cached pages that lie wholly in `ranges` of `file`, in bytes.
     ///
-    /// `None` if the load would prove nothing: the kernel does not tell (see
-    /// [`RegularFile::cached_pages`]), most of it is cached already, or it is shorter than 64 KiB.
+    /// `None` if the load would prove nothing: the kernel does not show the page cache (see
+    /// [`RegularFile::cached_pages`]), it holds most of the ranges already, or they are shorter
+    /// than 64 KiB.
     ///
     /// See docs/design/0002-predict-do-prove.md#only-a-complete-check-sets-checked
-    pub fn start(file: &'a RegularFile<'a>, ranges: &'a [Range<u64>]) -> Option<Self> {
+    pub fn start(file: &'a RegularFile<'a>, ranges: Vec<Range<u64>>) -> Option<Self> {
         let page_size = sysconf::page_size();
-        let pages: u64 = whole_pages(ranges).map(|range| range.end - range.start).sum();
+        let pages: u64 = whole_pages(&ranges).map(|range| range.end - range.start).sum();
         let pages = pages / page_size;
         if pages < MIN_PAGES {
             return None;
         }
-        let cached = count(file, ranges)?;
+        let cached = count(file, &ranges)?;
         let missing = pages.saturating_sub(cached);
         (missing >= pages / 2).then_some(Self { file, ranges, cached, missing })
     }
 
-    /// After the load: whether the page cache took in most of what it did not hold. Another
-    /// process that reads the same file meanwhile looks like that too.
+    /// After the load: whether the page cache took in most of the missing pages. Another process
+    /// that reads the same file at the same time has the same effect.
     pub fn was_buffered(&self) -> Option<bool> {
-        let grown = count(self.file, self.ranges)?.saturating_sub(self.cached);
+        let grown = count(self.file, &self.ranges)?.saturating_sub(self.cached);
         Some(grown > self.missing / 2)
     }
 }
 
-/// The shortest range that is worth asking about, in bytes. The page cache keeps shorter ones.
+/// The shortest range that is worth a question, in bytes. Shorter ranges stay in the page cache.
 const MIN_ABSENT: u64 = 256 << 10;
 
-/// The parts of a range of `file`, in bytes, that the page cache holds nothing of. None where the
-/// kernel does not tell.
+/// The parts of a range of `file`, in bytes, of which the page cache holds no page. Empty if the
+/// kernel does not show the page cache.
 pub fn absent(file: &RegularFile<'_>, range: Range<u64>) -> Vec<Range<u64>> {
     let mut absent = Vec::new();
     let mut open = vec![range];
@@ -74,17 +75,17 @@ pub fn absent(file: &RegularFile<'_>, range: Range<u64>) -> Vec<Range<u64>> {
     absent
 }
 
-/// How many pages of the ranges are cached, if the kernel tells.
+/// The number of cached pages in the ranges, if the kernel shows it.
 fn count(file: &RegularFile<'_>, ranges: &[Range<u64>]) -> Option<u64> {
     whole_pages(ranges).map(|range| file.cached_pages(range)).sum()
 }
 
-/// The ranges without the pages that they share with others.
+/// The ranges without partial pages at their ends.
 fn whole_pages(ranges: &[Range<u64>]) -> impl Iterator<Item = Range<u64>> + '_ {
     let page_size = sysconf::page_size();
     let whole = move |range: &Range<u64>| {
         let end = range.end / page_size * page_size;
-        // Empty, not rounded up beyond the end of all offsets.
+        // Empty if rounding up would overflow.
         range.start.checked_next_multiple_of(page_size).unwrap_or(end)..end
     };
     // A length of 0 would mean the rest of the file.

@@ -17,8 +17,8 @@ pub const PACKAGE: &str = "vendor/dmabufio";
 /// The dump of the interface as it stands, which Soong compares with the AIDL files.
 pub const CURRENT: &str = "aidl/aidl_api/vendor.dmabufio/current";
 
-/// What Soong passes for an interface of this stability. It turns all warnings on and this one off, which asks for
-/// Java permission annotations.
+/// The options that Soong passes for an interface of this stability. It turns all warnings on and
+/// this one off, which asks for Java permission annotations.
 const FLAGS: [&str; 5] = [
     "--structured",
     "--stability=vintf",
@@ -48,7 +48,7 @@ impl Compiler {
         Ok(Compiler { sandbox, files })
     }
 
-    /// Runs the compiler over all files; what it makes is below the folder this returns.
+    /// Runs the compiler over all files; returns the folder with its output.
     pub fn run(&self, what: &str, mode: &[&str]) -> Result<PathBuf> {
         let out = self.sandbox.work().join("out");
         empty_dir(&out)?;
@@ -80,7 +80,7 @@ pub fn generate_rust(dest: &Path) -> Result<()> {
     copy_dir(&out, dest)
 }
 
-/// Fails unless the committed dump is what the AIDL files say.
+/// Fails unless the committed dump matches the AIDL files.
 pub fn compare_api() -> Result<()> {
     let compiler = Compiler::new(&tree::path(SOURCES))?;
     let dump = compiler.run("dumping the AIDL files", &["--dumpapi"])?;
@@ -95,7 +95,7 @@ pub fn compare_api() -> Result<()> {
     Step::new("comparing the AIDL files with their dump")
         .hint("cargo xtask aosp api --update, if the interface was meant to change")
         .run(&mut check)?;
-    // AOSP's comparison ignores comments, which readers of the dump do not.
+    // AOSP's comparison ignores comments.
     if texts(&dump)? != texts(&committed)? {
         bail!("{CURRENT} says the same in other words\nnext: cargo xtask aosp api --update");
     }

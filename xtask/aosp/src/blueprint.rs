@@ -27,7 +27,7 @@ struct Module {
     more: &'static str,
 }
 
-/// The test that every implementation has to pass.
+/// The test that every implementation must pass.
 pub const VTS: &str = "VtsHalDmabufIoTargetTest";
 
 const LIB: &str = "src/lib.rs";
@@ -153,7 +153,7 @@ pub fn files(root: &str) -> Result<Vec<(String, String)>> {
     texts.into_iter().map(named).collect()
 }
 
-/// TEST_MAPPING: what runs on a phone before a change is accepted, and after.
+/// TEST_MAPPING: the tests on a phone before and after the acceptance of a change.
 pub fn test_mapping() -> Result<String> {
     let tests = |vts: bool| {
         let tests = MODULES
@@ -165,7 +165,7 @@ pub fn test_mapping() -> Result<String> {
     Ok(serde_json::to_string_pretty(&mapping)? + "\n")
 }
 
-/// Every library and program of Cargo that Android builds has a module.
+/// Checks that every library and program of Cargo that Android builds has a module.
 fn complete(packages: &BTreeMap<String, &Value>) -> Result<()> {
     for (dir, package) in packages {
         if dir == "aidl" || dir.starts_with("xtask") {
@@ -258,7 +258,7 @@ pub fn formatted() -> Result<()> {
     Ok(())
 }
 
-/// A file as bpfmt has it, which reads it as Soong does.
+/// The output of bpfmt for a file; bpfmt reads it like Soong.
 fn format(text: &str) -> Result<String> {
     let mut bpfmt = Command::new("bpfmt");
     bpfmt.arg("-o");

@@ -1,4 +1,5 @@
-//! Freezes a version of the interface as Soong's `m vendor.dmabufio-freeze-api` does, and checks those that are frozen.
+//! Freezes a version of the interface, as Soong's `m vendor.dmabufio-freeze-api` does, and checks
+//! the frozen ones.
 
 use std::fs;
 use std::path::Path;
@@ -21,7 +22,7 @@ pub fn run(write: bool) -> Result<()> {
     for version in 1..=frozen {
         let folder = tree::path(VERSIONS).join(version.to_string());
         let said = tree::read(&format!("{VERSIONS}/{version}/.hash"))?;
-        // The file only ever grows, and its last line counts.
+        // The file only grows, and its last line counts.
         let said = said.lines().last().unwrap_or_default();
         let is = hash(&folder, before)?;
         ensure!(said == is, "{VERSIONS}/{version}/.hash says {said}, the files say {is}: a frozen version never changes");
@@ -36,7 +37,7 @@ pub fn run(write: bool) -> Result<()> {
         compatible(&compiler, "last", "next")
             .with_context(|| format!("the interface breaks with version {last}"))?;
     }
-    // The comparison has to see what breaks clients, or the check above says nothing.
+    // The check above is worth something only if the comparison finds changes that break clients.
     without_an_enumerator(&work.join("next"), &work.join("broken"))?;
     match compatible(&compiler, "next", "broken") {
         Err(error) if error.to_string().contains("Removed enumerator") => {}
@@ -65,7 +66,7 @@ pub fn run(write: bool) -> Result<()> {
     Ok(())
 }
 
-/// How many versions are frozen: as many as have folders, and as Android.bp lists.
+/// The number of frozen versions. Their folders and the list in Android.bp must agree.
 pub fn frozen() -> Result<usize> {
     let text = tree::read("aidl/Android.bp")?;
     let listed = text.matches(" version: \"").count();
@@ -83,7 +84,7 @@ pub fn frozen() -> Result<usize> {
             "aidl/Android.bp says `frozen: true`, but {CURRENT} is not version {listed}"
         );
     }
-    // The defaults are not those that Soong's documentation gives.
+    // Soong's defaults differ from its documentation.
     for backend in ["cpp", "java", "ndk", "rust"] {
         ensure!(
             text.contains(&format!("        {backend}: {{")),
@@ -101,7 +102,7 @@ fn compatible(compiler: &Compiler, old: &str, new: &str) -> Result<()> {
     Ok(())
 }
 
-/// Copies the files of an interface but for the last value of one of its enums.
+/// Copies the files of an interface without the last value of one of its enums.
 fn without_an_enumerator(from: &Path, to: &Path) -> Result<()> {
     copy_dir(from, to)?;
     let path = to.join(PACKAGE).join("Error.aidl");
@@ -111,7 +112,8 @@ fn without_an_enumerator(from: &Path, to: &Path) -> Result<()> {
     fs::write(&path, format!("{kept}\n}}\n")).context("writing Error.aidl")
 }
 
-/// What Soong's hash_gen.sh and its check compute: the files in the order of their names, each hashed, and the version before.
+/// The hash of Soong's hash_gen.sh and its check: over the hash of each file, in the order of their
+/// names, and the version before.
 fn hash(folder: &Path, before: Option<usize>) -> Result<String> {
     let before = before.map_or("latest-version".to_owned(), |version| version.to_string());
     let script =

@@ -1,18 +1,17 @@
 //! `cargo xtask aosp`: the checks that only Android's own tools can make, on a machine without an Android tree.
 //!
-//! Every check stands alone: a failure does not keep the others from running, and the last line counts them. What the
-//! checks need (AOSP's AIDL compiler, a Rust toolchain that knows the Android target, AOSP's binder crate) is kept in the
-//! cache; nothing of it enters the tree.
+//! The checks are independent: all run even if one fails, and the last line counts the failures.
+//! The cache keeps the tools of the checks (AOSP's AIDL compiler, a Rust toolchain with the Android
+//! target, AOSP's binder crate), and the tree stays free of them.
 
-use std::fs;
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
 
-use anyhow::{bail, Context, Result};
+use anyhow::Result;
 use clap::{Parser, ValueEnum};
-use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use xtask::exec;
+use xtask::table::conclude;
 
 mod aidl;
 mod blueprint;
@@ -29,7 +28,7 @@ struct Args {
     /// Run only these checks
     #[arg(value_enum)]
     checks: Vec<Check>,
-    /// Write what the checks api and package would compare with
+    /// Write the files that the checks api and package compare
     #[arg(long)]
     update: bool,
     /// Freeze the interface as it stands: write the next version and its hash to aidl/aidl_api
@@ -45,7 +44,7 @@ struct Args {
 enum Check {
     /// The AIDL files compile with every warning an error, for every back end
     Aidl,
-    /// The AIDL files say what aidl/aidl_api says
+    /// The AIDL files and their dump in aidl/aidl_api are the same
     Api,
     /// Frozen versions are unchanged, and the interface as it stands could be the next one
     Freeze,
@@ -57,7 +56,7 @@ enum Check {
     TypesAndroid,
     /// The SELinux policy compiles and keeps the platform's neverallow rules
     Policy,
-    /// Android.bp, VINTF, init, SELinux and APEX files are those that Cargo's manifests and one set of facts make
+    /// Android.bp, VINTF, init, SELinux and APEX files match Cargo's manifests and one set of facts
     Package,
 }
 
@@ -83,7 +82,7 @@ impl Check {
 
 fn main() -> ExitCode {
     match exec::handle_interrupts().and_then(|()| run(&Args::parse())) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => ExitCode::from(status),
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
@@ -91,41 +90,15 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs the checks.
-fn run(args: &Args) -> Result<()> {
+/// Runs the checks and returns the exit status.
+fn run(args: &Args) -> Result<u8> {
     let checks = match args.checks.as_slice() {
         [] => Check::value_variants(),
         chosen => chosen,
     };
-    let mut suite = TestSuite::new("checks");
-    for check in checks {
-        let start = Instant::now();
-        let result = check.run(args);
-        if let Some(signal) = exec::interrupted() {
-            bail!("interrupted by signal {signal}");
+    conclude(args.junit.as_deref(), &mut io::stdout(), |table| {
+        for check in checks {
+            table.check("Android", &check.name(), || check.run(args));
         }
-        let verdict = if result.is_ok() { "ok" } else { "FAILED" };
-        println!("{verdict:6} {:13} {}", check.name(), exec::elapsed(start.elapsed()));
-        let mut status = TestCaseStatus::success();
-        if let Err(error) = result {
-            let text = format!("{error:#}");
-            println!("       {}", text.replace('\n', "\n       "));
-            status = TestCaseStatus::non_success(NonSuccessKind::Failure);
-            status.set_message(text.lines().next().unwrap_or_default()).set_description(&*text);
-        }
-        let mut case = TestCase::new(check.name(), status);
-        case.set_time(start.elapsed());
-        suite.add_test_case(case);
-    }
-    let failed = suite.failures;
-    if let Some(path) = &args.junit {
-        let mut report = Report::new("aosp");
-        report.add_test_suite(suite);
-        fs::write(path, report.to_string()?)
-            .with_context(|| format!("writing {}", path.display()))?;
-    }
-    if failed > 0 {
-        bail!("{failed} of {} Android checks failed", checks.len());
-    }
-    Ok(())
+    })
 }

@@ -1,5 +1,5 @@
-//! Everything that describes the service to Android, made from one set of facts: Android.bp, init, VINTF, SELinux and APEX
-//! files, and the configuration of its tests.
+//! Makes all files that describe the service to Android from one set of facts: Android.bp, init,
+//! VINTF, SELinux and APEX files, and the configuration of its tests.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +11,7 @@ use xtask::{packages, tree};
 use crate::blueprint::{self, VTS};
 use crate::{aidl, freeze};
 
-/// The facts, by the names that they have in the templates.
+/// The facts, by their names in the templates.
 const FACTS: [(&str, &str); 9] = [
     ("package", "vendor.dmabufio"),
     ("interface", "IDmabufIo"),
@@ -27,7 +27,7 @@ const FACTS: [(&str, &str); 9] = [
 const MANIFEST: &str = "vintf/vendor.dmabufio-service.xml";
 const MATRIX: &str = "vintf/compatibility_matrix.vendor.dmabufio.xml";
 
-/// The resident service: when it runs, and the lines of its script that say so.
+/// The resident service: a comment on its start, and the lines of its script for it.
 const RESIDENT: [&str; 2] = ["Starts with the other HALs, before system_server.", "class hal"];
 /// The same for the lazy one.
 const LAZY: [&str; 2] = [
@@ -35,7 +35,7 @@ const LAZY: [&str; 2] = [
     "disabled\n    # Or init would start it again as soon as it ends.\n    oneshot",
 ];
 
-/// Compares the files with what they should be, or with `update`, writes them.
+/// Compares the files with their expected text or, with `update`, writes them.
 pub fn check(update: bool) -> Result<()> {
     packages::ensure()?;
     let mut differ = Vec::new();
@@ -70,7 +70,7 @@ pub fn check(update: bool) -> Result<()> {
     named_alike()
 }
 
-/// The AIDL files and the source name what the facts name.
+/// Checks that the AIDL files and the source agree with the facts.
 fn named_alike() -> Result<()> {
     let facts = BTreeMap::from(FACTS);
     let (package, interface, service) = (facts["package"], facts["interface"], facts["service"]);
@@ -132,7 +132,7 @@ fn files() -> Result<Vec<(String, String)>> {
     Ok(files)
 }
 
-/// Puts the facts into a template, also those in facts.
+/// Replaces names by facts in a template, and then in the facts themselves.
 fn fill(template: &str, facts: &BTreeMap<&str, String>) -> String {
     let mut text = template.to_owned();
     for _ in 0..2 {

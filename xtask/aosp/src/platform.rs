@@ -1,4 +1,4 @@
-//! What AOSP carries of the crates that we use.
+//! The crates that we use and AOSP carries.
 
 /// A crate that modules of ours may link.
 pub struct Carried {
@@ -7,7 +7,7 @@ pub struct Carried {
     pub library: &'static str,
     /// Its version in external/rust/android-crates-io of Android 16.
     pub version: &'static str,
-    /// Its features, unless whatever they are is the same to us.
+    /// Its features; `None` if they do not matter to us.
     pub features: Option<&'static [&'static str]>,
 }
 
@@ -21,7 +21,7 @@ const fn of(
 }
 
 /// flate2 is built on another library there. The two of binder come with AOSP's own source.
-const PLATFORM: [Carried; 14] = [
+const PLATFORM: [Carried; 16] = [
     of("android_logger", "libandroid_logger", "0.15.0", None),
     of("anyhow", "libanyhow", "1.0.97", None),
     of("binder", "libbinder_rs", "0.0.0", None),
@@ -35,7 +35,9 @@ const PLATFORM: [Carried; 14] = [
     of("flate2", "libflate2", "1.0.35", None),
     of("libc", "liblibc", "0.2.168", None),
     of("log", "liblog_rust", "0.4.26", None),
+    of("png", "libpng_rust", "0.17.16", Some(&[])),
     of("proptest", "libproptest", "1.6.0", None),
+    of("ring", "libring", "0.17.2", Some(&["alloc", "default", "dev_urandom_fallback", "std"])),
     of(
         "rustix",
         "librustix",
@@ -48,7 +50,7 @@ const PLATFORM: [Carried; 14] = [
     of("thiserror", "libthiserror", "2.0.11", Some(&["default", "std"])),
 ];
 
-/// What AOSP carries of a crate.
+/// The crate in AOSP, if AOSP carries it.
 pub fn carried(krate: &str) -> Option<&'static Carried> {
     PLATFORM.iter().find(|carried| carried.krate == krate)
 }

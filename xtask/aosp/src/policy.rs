@@ -1,4 +1,5 @@
-//! Tries the SELinux policy: rules that the platform refuses, and whether each permission is granted that is needed.
+//! Tests the SELinux policy: the platform's rules must refuse bad additions, and the policy must
+//! grant each necessary permission.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +11,7 @@ use xtask::policy::{
 };
 use xtask::tree;
 
-/// The build of a device that users have.
+/// The build of a user's device.
 const USER: &str = "user";
 
 /// The test of `refused` that names a type which vendor policy cannot know.
@@ -19,7 +20,7 @@ const PRIVATE: &str = "private_type.te";
 /// The labels of a policy, to be checked against the types it has.
 const CONTEXTS: [&str; 2] = ["file_contexts", "service_contexts"];
 
-/// The tests of what every device has, which the options must not change.
+/// The tests of the policy of every device, which the options must not change.
 const TESTS: &str = "sepolicy/tests";
 
 /// The policy with nothing added compiles, for a device without options and with each, and for the VM; with any one file
@@ -37,7 +38,7 @@ pub fn check() -> Result<()> {
 /// Checks the policy that a device has of `folders`.
 fn device(dir: &Path, folders: &[&str], tests: &[&str]) -> Result<()> {
     let device = folders.join(" and ");
-    // Vendor policy is built without what the system keeps to itself.
+    // Vendor policy is built without the private policy of the system.
     let public: Vec<&str> =
         folders.iter().copied().filter(|folder| !folder.ends_with("/private")).collect();
     sound(dir, &public, USERDEBUG)?;
@@ -65,7 +66,7 @@ fn device(dir: &Path, folders: &[&str], tests: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// What must not compile beside a policy: its name, its text, and what it means if it does.
+/// A rule that must not compile beside a policy: its name, its text, and the meaning of a success.
 fn extras(tests: &[&str]) -> Result<Vec<(String, String, &'static str)>> {
     let mut extras = Vec::new();
     for tests in tests {
@@ -80,7 +81,7 @@ fn extras(tests: &[&str]) -> Result<Vec<(String, String, &'static str)>> {
                     extras.push((name, text, "compiles, but the platform refuses it"));
                     continue;
                 }
-                // One that is granted would hide that another is not.
+                // A permission that is granted would hide one that is not.
                 let split = text.rsplit_once(':').and_then(|(rule, rest)| {
                     let (class, permissions) = rest.split_once(' ')?;
                     Some((rule, class, permissions))
@@ -109,7 +110,8 @@ fn labels(folder: &str, dir: &Path) -> Result<()> {
         if !source.exists() {
             continue;
         }
-        // What SELinux calls file contexts is the same format for services, but for the meaning of the first word.
+        // The file contexts of SELinux have the same format for services, with another meaning of
+        // the first word.
         let words =
             fs::read_to_string(&source).with_context(|| format!("reading {}", source.display()))?;
         let rooted: String = words

@@ -1,6 +1,6 @@
 //! A small Debian of a later suite, in the cache: it has AOSP's AIDL compiler and a Rust that can check for Android.
 //!
-//! Programs in it see only its own files, so what they work on is copied in and out.
+//! Programs in it see only its own files, so the checks copy their input in and their output out.
 
 use std::env;
 use std::fs;
@@ -11,16 +11,17 @@ use anyhow::{ensure, Context, Result};
 use xtask::exec::{self, Step};
 use xtask::{cache, packages, tree};
 
-/// Debian's suite whose AIDL compiler has a Rust back end.
+/// The suite of Debian whose AIDL compiler has a Rust back end.
 const SUITE: &str = "sid";
 
-/// Goes up when what is installed below changes.
+/// Goes up when the installed packages change.
 const GENERATION: u32 = 1;
 
 /// A root file system to run programs in.
 pub struct Sandbox {
     root: PathBuf,
-    /// Where this clone of the tree works, as a path inside: other clones may run at the same time.
+    /// The folder of this clone of the tree, as a path inside: other clones may run at the same
+    /// time.
     work: String,
     _lock: cache::Lock,
 }
@@ -46,7 +47,7 @@ impl Sandbox {
         Ok(Sandbox { root, work, _lock: lock })
     }
 
-    /// The folder that is this clone's own, as the host sees it.
+    /// The folder of this clone, as a path of the host.
     pub fn work(&self) -> PathBuf {
         self.root.join(&self.work[1..])
     }

@@ -1,8 +1,9 @@
 //! Type-checks the Rust code as Soong would build it: against libbinder_rs and the code of AOSP's AIDL compiler.
 //!
-//! The tree is copied to the cache with three changes: `aidl/` holds the generated code, the crate `binder` is there, and
-//! the manifests are what Soong would make of them (`manifests`). No source file is changed. Nothing is linked, so neither
-//! Android's C library nor libbinder itself is needed.
+//! Copies the tree to the cache with three changes: `aidl/` holds the generated code, the crate
+//! `binder` is added, and the manifests are those that Soong would use (`manifests`). The source
+//! files are the same. A type check links nothing, so it needs neither Android's C library nor
+//! libbinder itself.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,11 +23,12 @@ use manifests::{android_manifest, PACKAGES};
 /// The published copy of libbinder_rs.
 const LIBBINDER: (&str, &str) = ("binder_ndk", "=0.2.0");
 
-/// What else they are made of.
+/// More folders that the modules need.
 const FOLDERS: [&str; 4] = ["src", "kernel/configs/device", "kernel/uapi", "vintf"];
 
-/// The published copy is of Android 13. These edits give it the signatures of Android 14 and later, in the few places
-/// that user code can see: `dump` writes to a `dyn Write`, and a descriptor is an `OwnedFd`.
+/// The published copy is from Android 13. These edits give it the signatures of Android 14 and
+/// later, in the few places that user code sees: `dump` writes to a `dyn Write`, and a descriptor
+/// is an `OwnedFd`.
 const NEWER: [(&str, &str, &str); 8] = [
     (
         "src/binder.rs",
@@ -62,7 +64,7 @@ const NEWER: [(&str, &str, &str); 8] = [
     ),
 ];
 
-/// How AOSP binds libbinder's C interface.
+/// The arguments with which AOSP binds libbinder's C interface.
 const BINDGEN: [&str; 14] = [
     "BinderBindings.hpp",
     "--no-layout-tests",
@@ -80,10 +82,10 @@ const BINDGEN: [&str; 14] = [
     ".*",
 ];
 
-/// What the compiler defines for vendor code.
+/// The definitions of the compiler for vendor code.
 const VENDOR_DEFINES: [&str; 2] = ["-D__ANDROID_VENDOR__", "-D__ANDROID_VNDK__"];
 
-/// The choice between the two bindings, in place of AOSP's single one.
+/// A choice between two bindings, in place of AOSP's single one.
 const BOTH_BINDINGS: &str = "\
 #[cfg(not(android_vndk))]
 include!(\"system.rs\");
@@ -94,7 +96,7 @@ include!(\"vendor.rs\");
 /// The crates that std needs, in the sandbox.
 const STD_CRATES: &str = "/usr/lib/rustlib/src/rust/library/vendor";
 
-/// How the code is built.
+/// The kind of module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flavour {
     /// As a module of the system.
@@ -123,18 +125,21 @@ pub fn host(flavour: Flavour) -> Result<()> {
     check(command, &format!("type-checking against libbinder_rs, {flavour:?}"), flavour, &[])
 }
 
-/// Checks for a phone, as a vendor module, which is what the service is.
+/// Checks for a phone, as a vendor module like the service.
 pub fn android() -> Result<()> {
     let sandbox = Sandbox::with_rust()?;
     lay_out(&sandbox.work())?;
-    // Where cargo looks for our crates it also looks for those of std, which come with its source.
+    // Cargo looks for the crates of std in the same place as for ours; they come with the source of
+    // std.
     let mut copy = sandbox.command("sh");
     copy.args(["-c", &format!("cp -r --update=none {STD_CRATES}/* vendor/")]);
     Step::new("adding the crates of std").run(&mut copy)?;
     let flavour = Flavour::Vendor;
     let mut command = sandbox.command("env");
-    // Building std is a nightly feature, and there is no Android std to install.
-    command.args(["RUSTC_BOOTSTRAP=1", &format!("RUSTFLAGS={}", flavour.rustflags()), "cargo"]);
+    // Debian has no std for Android, and a build of std is a nightly feature.
+    command.args(["RUSTC_BOOTSTRAP=1", &format!("RUSTFLAGS={}", flavour.rustflags())]);
+    // The C code of ring, which Soong builds itself, is not checked, and there is no compiler for it.
+    command.args(["CC_aarch64_linux_android=true", "AR_aarch64_linux_android=true", "cargo"]);
     check(
         command,
         "type-checking for aarch64-linux-android",
@@ -145,7 +150,7 @@ pub fn android() -> Result<()> {
 
 fn check(mut command: Command, what: &str, flavour: Flavour, more: &[&str]) -> Result<()> {
     command.env("RUSTFLAGS", flavour.rustflags()).env_remove("CARGO_TARGET_DIR");
-    // One folder each: cargo would rebuild everything at every change of flags.
+    // One folder for each flavour: cargo rebuilds everything after a change of flags.
     command.args(["check", "--offline", "--target-dir", &format!("target/{flavour:?}")]).args(more);
     command.args(["--workspace", "--lib", "--bins", "--tests"]);
     Step::new(what)
@@ -154,7 +159,7 @@ fn check(mut command: Command, what: &str, flavour: Flavour, more: &[&str]) -> R
         .run(&mut command)
 }
 
-/// Writes the workspace to check into `dir`, keeping what cargo built there before.
+/// Writes the workspace to check into `dir`, and keeps the results of cargo there.
 fn lay_out(dir: &Path) -> Result<()> {
     // The AIDL compiler has a sandbox of its own, whose folder is not this one.
     let glue = dir.join("aidl");
@@ -182,7 +187,7 @@ fn manifests() -> impl Iterator<Item = String> {
     PACKAGES.iter().map(|folder| format!("{folder}/Cargo.toml")).chain(["Cargo.toml".to_owned()])
 }
 
-/// Puts a copy of every foreign crate beside the workspace, so that checking needs no network.
+/// Puts a copy of every foreign crate beside the workspace, so that the check needs no network.
 fn vendor(dir: &Path) -> Result<()> {
     let lock = tree::read("Cargo.lock")?;
     let mut parts = vec![lock.clone()];
@@ -194,10 +199,10 @@ fn vendor(dir: &Path) -> Result<()> {
     if fs::read_to_string(&stamp).is_ok_and(|have| have == key) {
         return Ok(());
     }
-    // Cargo keeps to these versions where AOSP has no others, drops what Android does not need and adds what AOSP's
-    // crates need.
+    // Cargo keeps these versions if AOSP has no others, drops crates that Android does not need,
+    // and adds crates that AOSP's crates need.
     fs::write(dir.join("Cargo.lock"), lock)?;
-    // Cargo would read its own old answer as where to look.
+    // Cargo would use its own old answer as the source.
     let config = dir.join(".cargo/config.toml");
     let _ = fs::remove_file(&config);
     fs::create_dir_all(dir.join(".cargo"))?;
@@ -299,7 +304,7 @@ fn libbinder() -> Result<PathBuf> {
     })
 }
 
-/// `text` with `new` for `old`, which must be in it.
+/// `text` with `new` in place of `old`, which it must contain.
 fn replaced(text: &str, old: &str, new: &str) -> Result<String> {
     if !text.contains(old) {
         bail!("does not hold `{old}`");
@@ -307,8 +312,9 @@ fn replaced(text: &str, old: &str, new: &str) -> Result<String> {
     Ok(text.replace(old, new))
 }
 
-/// Binds the C interface, once as the headers declare it for the system and once for the vendor. Both kinds of machine
-/// have the same C types, so the host's are right for the phone, once the asserts on layouts are left out.
+/// Binds the C interface, once as the headers declare it for the system and once for the vendor.
+/// Host and phone have the same C types, so the host's bindings fit the phone without the asserts
+/// on layouts.
 fn bindings(src: &Path) -> Result<()> {
     for (file, defines) in [("system.rs", &[] as &[&str]), ("vendor.rs", &VENDOR_DEFINES)] {
         let mut command = Command::new("bindgen");

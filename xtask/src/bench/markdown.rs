@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::report::{Bench, Row, Session, Spread, Table, Target};
 
-/// What the tables are called, in the order in which they are shown.
+/// The titles of the tables, in their order.
 const TITLES: &[(&str, &str)] = &[
     ("published", "Table A: the published ways"),
     ("fair", "Table B: further fair ways, and fio as the limit"),

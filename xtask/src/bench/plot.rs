@@ -1,8 +1,10 @@
 //! The plots of a benchmark, as SVG.
 
+use std::error::Error;
 use std::path::Path;
 
 use anyhow::{anyhow, Context, Result};
+use plotters::coord::Shift;
 use plotters::prelude::*;
 
 use super::markdown::scaled;
@@ -40,7 +42,21 @@ pub fn draw(bench: &Bench, dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Milliseconds for a GiB over what the table varies, a line for each name.
+/// Writes the file `path` with the drawing of `draw`.
+fn svg(
+    path: &Path,
+    draw: impl FnOnce(&DrawingArea<SVGBackend<'_>, Shift>) -> Result<(), Box<dyn Error>>,
+) -> Result<()> {
+    let area = SVGBackend::new(path, SIZE).into_drawing_area();
+    let drawn = area.fill(&WHITE).map_err(Box::from);
+    drawn
+        .and_then(|()| draw(&area))
+        .and_then(|()| Ok(area.present()?))
+        .map_err(|error| anyhow!("{error}"))
+        .with_context(|| format!("drawing {}", path.display()))
+}
+
+/// Milliseconds for a GiB over the variable of the table, a line for each name.
 fn costs(table: &Table) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
     for row in &table.rows {
@@ -62,10 +78,8 @@ fn lines(title: &str, x: &str, lines: &[Line], path: &Path) -> Result<()> {
     let lowest = points().map(|(_, y)| y).fold(highest, f64::min) / 1.5;
     let (first, last) =
         points().fold((f64::MAX, 1.0), |(first, last), (x, _)| (x.min(first), x.max(last)));
-    let draw = || -> Result<(), Box<dyn std::error::Error>> {
-        let area = SVGBackend::new(path, SIZE).into_drawing_area();
-        area.fill(&WHITE)?;
-        let mut chart = ChartBuilder::on(&area)
+    svg(path, |area| {
+        let mut chart = ChartBuilder::on(area)
             .caption(title, ("sans-serif", 20))
             .margin(12)
             .x_label_area_size(44)
@@ -92,12 +106,8 @@ fn lines(title: &str, x: &str, lines: &[Line], path: &Path) -> Result<()> {
                 .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour));
         }
         chart.configure_series_labels().border_style(BLACK).background_style(WHITE).draw()?;
-        area.present()?;
         Ok(())
-    };
-    draw()
-        .map_err(|error| anyhow!("{error}"))
-        .with_context(|| format!("drawing {}", path.display()))
+    })
 }
 
 /// Allocating and reading of each row, as one bar.
@@ -107,7 +117,7 @@ fn bars(table: &Table, path: &Path) -> Result<()> {
         let figures = row.figures.as_ref();
         let alloc = figures.and_then(|figures| figures.alloc.as_ref());
         let alloc = alloc.map_or(0.0, |spread| spread.median_nanos as f64);
-        // What a GiB would take, so that runs of any size compare with the published one.
+        // The time for a GiB, to compare runs of any size with the published one.
         let scale = f64::from(1 << 30) / row.bytes as f64 / 1e6;
         (alloc * scale, row.nanos().unwrap_or(0.0) * scale)
     };
@@ -115,10 +125,8 @@ fn bars(table: &Table, path: &Path) -> Result<()> {
         return Ok(());
     };
     let highest = rows.iter().map(|row| parts(row).1).fold(1.0, f64::max) * 1.1;
-    let draw = || -> Result<(), Box<dyn std::error::Error>> {
-        let area = SVGBackend::new(path, SIZE).into_drawing_area();
-        area.fill(&WHITE)?;
-        let mut chart = ChartBuilder::on(&area)
+    svg(path, |area| {
+        let mut chart = ChartBuilder::on(area)
             .caption("1 GiB: allocate (dark) and read (light)", ("sans-serif", 20))
             .margin(12)
             .x_label_area_size(44)
@@ -151,10 +159,6 @@ fn bars(table: &Table, path: &Path) -> Result<()> {
                 bar(alloc, total, RGBColor(130, 170, 230)),
             ])?;
         }
-        area.present()?;
         Ok(())
-    };
-    draw()
-        .map_err(|error| anyhow!("{error}"))
-        .with_context(|| format!("drawing {}", path.display()))
+    })
 }

@@ -1,8 +1,13 @@
-//! What a benchmark found: `bench.json`. `docs/performance.md` describes it for readers.
+//! The results of a benchmark: `bench.json`. `docs/performance.md` describes it.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+#[path = "../../../command/src/commands/bench/figures.rs"]
+mod figures;
+
+pub use figures::{Row, ServiceFigures, Spread, Table};
 
 /// Raised when the meaning of a field changes.
 pub const SCHEMA: u32 = 1;
@@ -19,23 +24,23 @@ pub struct Bench {
     pub commit: String,
     /// Whether this was `--quick`.
     pub quick: bool,
-    /// What it ran on.
+    /// The machine.
     pub machine: Machine,
     /// Bytes in the stripped release service.
     pub service_bytes: u64,
     /// The boots.
     pub sessions: Vec<Session>,
-    /// The targets and what was measured for them.
+    /// The targets and their measurements.
     pub targets: Vec<Target>,
 }
 
-/// What a benchmark ran on.
+/// The machine of a benchmark.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Machine {
     /// Release of the guest's kernel.
     pub kernel: String,
-    /// Names what the kernel was built from: source, patches and configuration.
+    /// A name for the source, the patches and the configuration of the kernel.
     pub kernel_build: String,
     /// The CPU as the guest sees it.
     pub cpu: String,
@@ -55,9 +60,9 @@ pub struct Machine {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Session {
-    /// What the disk was limited to, in bytes a second; `null` for no limit.
+    /// The limit of the disk in bytes a second; `null` for no limit.
     pub disk_rate: Option<u64>,
-    /// What each `dmabufio bench` of the session printed, by name.
+    /// The output of each `dmabufio bench` of the session, by name.
     pub reports: BTreeMap<String, Report>,
 }
 
@@ -76,13 +81,13 @@ impl Session {
     }
 }
 
-/// What one `dmabufio bench --json` printed.
+/// The output of one `dmabufio bench --json`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Report {
     /// The file in the guest.
     pub file: String,
-    /// Bytes of it that were used.
+    /// The used bytes of the file.
     pub bytes: u64,
     /// Bytes in a buffer.
     pub chunk: u64,
@@ -90,45 +95,12 @@ pub struct Report {
     pub runs: u32,
     /// The tables.
     pub tables: Vec<Table>,
-    /// What the service costs.
+    /// The cost of the service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub service: Option<Service>,
+    pub service: Option<ServiceFigures>,
     /// From the start of a service process until it is registered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<Spread>,
-}
-
-/// Rows whose runs were interleaved.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Table {
-    /// Its name on the command line.
-    pub id: String,
-    /// `cold` or `warm`: whether the page cache held the file before each run.
-    pub cache: String,
-    /// The rows.
-    pub rows: Vec<Row>,
-}
-
-/// One row.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Row {
-    /// Its name.
-    pub name: String,
-    /// What the table varies: bytes in a request, extents, clients.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub x: Option<u64>,
-    /// Bytes that one run moved.
-    pub bytes: u64,
-    /// `null` if it could not run.
-    pub figures: Option<Figures>,
-    /// Why it could not run.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-    /// Milliseconds for 1 GiB as published: allocate, read, total.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub published_ms: Option<[u32; 3]>,
 }
 
 impl Row {
@@ -143,66 +115,20 @@ impl Row {
     }
 }
 
-/// What the runs of a row took.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Figures {
-    /// Allocating, where that is apart from reading.
-    pub alloc: Option<Spread>,
-    /// Reading or writing, where that is apart from allocating.
-    pub io: Option<Spread>,
-    /// Both.
-    pub total: Spread,
-    /// CPU time of the command, the service and fio for each GiB.
-    pub cpu_seconds_per_gib: f64,
-    /// Pages by which the page cache's part of the file grew, at most.
-    pub page_cache_growth_pages: u64,
-}
-
-/// The times of the runs, in nanoseconds.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Spread {
-    /// Half of the runs took no longer.
-    pub median_nanos: u64,
-    /// The shortest.
-    pub min_nanos: u64,
-    /// The longest.
-    pub max_nanos: u64,
-    /// All, in the order in which they ran; run n of all rows of a table belong together.
-    pub samples_nanos: Vec<u64>,
-}
-
-/// What the service costs as a process.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Service {
-    /// Resident memory before the first request.
-    pub idle_rss_bytes: u64,
-    /// The most above that during the loads.
-    pub rss_growth_bytes: u64,
-    /// Loads at the same time.
-    pub loads: u64,
-    /// Bytes in each.
-    pub bytes_per_load: u64,
-    /// Pages by which the page cache's part of the file grew.
-    pub page_cache_growth_pages: u64,
-}
-
 /// A target and whether it was met.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Target {
     /// `P1` to `P8`.
     pub id: String,
-    /// What is measured.
+    /// The measured quantity.
     pub what: String,
-    /// What came out, in words; also where it could not be measured.
+    /// The result in words, also if there is no measurement.
     pub measured: String,
-    /// What was wanted, in words.
+    /// The bound in words.
     pub wanted: String,
-    /// Whether it was met. What could not be measured was not.
+    /// Whether the target was met. A target without a measurement is missed.
     pub met: bool,
-    /// What keeps it from being better.
+    /// The reason why it is not better.
     pub limited_by: String,
 }

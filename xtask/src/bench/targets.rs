@@ -2,17 +2,17 @@
 
 use super::report::{Row, Session, Spread, Target};
 
-/// What the service may cost, in bytes.
+/// The limits of the service in bytes.
 const MAX_IDLE: u64 = 6 << 20;
 const MAX_GROWTH: u64 = 8 << 20;
 const MAX_PROGRAM: u64 = 2 << 20;
-/// What it may take to register, in milliseconds.
+/// The limit of its start until it is registered, in milliseconds.
 const MAX_START_MS: f64 = 50.0;
-/// Above this request size, in bytes, the cost of a byte is to be flat.
+/// Above this request size, in bytes, the cost of a byte must not depend on the size.
 const FLAT_ABOVE: u64 = 32 << 20;
 const OURS: &str = "RW_FILE direct read";
 
-/// A measured ratio and the bound it is held to.
+/// A measured ratio and its bound.
 struct Ratio {
     what: String,
     value: Option<f64>,
@@ -91,7 +91,8 @@ fn io(row: Option<&Row>) -> Option<&Spread> {
     row?.figures.as_ref()?.io.as_ref()
 }
 
-/// How many times longer `other` takes than `base`: the median over the runs, each of which met the same machine.
+/// The time of `other` over the time of `base`: the median over the runs. Both ran side by side in
+/// each run.
 fn ratio(what: &str, base: Option<&Spread>, other: Option<&Spread>, bound: Bound) -> Ratio {
     let value = base.zip(other).and_then(|(base, other)| {
         let pairs = base.samples_nanos.iter().zip(&other.samples_nanos);
@@ -107,7 +108,7 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
     Some((values[(values.len() - 1) / 2] + middle) / 2.0)
 }
 
-/// How long a disk of `rate` bytes a second takes, in nanoseconds.
+/// The time of a disk with `rate` bytes a second, in nanoseconds.
 fn at_limit(bytes: u64, rate: u64) -> f64 {
     bytes as f64 * 1e9 / rate as f64
 }
@@ -128,7 +129,7 @@ fn against_published(limited: &Session) -> Target {
         let others: Option<Vec<f64>> = others.collect();
         others?.into_iter().min_by(f64::total_cmp)
     });
-    // What reading alone was given, load was given too.
+    // The limiter gave load as much as reading alone.
     let load = limited.row("ours", "load through the service").and_then(|load| {
         let reading = io(limited.row("ours", "transfer through the service"))?.median_nanos as f64;
         let given = at_limit(load.bytes, limited.disk_rate?) - reading;
@@ -178,8 +179,8 @@ fn pipelined(free: &Session, limited: &Session) -> Target {
     )
 }
 
-/// What a call adds to 1 GiB, beside what the limited disk takes for it. Measured without the limit, under which the disk
-/// makes up for the time that it was idle, as no disk does.
+/// The time that a call adds to 1 GiB, relative to the time of the limited disk. Measured without
+/// the limit, because a limited disk catches up after idle time, which no real disk does.
 fn through_binder(free: &Session, limited: &Session) -> Target {
     let raw = free.row("whole", "one buffer: RW_FILE");
     let called = total(free.row("whole", "one buffer: transfer through the service"));
@@ -256,8 +257,8 @@ fn start(free: &Session, program_bytes: u64) -> Target {
     }
 }
 
-/// What the size of a request changes in the cost of a byte, beside what the limited disk takes for it. Measured without
-/// the limit for the reason that `through_binder` has.
+/// The change of the cost of a byte with the size of a request, relative to the time of the limited
+/// disk. Measured without the limit, as in `through_binder`.
 fn flat(free: &Session, limited: &Session) -> Target {
     let rows = free.table("sizes").map(|table| table.rows.as_slice()).unwrap_or_default();
     let long = |row: &&Row| row.name == "read" && row.x.is_some_and(|size| size > FLAT_ABOVE);

@@ -1,4 +1,5 @@
-//! Children that cannot outlive us: each is in a process group that an interrupt, or dropping its guard, ends.
+//! Children that cannot outlive us: each has a process group, which an interrupt or the drop of its
+//! guard ends.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -14,10 +15,10 @@ use rustix::process::{kill_process_group, Pid, Signal};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-/// What a child gets to clean up after an interrupt before it is killed.
+/// The time that a child has to clean up after an interrupt.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// The process groups to end on an interrupt. A static, because signals come to the process and not to a value.
+/// The process groups to end on an interrupt. A static, because signals concern the process.
 static GROUPS: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 /// The signal that interrupted this run, 0 before there is one.
 static INTERRUPTED: AtomicI32 = AtomicI32::new(0);
@@ -54,13 +55,13 @@ pub fn interrupted() -> Option<i32> {
 fn end_groups(signal: Signal) {
     for pid in GROUPS.lock().unwrap_or_else(PoisonError::into_inner).iter() {
         if let Some(pid) = Pid::from_raw(*pid) {
-            // It may have ended by itself in between, which is as good.
+            // It may have ended by itself already.
             let _ = kill_process_group(pid, signal);
         }
     }
 }
 
-/// A child in a process group of its own that an interrupt, or dropping this, ends.
+/// A child with its own process group, which an interrupt or a drop ends.
 #[derive(Debug)]
 pub struct Guarded {
     child: Child,
@@ -127,7 +128,8 @@ impl Drop for Guarded {
     }
 }
 
-/// The program and its arguments as a shell would take them, without the wrappers of `exec::command` and `exec::contained`.
+/// The program and its arguments in the syntax of a shell, without the wrappers of `exec::command`
+/// and `exec::contained`.
 pub fn show(command: &Command) -> String {
     let mut words: Vec<_> = [command.get_program()].into_iter().chain(command.get_args()).collect();
     for wrapper in ["setpriv", "unshare"] {
@@ -139,7 +141,7 @@ pub fn show(command: &Command) -> String {
     words.iter().map(|word| quote(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
 }
 
-/// `word` quoted for a shell where it needs to be.
+/// `word`, quoted for a shell if necessary.
 pub fn quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_=/.,:+@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {

@@ -1,5 +1,6 @@
-//! Every path that a document or a comment names exists: link targets, words in backquotes that look like paths of the
-//! tree, and documents that code names. If a heading is named too, the document has it.
+//! Checks that every path in a document or a comment exists: link targets, words in backquotes that
+//! look like paths of the tree, and documents that code names. If a link names a heading, the
+//! document must have it.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -7,7 +8,7 @@ use anyhow::Result;
 
 use xtask::tree;
 
-/// What leads nowhere, as `file:line: what`.
+/// The broken names, as `file:line: what`.
 pub fn check() -> Result<Vec<String>> {
     let files = tree::files()?;
     let top = |path: &str| {
@@ -28,8 +29,8 @@ pub fn check() -> Result<Vec<String>> {
                 continue;
             }
             let said: Vec<(&str, Vec<PathBuf>)> = if is_document {
-                // A link is relative to its document, a quoted path also to the root, as people
-                // write them.
+                // A link is relative to its document. A quoted path may also be relative to the
+                // root.
                 let linked = links(line).into_iter().map(|link| match link.starts_with('#') {
                     true => (link, vec![PathBuf::from(name)]),
                     false => (link, vec![dir.join(split(link).0)]),
@@ -87,8 +88,8 @@ fn named(line: &str) -> Vec<&str> {
         .collect()
 }
 
-/// Whether a document has a heading with this anchor, as GitHub makes them: in lower case, without
-/// punctuation, with hyphens for blanks.
+/// Whether a document has a heading with this anchor. As on GitHub, an anchor is the heading in
+/// lower case, without punctuation, with hyphens for blanks.
 fn has_heading(text: &str, anchor: &str) -> bool {
     let headings = text.lines().filter(|line| line.starts_with('#'));
     let anchors = headings.map(|line| {
@@ -99,7 +100,7 @@ fn has_heading(text: &str, anchor: &str) -> bool {
     anchors.into_iter().any(|known| known == anchor)
 }
 
-/// Words in backquotes that can only be one path: no blanks, patterns or placeholders.
+/// Words in backquotes that can be a path: without blanks, patterns or placeholders.
 fn quoted(line: &str) -> Vec<&str> {
     line.split('`')
         .skip(1)
@@ -110,7 +111,7 @@ fn quoted(line: &str) -> Vec<&str> {
         .collect()
 }
 
-/// `path` without `.` and `..`; none when it leaves the tree.
+/// `path` without `.` and `..`; `None` if it leaves the tree.
 fn normal(path: &Path) -> Option<String> {
     let mut parts: Vec<&str> = Vec::new();
     for part in path.components() {

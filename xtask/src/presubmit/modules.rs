@@ -1,5 +1,5 @@
-//! What rustc does not say: that no modules of a crate import each other in a circle, that `unsafe` has one place, and
-//! that the core and everything beside `binder/` and `aidl/` know nothing of the binder stack.
+//! Checks three rules that rustc does not check: no modules of a crate import each other in a
+//! circle, `unsafe` has one place, and only `binder/` and `aidl/` know the binder stack.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::slice;
@@ -7,13 +7,13 @@ use std::slice;
 use anyhow::{ensure, Result};
 use xtask::{cargo, tree};
 
-/// Where `unsafe` is allowed.
+/// The only folder with `unsafe`.
 const UNSAFE: &str = "core/src/sys";
-/// The packages that know which binder stack is linked, and the crates of such stacks.
+/// The packages that may depend on a binder stack, and the crates of such stacks.
 const SHIM: [&str; 2] = ["binder_shim", "vendor_dmabufio"];
 const STACKS: [&str; 2] = ["rsbinder", "binder_ndk"];
 
-/// Everything that breaks a rule.
+/// The violations of the rules.
 pub fn check() -> Result<Vec<String>> {
     let mut problems = Vec::new();
     let mut crates: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
@@ -39,7 +39,8 @@ pub fn check() -> Result<Vec<String>> {
         let name = package["name"].as_str().unwrap_or_default();
         for dependency in package["dependencies"].as_array().into_iter().flatten() {
             let on = dependency["name"].as_str().unwrap_or_default();
-            if STACKS.contains(&on) && !SHIM.contains(&name) {
+            let for_tests = dependency["kind"] == "dev";
+            if STACKS.contains(&on) && !SHIM.contains(&name) && !for_tests {
                 problems.push(format!("{name} depends on {on}; only {} may", SHIM.join(" and ")));
             }
         }
@@ -114,7 +115,7 @@ fn circle(start: &str, edges: &BTreeMap<String, BTreeSet<String>>) -> Option<Vec
     None
 }
 
-/// The module that a path leads into, as seen from the module `from`.
+/// The target module of a path in the module `from`.
 fn target(path: &str, from: &str, names: &BTreeSet<String>) -> Option<String> {
     let mut at: Vec<&str> = from.split("::").filter(|part| !part.is_empty()).collect();
     let mut parts = path.split("::").peekable();
@@ -138,7 +139,8 @@ fn target(path: &str, from: &str, names: &BTreeSet<String>) -> Option<String> {
     Some(at.join("::"))
 }
 
-/// The paths of more than one part in a file, those of a `use` with braces one by one. Not those of its tests.
+/// The paths with more than one part in a file, one by one for a `use` with braces, without its
+/// tests.
 fn paths(text: &str) -> Vec<String> {
     let lines = text.lines().take_while(|line| !line.starts_with("#[cfg(test)]"));
     let code: String =

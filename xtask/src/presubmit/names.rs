@@ -1,15 +1,16 @@
-//! What "Life of one load" in ARCHITECTURE.md names exists: a name with a file behind it in that file, `A::b` anywhere.
+//! Checks that every name in "Life of one load" of ARCHITECTURE.md exists: a name with a file in
+//! that file, `A::b` anywhere.
 
 use anyhow::{Context, Result};
 use xtask::tree;
 
 const DOCUMENT: &str = "ARCHITECTURE.md";
 const HEADING: &str = "\n## Life of one load\n";
-/// What begins the definition of something with a name.
+/// The keywords before a defined name.
 const KEYWORDS: [&str; 7] =
     ["fn ", "struct ", "enum ", "trait ", "interface ", "parcelable ", "type "];
 
-/// What is named and does not exist.
+/// The names that do not exist.
 pub fn check() -> Result<Vec<String>> {
     let text = tree::read(DOCUMENT)?;
     let (_, section) =

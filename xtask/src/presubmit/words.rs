@@ -1,4 +1,4 @@
-//! Words that tie the tree to one machine or one network do not belong in it, and long files want splitting.
+//! Finds words that tie the tree to one machine or one network, and long files.
 
 use std::fs;
 
@@ -7,8 +7,8 @@ use xtask::tree;
 /// A file of more lines than this is hard to keep in mind.
 const LONG: usize = 400;
 
-/// Hosts of package registries, in two parts so that this file does not name them itself: where packages come from is
-/// the machine's business.
+/// Hosts of package registries. They depend on the machine, so the tree must not name them. In two
+/// parts, so that this file does not name them either.
 const HOSTS: &[(&str, &str)] = &[
     ("crates", "io"),
     ("pypi", "org"),
@@ -20,11 +20,11 @@ const HOSTS: &[(&str, &str)] = &[
     ("proxy.golang", "org"),
 ];
 
-/// Where a forbidden word stands, as `file:line: what`.
+/// The forbidden words, as `file:line: what`.
 pub fn check() -> Result<Vec<String>> {
     let mut problems = Vec::new();
     for name in tree::files()? {
-        // Cargo writes its registry's address there, whatever the machine is set up to use.
+        // Cargo always writes the address of its default registry there.
         if name.ends_with("Cargo.lock") {
             continue;
         }
@@ -48,7 +48,7 @@ fn host_in(line: &str) -> Option<String> {
         .find(|host| line.contains(host.as_str()))
 }
 
-/// Rust files that are longer than they should be; tests in the same file do not count.
+/// Rust files that are too long; tests in the same file do not count.
 pub fn long_files() -> Result<Vec<String>> {
     let mut long = Vec::new();
     for name in

@@ -1,5 +1,6 @@
-//! The VM layer: the same test programs on both kernels, both buses and both file systems, with SELinux enforcing where
-//! everything runs on the patched kernel. All programs of one combination share one boot.
+//! The VM layer: the same test programs on both kernels, both buses and both file systems. The
+//! complete run on the patched kernel is with SELinux enforcing. All programs of one combination
+//! share one boot.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,30 +13,31 @@ use quick_junit::TestSuite;
 use xtask::cache::RunDir;
 use xtask::exec::{self, Step};
 use xtask::failure::Unavailable;
+use xtask::table::{report, suite, Table};
 use xtask::{cargo, packages, tree};
 
 use super::ktap;
-use super::table::{report, suite, Table};
 use crate::kernel::{self, Flavour};
 use crate::vm::{self, tools, Bus, Fs, Options};
 
-/// What is built for the guest: cargo leaves the programs `vm_*` out of a plain `cargo test`.
+/// The tests to build for the guest: a plain `cargo test` omits the programs `vm_*`.
 const BUILT: &[&str] = &["--workspace", "--test=methods", "--test=vm_*"];
 
 /// The tests of the kernel's patches, and of the module.
 const SELFTESTS: &[&str] = &["kernel/selftests/dmabuf-rw-file", "kernel/selftests/dmabufio-heap"];
 
-/// What runs in each combination.
+/// The combinations and their tests.
 fn combinations() -> impl Iterator<Item = (Flavour, Bus, Fs, Extra, &'static str)> {
     const METHODS: &str = "binary(methods)";
-    // The module changes only the heap: that of the methods, and that of the service.
-    const MODULE: &str = "binary(/^(methods|vm_service)$/)";
-    // Everything runs as on a phone, where SELinux enforces, and once more without the ioctl and
-    // without SELinux. On the other combinations the methods are what differs.
-    let full = [
-        (Flavour::Patched, Extra::Selinux, "all()"),
-        (Flavour::Stock, Extra::None, "not binary(/^vm_(selinux|patched)/)"),
-    ];
+    // The module changes only the heap: that of the methods, that of the service, and what doctor
+    // says of it.
+    const MODULE: &str = "binary(/^(methods|vm_service|vm_fixtures|vm_doctor)$/)";
+    // Not the tests of the service alone: its threads, its memory, its pool, its end.
+    const DATA: &str = "not binary(/^vm_(selinux|patched|lazy|many|pool|stall|stuck)/)";
+    // All tests run as on a phone, with SELinux enforcing. Those that move data run once more
+    // without the ioctl and without SELinux. In the other combinations, only the methods behave
+    // differently.
+    let full = [(Flavour::Patched, Extra::Selinux, "all()"), (Flavour::Stock, Extra::None, DATA)];
     let all = full.into_iter().flat_map(|(kernel, extra, tests)| {
         [
             (kernel, Bus::Ufs, Fs::F2fs, extra, tests),
@@ -55,7 +57,7 @@ enum Extra {
     Module,
 }
 
-/// What the guest is given.
+/// The programs for the guest.
 struct Programs {
     dir: RunDir,
     /// Of the product, and of nextest.
@@ -100,7 +102,7 @@ fn boot(programs: &Programs, options: Options, name: &str, tests: &str) -> Resul
     let dir = programs.dir.path();
     let out = dir.join("out");
     let _ = fs::remove_dir_all(&out);
-    // `absent` is the one that looks that there is no ioctl.
+    // `absent` checks that the ioctl is missing.
     let selftests: &[&str] = match options.kernel {
         Flavour::Stock if options.module => &["absent", "heap"],
         Flavour::Stock => &["absent"],
@@ -142,8 +144,8 @@ fn boot(programs: &Programs, options: Options, name: &str, tests: &str) -> Resul
     Ok(suites)
 }
 
-/// Builds the tests, the kernel's selftest and the product. The guest has no cargo: what cargo and nextest say about the
-/// tests goes into files.
+/// Builds the tests, the kernel's selftest and the product. The guest has no cargo: it gets the
+/// metadata of cargo and nextest in files.
 fn build() -> Result<Programs> {
     packages::ensure().context(Unavailable("the kernel's selftest could not be built"))?;
     let (dir, nextest) = (RunDir::new()?, tools::nextest()?);

@@ -1,16 +1,16 @@
-//! The host layer: what needs neither the VM nor root.
+//! The host layer: checks and tests that need neither the VM nor root.
 
 use std::fs;
 
 use anyhow::Result;
 use quick_junit::TestSuite;
+use xtask::table::{report, Table};
 use xtask::{cargo, exec, tree};
 
-use super::table::{report, Table};
 use crate::vm::tools;
 use crate::{demo, presubmit};
 
-/// Where `.config/nextest.toml` has nextest write its report.
+/// The path of nextest's report in `.config/nextest.toml`.
 const REPORT: &str = "target/nextest/default/junit.xml";
 
 /// Runs it.

@@ -1,10 +1,11 @@
-//! Reads KTAP, in which the kernel's selftests print their results.
+//! Reads KTAP, the format of the results of the kernel's selftests.
 
 use quick_junit::{TestCase, TestCaseStatus, TestSuite};
 
-use super::table::case;
+use xtask::table::case;
 
-/// The suite `name` of a program that printed `output`. One that died before its last test has a failed test more.
+/// The suite `name` of a program that printed `output`. A program that died before its last test
+/// has one more failed test.
 pub fn suite(name: &str, output: &str, succeeded: bool) -> TestSuite {
     let mut suite = TestSuite::new(name);
     suite.add_test_cases(output.lines().filter_map(|line| result(line, output)));
@@ -37,7 +38,7 @@ fn result(line: &str, output: &str) -> Option<TestCase> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test::table::counts;
+    use xtask::table::counts;
 
     #[test]
     fn results_count_one_each() {

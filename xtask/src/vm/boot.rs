@@ -1,4 +1,4 @@
-//! One boot: starts virtme-ng, waits for its end, and finds out from what the guest wrote how it went.
+//! One boot: starts virtme-ng, waits for its end, and reads the result from the files of the guest.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -13,15 +13,18 @@ use anyhow::{anyhow, bail, Context, Error, Result};
 use xtask::cache;
 use xtask::exec::{self, Guarded};
 
-/// From power-on to the guest's first sign of life. 4 to 15 s under software emulation, minutes on a crowded machine.
+/// The time from power-on to the first output of the guest. 4 to 15 s under software emulation,
+/// minutes on a crowded machine.
 const BOOT_LIMIT: Duration = Duration::from_secs(300);
-/// What may pass between the end of the command and power-off.
+/// The time from the end of the command to power-off.
 const STOP_LIMIT: Duration = Duration::from_secs(90);
-/// The CPU where software emulates it. With ERMS the kernel clears pages with `rep stosb`, which the emulation does byte
-/// by byte; without, with plain stores, and clearing a page costs next to copying one what it costs on a phone.
+/// The CPU in software emulation. With ERMS the kernel clears pages with `rep stosb`, which the
+/// emulation executes byte by byte. Without ERMS it uses plain stores, and clearing and copying a
+/// page have the cost ratio of a phone.
 const CPU: &[&str] = &["-cpu", "max,erms=off"];
-/// What the kernel says when it found a mistake of its own, or can no longer look for one, and what SELinux denied while
-/// it was enforcing. Lockdep and the DMA API's checks report with `WARNING:`; what they say otherwise is no complaint.
+/// The messages of the kernel about its own mistakes, or about the end of a check for them, and the
+/// denials of an enforcing SELinux. Lockdep and the checks of the DMA API report mistakes with
+/// `WARNING:`; their other messages are not complaints.
 const COMPLAINTS: &[&str] = &[
     "BUG:",
     "WARNING:",
@@ -40,17 +43,17 @@ const COMPLAINTS: &[&str] = &[
     "permissive=0",
     "printk limit exceeded",
 ];
-/// The name of threads that do what SELinux has to refuse. What they are denied is no complaint.
+/// The name of threads that expect a denial of SELinux, which is then not a complaint.
 const REFUSED: &str = "comm=\"refused\"";
 
-/// What to boot.
+/// The machine to boot.
 #[derive(Debug)]
 pub struct Machine<'a> {
     /// `virtme-run`.
     pub virtme_run: &'a Path,
     /// The kernel.
     pub image: &'a Path,
-    /// As QEMU spells it.
+    /// In the syntax of QEMU.
     pub memory: &'a str,
     /// Hardware virtualisation.
     pub kvm: bool,
@@ -68,14 +71,14 @@ pub struct Machine<'a> {
     pub path: OsString,
 }
 
-/// How it went.
+/// The result of a boot.
 #[derive(Debug)]
 pub struct Outcome {
     /// The command's exit status.
     pub status: i32,
     /// Exit status of the service after SIGTERM, if one was started.
     pub service: Option<i32>,
-    /// What the kernel complained about.
+    /// The complaints of the kernel.
     pub complaints: Vec<String>,
 }
 
@@ -87,7 +90,7 @@ impl Machine<'_> {
         let mut vm = self.spawn(&console)?;
         let stdin = vm.child().stdin.take().context("the VM's standard input")?;
         forward_stdin(stdin, self.run.to_owned());
-        // QEMU opens what it is given as standard output anew, and would cut a file there to nothing.
+        // QEMU opens its standard output anew, and would truncate a file there.
         let stdout = vm.child().stdout.take().context("the VM's standard output")?;
         let stderr = vm.child().stderr.take().context("the VM's standard error")?;
         let copies = [forward(stdout, io::stdout()), forward(stderr, io::stderr())];
@@ -117,7 +120,8 @@ impl Machine<'_> {
             bail!("interrupted by signal {signal} while the VM ran");
         }
         for copy in copies {
-            // The namespace is gone and with it all who could write; what they wrote is to be seen before we go on.
+            // The namespace is gone, and so are all writers. Show the rest of their output before
+            // the next step.
             let _ = copy.join();
         }
         if let Some(reason) = self.read("reason") {
@@ -165,7 +169,8 @@ impl Machine<'_> {
         for arg in self.kernel {
             command.args(["-a", arg]);
         }
-        // virtme-ng sends the kernel's console to /dev/null, quietly; it is worth keeping, from the first line on.
+        // virtme-ng sends the kernel's console to /dev/null. Keep it instead, from the first line
+        // on.
         command.args(["-a", "ignore_loglevel", "--script-sh", &self.script, "--qemu-opts"]);
         command
             .arg("-set")
@@ -209,7 +214,7 @@ impl Machine<'_> {
     }
 }
 
-/// Moves a console log to where it survives this run.
+/// Moves a console log to a place that survives this run.
 fn keep(console: &Path) -> Result<PathBuf> {
     let kept = cache::subdir("logs")?.join(format!("console-{}.log", process::id()));
     fs::copy(console, &kept)
@@ -217,8 +222,8 @@ fn keep(console: &Path) -> Result<PathBuf> {
     Ok(kept)
 }
 
-/// Copies our standard input to the VM's. Only once the command runs: a pipe that is closed before the guest listens
-/// loses what was in it.
+/// Copies our standard input to the VM's. Starts when the command runs: a pipe that is closed
+/// before the guest listens loses its data.
 fn forward_stdin(mut to: ChildStdin, run: PathBuf) {
     thread::spawn(move || {
         while fs::read_to_string(run.join("stage"))
@@ -229,13 +234,13 @@ fn forward_stdin(mut to: ChildStdin, run: PathBuf) {
             }
             thread::sleep(Duration::from_millis(100));
         }
-        // The other end going away is the normal end of this copy.
+        // This copy normally ends when the other end goes away.
         let _ = io::copy(&mut io::stdin(), &mut to);
         let _ = to.flush();
     });
 }
 
-/// Copies from a pipe of the VM to one of our outputs, as it comes.
+/// Copies from a pipe of the VM to one of our outputs, without a delay.
 fn forward(
     mut from: impl Read + Send + 'static,
     mut to: impl Write + Send + 'static,
@@ -259,8 +264,8 @@ fn complaints(log: &[u8]) -> Vec<String> {
         .collect()
 }
 
-/// Whether a VM really boots with hardware virtualisation: a device node alone does not say so. Tried once for
-/// each boot of this machine.
+/// Whether a VM really boots with hardware virtualisation: a device node alone does not prove it.
+/// Tried once for each boot of this machine.
 pub fn kvm_works(machine: &Machine) -> bool {
     if File::open("/dev/kvm").is_err() {
         return false;

@@ -1,4 +1,4 @@
-//! The test disk of one run: a sparse image that has no name, so that nothing is left of it however the run ends.
+//! The test disk of one run: a sparse image without a name, which cannot stay behind.
 
 use std::fmt;
 use std::fs::File;
@@ -10,10 +10,10 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 use xtask::exec::{self, Step};
 
-/// Room for files above 4 GiB beside the others; only what is written takes space.
+/// Room for files above 4 GiB beside the others. Only written data takes space.
 const SIZE: u64 = 12 << 30;
 
-/// What the guest sees.
+/// The bus of the disk in the guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Bus {
     /// An emulated UFS 4.0 device, through the kernel's ufshcd
@@ -22,7 +22,7 @@ pub enum Bus {
     Virtio,
 }
 
-/// What it is formatted with.
+/// The file system of the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Fs {
     /// As user data on phones
@@ -57,7 +57,7 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// Makes one with its bytes in `dir`.
+    /// Makes a disk with its bytes in `dir`.
     pub fn new(dir: &Path, bus: Bus, fs: Fs) -> Result<Self> {
         let image = tempfile::tempfile_in(dir)
             .with_context(|| format!("creating a disk image in {}", dir.display()))?;
@@ -69,7 +69,7 @@ impl Disk {
             Fs::F2fs => exec::command("mkfs.f2fs"),
             Fs::Ext4 => exec::command("mkfs.ext4"),
         };
-        // mkfs is in sbin, which is in nobody's PATH but root's.
+        // mkfs is in sbin, which only root's PATH has.
         command.env("PATH", exec::path_with(&[]));
         match fs {
             // The features of a phone's user data partition.
@@ -89,7 +89,7 @@ impl Disk {
         Ok(disk)
     }
 
-    /// The device's name in the guest.
+    /// The name of the device in the guest.
     pub fn device(&self) -> &'static str {
         match self.bus {
             Bus::Ufs => "/dev/sda",
@@ -117,7 +117,7 @@ impl Disk {
         args
     }
 
-    /// A path to the nameless file, good for as long as this process holds it.
+    /// A path to the nameless file, valid as long as this process holds it.
     fn path(&self) -> String {
         format!("/proc/{}/fd/{}", process::id(), self.image.as_raw_fd())
     }

@@ -1,4 +1,5 @@
-//! What the VM needs besides a kernel and Debian's packages: virtme-ng, the service manager, the test runner.
+//! The tools of the VM besides a kernel and Debian's packages: virtme-ng, the service manager, the
+//! test runner.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -10,10 +11,10 @@ use xtask::{cache, packages};
 
 const VIRTME: &str = "1.42";
 const RSBINDER_TOOLS: &str = "0.12.0";
-/// The version that is built where PATH has none that is as new.
+/// The version to build if PATH has no version that is as new.
 const NEXTEST: [u32; 3] = [0, 9, 143];
 
-/// Where the tools are.
+/// The places of the tools.
 #[derive(Debug)]
 pub struct Tools {
     /// The program of virtme-ng that boots.
@@ -22,7 +23,7 @@ pub struct Tools {
     pub hub: PathBuf,
 }
 
-/// Installs what is missing.
+/// Installs missing tools.
 pub fn ensure() -> Result<Tools> {
     packages::ensure().context("getting the VM's tools")?;
     Ok(Tools { virtme_run: virtme()?, hub: hub()? })
@@ -39,7 +40,8 @@ pub fn virtme() -> Result<PathBuf> {
     if starts(&program) {
         return Ok(program);
     }
-    // A virtual environment holds its own path, so it is made in place; that it starts says that it is complete.
+    // A virtual environment contains its own path, so it must be made in place. If its program
+    // starts, it is complete.
     Step::new("making a Python environment for virtme-ng")
         .run(exec::command("/usr/bin/python3").args(["-m", "venv", "--clear"]).arg(&venv))?;
     Step::new(format!("installing virtme-ng {VIRTME}"))
@@ -63,7 +65,7 @@ pub fn hub() -> Result<PathBuf> {
     install("the service manager", "rsbinder-tools", RSBINDER_TOOLS, &[])
 }
 
-/// The folder of cargo-nextest: of one on PATH that is new enough, or of one that is built here.
+/// The folder of cargo-nextest: the one on PATH if it is new enough, else one that is built here.
 pub fn nextest() -> Result<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let new_enough = |dir: &PathBuf| {
@@ -91,7 +93,7 @@ fn install(what: &str, krate: &str, version: &str, options: &[&str]) -> Result<P
     let dir = cache::publish(&dest, |stage| {
         let mut command = exec::command("cargo");
         command.args(["install", "--locked", "--version", version, "--root"]).arg(stage);
-        // Its build has nothing to share with the tree's.
+        // Its build shares nothing with that of the tree.
         command.args(options).arg(krate).env_remove("CARGO_TARGET_DIR");
         Step::new(format!("building {what} ({krate} {version})"))
             .hint("the crate registry must be reachable from this machine")

@@ -1,5 +1,5 @@
-//! The ways of filling buffers from a file that the tables compare: those that were published, and
-//! further ones that would be fair to them.
+//! The ways to fill buffers from a file: the published ones, and further ones that are fair to
+//! them.
 
 use super::runner::{Case, Source, Times};
 use anyhow::{bail, Context, Result};
@@ -14,10 +14,10 @@ use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
-/// Bytes in the pipe of the splice row: what an ordinary user may ask for.
+/// Bytes in the pipe of the splice row: the limit of an ordinary user.
 const PIPE: usize = 1 << 20;
 
-/// A way of filling one buffer.
+/// A way to fill one buffer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
     UdmabufBufferRead,
@@ -44,7 +44,7 @@ const PUBLISHED: [(Way, &str, [u32; 3]); 6] = [
     (Way::RwFileDirectRead, "RW_FILE direct read", [52, 297, 349]),
 ];
 
-/// The last one is published too: here it runs side by side with the limit.
+/// The last one is published, too: here it runs beside the limit.
 const FAIR: [(Way, &str); 7] = [
     (Way::SystemDirectRead, "system-direct, direct read"),
     (Way::UdmabufPopulatedDirectRead, "udmabuf, pre-faulted, direct read"),
@@ -78,12 +78,12 @@ pub fn published(source: &Source, chunk: u64) -> Vec<Case<'_>> {
     PUBLISHED.into_iter().map(row).collect()
 }
 
-/// The rows that nobody published.
+/// The rows that are not in the published table.
 pub fn fair(source: &Source, chunk: u64) -> Vec<Case<'_>> {
     FAIR.into_iter().map(|(way, name)| case(source, name, way, chunk)).collect()
 }
 
-/// Two rows of the published table that are enough to see a trend, and what they are called.
+/// Two rows of the published table that show a trend, with their names.
 pub fn buffered_and_direct<'a>(source: &'a Source, name: &str, chunk: u64) -> [Case<'a>; 2] {
     [("dmabuf buffer read", Way::DmabufBufferRead), ("RW_FILE direct read", Way::RwFileDirectRead)]
         .map(|(row, way)| case(source, &format!("{name}: {row}"), way, chunk))
@@ -128,7 +128,7 @@ struct Target {
     memory: Memory,
 }
 
-/// What the content of a buffer is read through, and for some ways written.
+/// The access to the content of a buffer, for reading and in some ways for writing.
 enum Memory {
     Mapped(Mapping),
     /// Of this process; the data starts at the offset, a page boundary.
@@ -153,7 +153,7 @@ impl Target {
             }
             Way::AnonymousDirectRead => {
                 let mut bytes = vec![0; len + page_size];
-                // All of it is there before it is read into.
+                // All pages exist before the read.
                 bytes.iter_mut().step_by(page_size).for_each(|byte| *byte = 1);
                 let start = bytes.as_ptr().align_offset(page_size);
                 (None, None, Memory::Anonymous(bytes, start))
@@ -255,7 +255,7 @@ fn map(fd: BorrowedFd<'_>, len: usize) -> Result<Memory> {
     Ok(Memory::Mapped(Mapping::new(fd, 0, len, Access::ReadWrite).context("mmap")?))
 }
 
-/// Calls `step` with how many bytes are done and how many are left, until none is.
+/// Calls `step` with the number of bytes that are done and left, until none is left.
 fn repeat(
     len: usize,
     what: &'static str,

@@ -1,4 +1,4 @@
-//! Rows measured by fio, where it is installed: what the disk gives to a program that only reads.
+//! Rows that fio measures, if it is installed: the disk rate of a program that only reads.
 
 use super::runner::{Case, Source, Times};
 use anyhow::{bail, ensure, Context, Result};
@@ -7,12 +7,12 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-/// How fio reads.
+/// The way in which fio reads.
 #[derive(Clone, Copy)]
 pub struct Job {
     /// Bytes in one request.
     pub block: u64,
-    /// Requests under way at the same time. More than one goes through io_uring.
+    /// Requests at the same time. More than one needs io_uring.
     pub depth: u32,
     /// Leaves out every second block.
     pub strided: bool,
@@ -101,15 +101,15 @@ fn run(file: &Path, job: Job, bytes: u64) -> Result<Times> {
     Ok(Times { io, ..Times::default() })
 }
 
-/// The time that fio spent reading, from what it printed.
+/// The time that fio spent in reads, from its output.
 fn time(printed: &[u8], depth: u32, bytes: u64) -> Result<Duration> {
-    // Notes may stand before the object.
+    // fio may print notes before the object.
     let start = printed.iter().position(|&byte| byte == b'{').context("fio printed no JSON")?;
     let output: Output = serde_json::from_slice(&printed[start..]).context("fio's JSON")?;
     let [Done { error: 0, read }] = output.jobs.as_slice() else { bail!("fio: its job failed") };
     ensure!(read.io_bytes == bytes, "fio read {} bytes instead of {bytes}", read.io_bytes);
     Ok(match depth {
-        // Requests that follow each other: the sum of their times, which leaves out fio itself.
+        // For consecutive requests: the sum of their times, without the time of fio itself.
         1 => Duration::from_nanos((read.lat_ns.mean * read.lat_ns.count as f64) as u64),
         _ => Duration::from_millis(read.runtime),
     })

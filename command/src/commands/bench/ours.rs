@@ -1,5 +1,5 @@
-//! The rows of this project: in this process and through the service, and what they cost as the
-//! work grows.
+//! The rows of this project, in this process and through the service, and their cost as the work
+//! grows.
 
 use super::fill::rw_file;
 use super::fio::{self, Job};
@@ -21,7 +21,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const TAG: &str = "bench";
-/// Until a request that the service had no room for is made again.
+/// The pause before a repeated request, after the service was busy.
 const RETRY: Duration = Duration::from_millis(1);
 /// Bytes that a row with small requests moves in one run, at most.
 const SMALL: u64 = 64 << 20;
@@ -48,7 +48,7 @@ fn buffers(client: &Client, source: &Source, chunk: u64) -> Result<Vec<(Range<u6
     Ok(buffers)
 }
 
-/// Fills the start of a buffer with a range of a file, by direct I/O or not at all.
+/// Fills the start of a buffer with a range of a file, by direct I/O only.
 fn transfer(
     client: &Client,
     file: &File,
@@ -96,7 +96,7 @@ fn io(work: impl FnOnce() -> Result<()>) -> Result<Times> {
 /// The file in parts of `chunk` bytes: allocating alone, reading alone, and both.
 pub fn ours<'a>(source: &'a Source, clients: &'a Clients, chunk: u64) -> Result<Vec<Case<'a>>> {
     let Clients { service, local } = clients;
-    // Made once for all rows that only read.
+    // Allocated once for all rows that only read.
     let targets = Rc::new(buffers(local, source, chunk)?);
     let mut cases = vec![Case::new("allocate through the service", source.len, move |_| {
         let start = Instant::now();
@@ -113,7 +113,7 @@ pub fn ours<'a>(source: &'a Source, clients: &'a Clients, chunk: u64) -> Result<
         let targets = targets.clone();
         cases.push(Case::new(name, source.len, move |check| {
             if check {
-                // What another row left would be right, too.
+                // The old data of another row would be correct, too.
                 targets.iter().try_for_each(|(_, buffer)| scribble(buffer))?;
             }
             let times = io(|| {
@@ -180,7 +180,7 @@ pub fn load_case<'a>(source: &'a Source, client: &'a Client, name: String, chunk
     Case::new(name, source.len, move |check| load(source, client, chunk, check))
 }
 
-/// The whole file into one buffer: what binder adds to the ioctl.
+/// The whole file into one buffer: the cost of binder beside the ioctl.
 pub fn whole<'a>(source: &'a Source, clients: &'a Clients) -> Result<Vec<Case<'a>>> {
     let Clients { service, local } = clients;
     let whole = 0..source.len;
@@ -232,7 +232,7 @@ pub fn sizes<'a>(source: &'a Source, clients: &'a Clients, all: bool) -> Result<
     let scratch = source.path.with_extension("bench-scratch");
     let options = OpenOptions::new().read(true).write(true).create_new(true).clone();
     let out = options.open(&scratch).with_context(|| format!("create {}", shown(&scratch)))?;
-    // Without a name, nothing is left however this ends.
+    // A file without a name cannot stay behind.
     fs::remove_file(&scratch)?;
     let out = Rc::new(out);
     let mut cases = Vec::new();

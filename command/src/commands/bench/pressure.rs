@@ -12,7 +12,7 @@ use std::thread::available_parallelism;
 /// Busy processes on each CPU.
 const SPINNERS: usize = 3;
 
-/// What holds the machine back during a row.
+/// The shortage during a row.
 #[derive(Clone, Copy)]
 enum Held {
     Nothing,
@@ -33,7 +33,7 @@ pub fn pressure<'a>(source: &'a Source, clients: &'a Clients, chunk: u64) -> Vec
     cases
 }
 
-/// The same case while the machine is held back, which is not part of its time.
+/// The same case during the shortage. The start of the shortage does not count.
 fn hold(case: Case<'_>, held: Held, bytes: u64) -> Case<'_> {
     let mut run = case.run;
     let run = move |check| -> Result<Times> {
@@ -62,7 +62,7 @@ struct Hog(#[expect(dead_code, reason = "held for its size")] Vec<u8>);
 impl Hog {
     fn new(bytes: u64) -> Result<Self> {
         let available = available_memory()?;
-        // An eighth more than the buffers: what the kernel needs to go on at all.
+        // An eighth more than the buffers, which the kernel needs to run.
         let len = available.saturating_sub(bytes + bytes / 8 + (64 << 20));
         let mut memory = vec![0; len as usize];
         memory.iter_mut().step_by(page_size() as usize).for_each(|byte| *byte = 1);
@@ -77,7 +77,8 @@ fn available_memory() -> Result<u64> {
     Ok(kib.context("/proc/meminfo: no MemAvailable")? << 10)
 }
 
-/// Processes that take CPU time away, ended on drop. Not threads: their time is not ours.
+/// Processes that take CPU time away, until dropped. Not threads: their CPU time would count as
+/// ours.
 struct Spinners(Vec<Child>);
 
 impl Spinners {
@@ -95,7 +96,7 @@ impl Spinners {
 impl Drop for Spinners {
     fn drop(&mut self) {
         for child in &mut self.0 {
-            // Gone already is as good.
+            // It may be gone already.
             let _ = child.kill();
             let _ = child.wait();
         }

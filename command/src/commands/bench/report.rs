@@ -1,5 +1,6 @@
-//! What a benchmark found, as `docs/performance.md` describes it. Times are nanoseconds.
+//! Prints the results of a benchmark.
 
+use super::figures::{Row, ServiceFigures, Spread, Table};
 use crate::name::NameField;
 use crate::size;
 use serde::Serialize;
@@ -8,16 +9,6 @@ use std::time::Duration;
 
 /// Bytes in the unit of costs.
 const GIB: f64 = (1_u64 << 30) as f64;
-
-/// The times of one kind in the runs of a row.
-#[derive(Debug, Clone, Serialize, PartialEq, Eq)]
-pub struct Spread {
-    pub median_nanos: u64,
-    pub min_nanos: u64,
-    pub max_nanos: u64,
-    /// In the order of the runs, so that rows of one table can be compared run by run.
-    pub samples_nanos: Vec<u64>,
-}
 
 impl Spread {
     /// `None` without a run.
@@ -38,62 +29,7 @@ impl Spread {
     }
 }
 
-/// What the runs of one row took.
-#[derive(Debug, Serialize)]
-pub struct Figures {
-    /// Allocating, where that is apart from reading.
-    pub alloc: Option<Spread>,
-    /// Reading or writing, where that is apart from allocating.
-    pub io: Option<Spread>,
-    /// Both.
-    pub total: Spread,
-    /// CPU time of this process, the service and fio, per GiB moved, mean of the runs. Counted by
-    /// the kernel in steps of 10 ms.
-    pub cpu_seconds_per_gib: f64,
-    /// How much more of the file the page cache held after a run than before, at most.
-    pub page_cache_growth_pages: u64,
-}
-
-/// One row of a table.
-#[derive(Debug, Serialize)]
-pub struct Row {
-    pub name: String,
-    /// What the table varies: bytes in a request, extents, clients.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub x: Option<u64>,
-    /// Bytes that one run moves.
-    pub bytes: u64,
-    /// `None` if it could not run.
-    pub figures: Option<Figures>,
-    /// Why it could not run.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-    /// Milliseconds for 1 GiB as published: allocate, read, total.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub published_ms: Option<[u32; 3]>,
-}
-
-/// Rows whose runs were interleaved.
-#[derive(Debug, Serialize)]
-pub struct Table {
-    pub id: String,
-    /// Whether the page cache held the file before each run: "cold" or "warm".
-    pub cache: String,
-    pub rows: Vec<Row>,
-}
-
-/// What the service costs when it does nothing, and at most.
-#[derive(Debug, Serialize)]
-pub struct ServiceFigures {
-    pub idle_rss_bytes: u64,
-    /// The most memory during the loads, above idle.
-    pub rss_growth_bytes: u64,
-    pub loads: u64,
-    pub bytes_per_load: u64,
-    pub page_cache_growth_pages: u64,
-}
-
-/// Everything that one run of the command found.
+/// All results of one run of the command.
 #[derive(Debug, Serialize)]
 pub struct Report {
     #[serde(flatten)]

@@ -1,7 +1,8 @@
-//! Runs the rows of a table in turn, so that what changes on the machine meanwhile meets all of
-//! them, and counts what each run cost.
+//! Runs the rows of a table in turn, so that a change on the machine affects all of them. Counts
+//! the cost of each run.
 
-use super::report::{per_gib, Figures, Row, Spread, Table};
+use super::figures::{Figures, Row, Spread, Table};
+use super::report::per_gib;
 use crate::commands::verify::compare;
 use crate::name::shown;
 use crate::progress::Progress;
@@ -18,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-/// What `/proc/PID/stat` counts CPU time in, on every architecture of Linux (`USER_HZ`).
+/// The unit of CPU time in `/proc/PID/stat`, on every architecture of Linux (`USER_HZ`).
 const TICK: Duration = Duration::from_millis(10);
 /// The service's names, built by Cargo and on Android, as `/proc/PID/comm` cuts them.
 const SERVICE_COMM: [&str; 2] = ["dmabufio-servic", "vendor.dmabufio"];
@@ -32,17 +33,17 @@ pub enum Cache {
     Warm,
 }
 
-/// The name of a value on the command line, which the JSON has too.
+/// The name of a value on the command line and in the JSON.
 pub fn value_name(value: impl ValueEnum) -> String {
     value.to_possible_value().map_or(String::new(), |value| value.get_name().to_owned())
 }
 
-/// What one run took.
+/// The cost of one run.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Times {
     pub alloc: Duration,
     pub io: Duration,
-    /// Where allocating and reading overlap: both, and the other two are zero.
+    /// Both together, if they overlap; then the other two are zero.
     pub both: Duration,
 }
 
@@ -58,7 +59,7 @@ pub struct Case<'a> {
     pub x: Option<u64>,
     pub bytes: u64,
     pub published_ms: Option<[u32; 3]>,
-    /// Moves the bytes once; if asked to, compares them with the file afterwards.
+    /// Moves the bytes once, and on request compares them with the file.
     pub run: Box<dyn FnMut(bool) -> Result<Times> + 'a>,
 }
 
@@ -76,12 +77,12 @@ impl<'a> Case<'a> {
     }
 }
 
-/// The file that everything is read from.
+/// The file that all rows read.
 pub struct Source {
     pub path: PathBuf,
     pub buffered: File,
     pub direct: File,
-    /// Whole pages, for the rows that have no way to read edges.
+    /// Whole pages, because some rows cannot read edges.
     pub len: u64,
 }
 
@@ -98,12 +99,12 @@ impl Source {
         Ok(Self { path: path.to_owned(), buffered, direct, len })
     }
 
-    /// How many pages of it the page cache holds; 0 where the kernel does not tell.
+    /// The number of its pages in the page cache; 0 if the kernel does not show it.
     pub fn cached_pages(&self) -> u64 {
         cached_pages(self.buffered.as_fd(), 0, 0).unwrap_or(0)
     }
 
-    /// Brings the page cache and the services into the state that a run starts from.
+    /// Brings the page cache and the services into the state before a run.
     pub fn settle(&self, cache: Cache) -> Result<()> {
         wait_for_idle_services();
         match cache {
@@ -119,7 +120,7 @@ impl Source {
         }
     }
 
-    /// Compares `len` bytes from `offset` with what `read` gives for the same range.
+    /// Compares `len` bytes from `offset` with the output of `read` for the same range.
     pub fn verify(
         &self,
         offset: u64,
@@ -130,7 +131,7 @@ impl Source {
     }
 }
 
-/// What the runs of one case left.
+/// The results of the runs of one case.
 #[derive(Default)]
 struct Record {
     times: Vec<Times>,
@@ -165,8 +166,8 @@ impl Record {
     }
 }
 
-/// Measures `cases`, each `runs` times, in turn. A first round, whose data is verified, is not
-/// measured.
+/// Measures `cases`, each `runs` times, in turn. A first round verifies the data and does not
+/// count.
 pub fn measure(
     source: &Source,
     id: &str,
@@ -195,7 +196,7 @@ pub fn measure(
     Table { id: id.to_owned(), cache: value_name(cache), rows }
 }
 
-/// CPU time so far of this process with the children it has waited for, and of all services.
+/// The CPU time of this process with its ended children, and of all services.
 fn cpu_time() -> Duration {
     ticks("self") + service_time()
 }
@@ -232,7 +233,7 @@ fn ticks(pid: &str) -> Duration {
 
 /// `utime`, `stime`, `cutime` and `cstime` of proc_pid_stat(5).
 fn parse(stat: &str) -> Duration {
-    // The second field is a name in parentheses and may hold anything; the third is field 0 here.
+    // The second field is a name in parentheses with any content; the third is field 0 here.
     let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace();
     let ticks: u32 = fields.skip(11).take(4).flat_map(str::parse::<u32>).sum();
     TICK * ticks

@@ -1,7 +1,7 @@
-//! What the service costs as a process: memory, and the time until it is there.
+//! The cost of the service as a process: its memory and its start time.
 
+use super::figures::{ServiceFigures, Spread};
 use super::ours::at_once;
-use super::report::{ServiceFigures, Spread};
 use super::runner::{services, Cache, Source};
 use crate::name::shown;
 use anyhow::{bail, ensure, Context, Result};
@@ -16,8 +16,8 @@ use std::time::Instant;
 /// Loads at the same time.
 const LOADS: usize = 8;
 
-/// Measures the memory of the service that runs here, at first and at most while it serves loads of
-/// the whole file.
+/// Measures the memory of the running service: before, and the maximum while it serves loads of the
+/// whole file.
 pub fn memory(source: &Source, client: &Client) -> Result<ServiceFigures> {
     let pids = services();
     let [pid] = pids.as_slice() else {
@@ -27,11 +27,11 @@ pub fn memory(source: &Source, client: &Client) -> Result<ServiceFigures> {
         );
     };
     let idle = status(*pid, "VmRSS:")?;
-    // Makes VmHWM start anew.
+    // Resets VmHWM.
     fs::write(format!("/proc/{pid}/clear_refs"), "5").context("reset the peak of the service")?;
     source.settle(Cache::Cold)?;
     let pages = source.cached_pages();
-    // Several transfers may fill one buffer, so that memory for eight is not needed.
+    // Several transfers may fill one buffer, so one is enough.
     let part = (0..source.len, client.allocate(source.len, "bench")?);
     at_once(iter::repeat_n(&part, LOADS), source, client)?;
     Ok(ServiceFigures {
@@ -53,7 +53,7 @@ fn status(pid: u32, key: &str) -> Result<u64> {
 }
 
 /// Starts the service beside this program `runs` times and measures how long it takes to register.
-/// It takes the name of the one that runs, which cannot be found any more afterwards.
+/// It takes the name of the running service, which clients then cannot find any more.
 pub fn start(runs: u32) -> Result<Option<Spread>> {
     let program = env::current_exe()?.with_file_name("dmabufio-service");
     let mut times = Vec::new();

@@ -2,10 +2,10 @@
 
 use crate::name::{shown, NameField};
 use crate::output::Output;
-use crate::replace::{Cleanup, Replacement};
 use crate::size;
 use anyhow::{ensure, Context, Result};
 use dmabufio_client::model::{repack, Part};
+use dmabufio_client::replace::{Cleanup, Replacement};
 use dmabufio_core::sys::sysconf::page_size;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -46,7 +46,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         "{}: repack each file that it names, and copy it beside them",
         shown(&args.file)
     );
-    let cleanup = Cleanup::start()?;
+    let cleanup = Cleanup::on_signals()?;
     let part = Part::open(&args.file)?;
     let align = args.align.unwrap_or_else(page_size);
     let name = shown(&args.destination);

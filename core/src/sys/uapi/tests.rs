@@ -1,5 +1,5 @@
-//! Compares the declarations with what a C compiler makes of the kernel's headers: those of this
-//! machine, and `kernel/uapi/dma-buf-rw-file.h` of this project.
+//! Compares the declarations with the results of a C compiler for the kernel's headers: those of
+//! this machine, and `kernel/uapi/dma-buf-rw-file.h` of this project.
 
 use super::*;
 use crate::sys::ioctl::opcodes;

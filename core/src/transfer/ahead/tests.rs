@@ -19,7 +19,7 @@ const ROUTE: Route = Route {
     uncached: false,
 };
 
-/// What moves ahead of 10 extents of a page and an edge on each side, of a file of 1 MiB.
+/// Moves the pieces of 10 extents, each a page with an edge on each side, of a file of 1 MiB.
 fn with_request(test: impl FnOnce(&Request<'_>, &[(Role, Piece)])) {
     let mut file = tempfile::tempfile().expect("a file");
     file.write_all(&vec![7; 1 << 20]).expect("write");

@@ -1,20 +1,21 @@
-//! The manifests of what is type-checked: those of the tree, as Soong would have them.
+//! The manifests for the type check: those of the tree, as Soong would use them.
 
 use anyhow::{bail, Context, Result};
 use toml::{Table, Value};
 
 use crate::platform::carried;
 
-/// The folders of the Cargo packages that Soong builds, but for the root.
+/// The folders of the Cargo packages that Soong builds, without the root.
 pub const PACKAGES: [&str; 6] = ["binder", "client", "command", "core", "vts", "wire"];
 
-/// A manifest of the tree without what Android does not build, with libbinder_rs, and with AOSP's versions of crates.
+/// A manifest of the tree without the parts that Android does not build, with libbinder_rs, and
+/// with AOSP's versions of crates.
 pub fn android_manifest(text: &str) -> Result<String> {
     let mut manifest: Table = text.parse()?;
     manifest.remove("bench");
     let named =
         |entry: &str| manifest["package"].get("name").and_then(Value::as_str) == Some(entry);
-    // Of tests beside the code, Soong builds this one.
+    // Of the separate test programs, Soong builds only this one.
     if !named("dmabufio_vts") {
         manifest.remove("test");
         if let Some(Value::Table(package)) = manifest.get_mut("package") {

@@ -37,7 +37,6 @@ parcelable Capabilities {
   vendor.dmabufio.Heap heap = vendor.dmabufio.Heap.SYSTEM;
   vendor.dmabufio.Method[] methods;
   vendor.dmabufio.Method[] loadMethods;
-  vendor.dmabufio.Digest[] digests;
   long pageSize;
   long maxBufferBytes;
   int maxExtents;

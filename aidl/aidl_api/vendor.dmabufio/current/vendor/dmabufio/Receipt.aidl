@@ -44,5 +44,4 @@ parcelable Receipt {
   long queueNanos;
   long ioNanos;
   long syncNanos;
-  byte[] digest;
 }

@@ -41,6 +41,5 @@ parcelable TransferRequest {
   vendor.dmabufio.Mode mode = vendor.dmabufio.Mode.AUTO;
   vendor.dmabufio.Priority priority = vendor.dmabufio.Priority.NORMAL;
   vendor.dmabufio.Durability durability = vendor.dmabufio.Durability.NONE;
-  vendor.dmabufio.Digest digest = vendor.dmabufio.Digest.NONE;
   @utf8InCpp String tag;
 }
