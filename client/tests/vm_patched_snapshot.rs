@@ -140,7 +140,7 @@ fn reduced_snapshot_goes_direct_both_ways() {
 #[test]
 fn save_killed_at_any_moment_leaves_the_complete_old_or_the_complete_new_one() {
     let (dir, client) = (scratch(), Client::service().expect("the service"));
-    let (folder, picture) = (dir.path().join("store"), picture(720, 1600));
+    let (folder, picture) = (dir.path().join("store"), picture(360, 400));
     let mut random = Random(12);
     let contents = [1, 2].map(|seed| Random(seed).bytes(picture.payload_len()));
     let raw = ["raw0", "raw1"].map(|name| dir.path().join(name));
@@ -150,7 +150,7 @@ fn save_killed_at_any_moment_leaves_the_complete_old_or_the_complete_new_one() {
     let save = |i: usize| {
         let mut save = Command::new("dmabufio");
         save.args(["snapshot", "save"]).arg(&folder).arg("--from").arg(&raw[i]);
-        save.args(["--task", "1", "--size", "720x1600"]).stdout(Stdio::null());
+        save.args(["--task", "1", "--size", "360x400"]).stdout(Stdio::null());
         save
     };
     let start = Instant::now();
