@@ -153,25 +153,36 @@ fn save_killed_at_any_moment_leaves_the_complete_old_or_the_complete_new_one() {
         save.args(["--task", "1", "--size", "360x400"]).stdout(Stdio::null());
         save
     };
-    let start = Instant::now();
-    assert!(save(0).status().expect("dmabufio").success());
-    let whole = start.elapsed();
-    let mut seen = [0, 0];
-    for i in 0..100 {
-        let mut child = save((i + 1) % 2).spawn().expect("dmabufio");
-        let moment = random.next() % (whole.as_micros() as u64 * 5 / 4);
-        sleep(Duration::from_micros(moment));
-        // It may have ended.
-        let _ = child.kill();
-        child.wait().expect("wait");
+    let read = || {
         let store = SnapshotStore::open(&folder, 1 << 30).expect("a store");
         let snapshot = store.restore(&client, TASK, Variant::Full).expect("a snapshot");
         let bytes = bytes_of(&snapshot.buffer, contents[0].len());
-        let which = contents.iter().position(|content| *content == bytes);
-        seen[which.unwrap_or_else(|| panic!("kill {i}: half a snapshot"))] += 1;
+        contents.iter().position(|content| *content == bytes).expect("half a snapshot")
+    };
+    let (mut old, mut new, mut current, mut whole) = (0, 0, 0, Duration::ZERO);
+    for kill in 0..100 {
+        let next = 1 - current;
+        // The machine becomes slower and faster.
+        if kill % 10 == 0 {
+            let start = Instant::now();
+            assert!(save(current).status().expect("dmabufio").success());
+            whole = start.elapsed();
+            assert_eq!(read(), current);
+        }
+        let mut child = save(next).spawn().expect("dmabufio");
+        // The first half of the time is the start of the program.
+        let moment =
+            whole.as_micros() as u64 / 2 + random.next() % (whole.as_micros() as u64 * 3 / 4);
+        sleep(Duration::from_micros(moment));
+        // It may have ended.
+        let _ = child.kill();
+        let status = child.wait().expect("wait");
+        current = read();
+        assert!(current == next || !status.success(), "kill {kill}: the save that ended is lost");
+        *if current == next { &mut new } else { &mut old } += 1;
         let names = fs::read_dir(&folder).expect("list").count();
-        assert_eq!(names, 1, "kill {i} left something behind");
+        assert_eq!(names, 1, "kill {kill} left something behind");
     }
-    println!("a save takes {whole:?}; old and new: {seen:?}");
-    assert!(seen.iter().all(|&times| times > 0), "{seen:?}");
+    println!("a save takes {whole:?}; the old one {old} times, the new one {new} times");
+    assert!(old > 0 && new > 0, "{old} and {new} of 100");
 }
