@@ -72,6 +72,9 @@ stop() {
 # all that was there, and meanwhile as many again may complete: 15 at a time always fit.
 [ "$DMABUFIO_DISK" != ufs ] || echo 15 >"/sys/class/block/${DMABUFIO_DEVICE#/dev/}/device/queue_depth"
 
+# The modules of a run are those that it loads itself: the kernel asks nobody for others.
+echo >/proc/sys/kernel/modprobe
+
 if [ "$DMABUFIO_SELINUX" = 1 ]; then
     . vm/selinux.sh
     if [ "$(tr -d '\0' </proc/self/attr/current)" = kernel ]; then
