@@ -9,8 +9,7 @@ use crate::page_cache::{
 };
 use crate::request::{Load, Transfer};
 use crate::submit::{submit, Batch, Submitted};
-use binder_shim::{connect_socket, lookup_within, pfd, Strong};
-use dmabufio_core::error::Error as CoreError;
+use binder_shim::{connect_socket, lookup_within, Strong};
 use dmabufio_core::extent::{check_placement, Direction, Extent};
 use dmabufio_core::load::Item;
 use dmabufio_core::method::{Method, Mode};
@@ -18,11 +17,10 @@ use dmabufio_core::transfer::plan::ExtentPlan;
 use dmabufio_core::transfer::receipt::Receipt;
 use dmabufio_core::transfer::watch::Watch;
 use dmabufio_wire::{
-    aidl, extent_plan_from_aidl, extents_to_aidl, receipt_from_aidl, signed, Wire, INSTANCE,
+    aidl, extent_plan_from_aidl, extents_to_aidl, receipt_from_aidl, signed, INSTANCE,
 };
 use rustix::fs::fstat;
-use rustix::io::Errno;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::slice;
 use std::sync::OnceLock;
@@ -179,6 +177,10 @@ impl Service {
             filled.receipt.add(&self.copy_resident(&Transfer { priority, tag, ..transfer })?);
         }
         Ok(filled)
+    }
+
+    pub fn submit(&self, batch: &Batch<'_>) -> Result<Submitted, Error> {
+        submit(&self.proxy, batch)
     }
 
     /// Splits the items of a load into resident extents and the rest. An item here is extents and

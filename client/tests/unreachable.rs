@@ -4,7 +4,7 @@
 #![allow(missing_docs, reason = "test code")]
 
 use binder_shim::{
-    impl_interface, new_binder, serve_socket, BinderResult, Dump, ParcelFileDescriptor,
+    impl_interface, new_binder, serve_socket, BinderResult, Dump, ParcelFileDescriptor, Strong,
 };
 use dmabufio_client::{Client, Error, Load};
 use dmabufio_core::error::ErrorKind;
@@ -33,10 +33,12 @@ use aidl::Buffer::Buffer;
 use aidl::BufferDesc::BufferDesc;
 use aidl::Capabilities::Capabilities;
 use aidl::IDmabufIo::{BnDmabufIo, IDmabufIo};
+use aidl::ITransfer::ITransfer;
 use aidl::LoadRequest::LoadRequest;
 use aidl::LoadResult::LoadResult;
 use aidl::Plan::Plan;
 use aidl::Receipt::Receipt;
+use aidl::SubmitRequest::SubmitRequest;
 use aidl::TransferRequest::TransferRequest;
 
 /// Has capabilities, and dies in every other call.
@@ -63,6 +65,10 @@ impl IDmabufIo for Mortal {
     }
 
     fn load(&self, _request: &LoadRequest) -> BinderResult<LoadResult> {
+        die()
+    }
+
+    fn submit(&self, _request: &SubmitRequest) -> BinderResult<Strong<dyn ITransfer>> {
         die()
     }
 }
