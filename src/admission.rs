@@ -8,9 +8,10 @@
 
 mod policy;
 
+use crate::quota::Quota;
 use binder_shim::{Hold, Lifetime};
 use dmabufio_core::error::{Error, ErrorKind, Result};
-use policy::{Places, Refusal};
+use policy::Places;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{channel, RecvTimeoutError, Sender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -38,13 +39,13 @@ pub(crate) struct Admission {
 }
 
 /// The requests that are in, and their limits.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Room {
     state: Mutex<State>,
     left: Condvar,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     places: Places,
     /// Binder threads that have not answered yet.
@@ -163,21 +164,24 @@ struct Standing {
 }
 
 impl Admission {
-    /// An open entry. Every request keeps a process of this `lifetime`.
-    pub fn new(lifetime: Lifetime) -> Self {
+    /// An open entry, for as many requests of a user as `quota` says. Every request keeps a process
+    /// of this `lifetime`.
+    pub fn new(lifetime: Lifetime, quota: Quota) -> Self {
+        let state = State { places: Places::new(quota), calls: 0, closed: false };
         Self {
             lifetime,
             patience: PATIENCE,
             stalling_patience: STALLING_PATIENCE,
             ids: AtomicU64::new(1),
-            room: Arc::default(),
+            room: Arc::new(Room { state: Mutex::new(state), left: Condvar::new() }),
         }
     }
 
     /// Does `work` for a request of `uid` on a thread of its own, and returns its result.
     ///
     /// # Errors
-    /// `Busy` if a limit is reached or the service is stopping; `TimedOut` if `work` makes no
+    /// `QuotaExceeded` if the user has as many requests as it may have; `Busy` if another limit is
+    /// reached or the service is stopping; `TimedOut` if `work` makes no
     /// progress, and then it may go on until [`Admitted::progress`] fails; else the error of
     /// `work`.
     pub fn run<T: Send + 'static>(
@@ -241,10 +245,11 @@ impl Admission {
     /// Lets a batch of `uid` in.
     ///
     /// # Errors
-    /// `Busy` if a limit is reached or the service is stopping.
+    /// `QuotaExceeded` if the user has as many batches as it may have; `Busy` if another limit is
+    /// reached or the service is stopping.
     pub fn enter_batch(&self, uid: u32, class: Class) -> Result<BatchPlace> {
         let mut state = self.room.open()?;
-        state.places.enter_batch(uid, class).map_err(busy)?;
+        state.places.enter_batch(uid, class)?;
         drop(state);
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
         let (room, _hold) = (Arc::clone(&self.room), self.lifetime.hold());
@@ -273,7 +278,7 @@ impl Admission {
         standing: &Arc<Mutex<Standing>>,
     ) -> Result<(Place, Call<'_>)> {
         let mut state = self.room.open()?;
-        state.places.enter(uid, class).map_err(busy)?;
+        state.places.enter(uid, class)?;
         state.calls += 1;
         drop(state);
         let _hold = self.lifetime.hold();
@@ -330,10 +335,6 @@ impl Room {
     fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }
-}
-
-fn busy(refusal: Refusal) -> Error {
-    Error::new(ErrorKind::Busy, refusal.to_string())
 }
 
 fn timed_out(class: Class, patience: Duration) -> Error {

@@ -119,6 +119,7 @@ binder_shim::impl_interface!(DmabufIo);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::quota::Quota;
     use binder_shim::{ex, pfd, Lifetime};
     use dmabufio_core::heap::{Allocator, Heap};
     use std::fs::File;
@@ -126,7 +127,8 @@ mod tests {
     #[test]
     fn missing_descriptors_are_counted_and_remembered_as_any_failure() {
         let heap = Allocator::open(Heap::Memfd).expect("a heap");
-        let service = DmabufIo::new(heap, None, Lifetime::Resident).expect("a service");
+        let service =
+            DmabufIo::new(heap, None, Lifetime::Resident, Quota::default()).expect("a service");
         let here = || Some(pfd(File::open("/proc/self/exe").expect("open").into()));
         let statuses = [
             service.transfer(&TransferRequest::default()).map(drop),

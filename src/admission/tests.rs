@@ -7,7 +7,11 @@ use std::time::Instant;
 fn impatient() -> Admission {
     let patience = Duration::from_millis(200);
     let stalling_patience = patience;
-    Admission { patience, stalling_patience, ..Admission::new(Lifetime::Resident) }
+    Admission {
+        patience,
+        stalling_patience,
+        ..Admission::new(Lifetime::Resident, Quota::default())
+    }
 }
 
 /// A daemon that does not answer until the drop of the sender, and a request that waits for it.
@@ -111,7 +115,7 @@ fn two_stuck_requests_stop_their_user_and_nobody_else() {
 
 #[test]
 fn closed_admission_refuses_and_waits_for_the_last_request() {
-    let admission = Admission::new(Lifetime::Resident);
+    let admission = Admission::new(Lifetime::Resident, Quota::default());
     let (daemon, answer): (_, Receiver<()>) = channel();
     scope(|scope| {
         let request = scope.spawn(|| {
@@ -134,7 +138,7 @@ fn closed_admission_refuses_and_waits_for_the_last_request() {
 
 #[test]
 fn ids_of_requests_differ() {
-    let admission = Admission::new(Lifetime::Resident);
+    let admission = Admission::new(Lifetime::Resident, Quota::default());
     let id = || admission.run(1, Class::Ordinary, |admitted| Ok(admitted.id)).expect("an id");
     assert_ne!(id(), id());
 }

@@ -22,7 +22,7 @@ pub(crate) fn run(
     check_tag(&desc.tag)?;
     let (shared, tag) = (Arc::clone(state), desc.tag.clone());
     let Allocation { fd, size, .. } = state.admission.run(uid, Class::Ordinary, move |_| {
-        let reservation = shared.reserve(uid, size)?;
+        let reservation = shared.reserve(uid, 1, size)?;
         let State { heap, pool, .. } = &*shared;
         let allocated = &|buffer: &Allocation| reservation.spend(buffer);
         let pool = pool.as_ref();

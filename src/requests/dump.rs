@@ -1,5 +1,6 @@
 //! The text of `dumpsys`. Waits for short locks only, and names no file.
 
+use crate::memory::Charge;
 use crate::state::State;
 use crate::statistics::Totals;
 use dmabufio_core::pool::{Class, Pool, ShelfStock};
@@ -15,7 +16,7 @@ pub(crate) fn text(state: &State) -> String {
 }
 
 fn write(out: &mut String, state: &State) -> fmt::Result {
-    let State { heap, pool, support, admission, scheduler, statistics, .. } = state;
+    let State { heap, pool, support, admission, scheduler, memory, statistics, .. } = state;
     writeln!(out, "{INSTANCE} {}", env!("CARGO_PKG_VERSION"))?;
     writeln!(out, "heap: {}", heap.heap())?;
     for (i, method) in support.methods().enumerate() {
@@ -33,6 +34,13 @@ fn write(out: &mut String, state: &State) -> fmt::Result {
     writeln!(out, "requests given up that have not ended: {}", counts.abandoned)?;
     writeln!(out, "  on file systems that may stall: {}", counts.stalling_abandoned)?;
     writeln!(out, "batches: {}", counts.batches)?;
+    for (uid, Charge { live, promised }) in memory.charges() {
+        writeln!(
+            out,
+            "user {uid}: {} buffers of {} bytes, {} more of {} bytes to come",
+            live.buffers, live.bytes, promised.buffers, promised.bytes
+        )?;
+    }
     if let Some(stock) = pool.as_ref().map(Pool::stock) {
         for ShelfStock { class: Class { size, count }, ready, hits, misses } in stock.shelves {
             writeln!(out, "pool of {size} bytes: {ready} of {count} ready")?;

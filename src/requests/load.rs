@@ -73,7 +73,7 @@ pub(super) fn perform(
     let file = RegularFile::new(file.as_fd(), state.heap.heap())?;
     admitted.settle(file.may_stall())?;
     let all = items.iter().map(|item| item.size).fold(0, u64::saturating_add);
-    let reservation = state.reserve(uid, all)?;
+    let reservation = state.reserve(uid, items.len(), all)?;
     let _priority = PriorityGuard::new(*priority);
     let State { heap, pool, .. } = state;
     let allocated = &|buffer: &Allocation| reservation.spend(buffer);
