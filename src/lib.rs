@@ -9,6 +9,8 @@ mod admission;
 mod batch;
 mod dump_writer;
 mod failure_log;
+mod histogram;
+mod in_flight;
 mod interface;
 mod memory;
 mod quota;

@@ -169,6 +169,12 @@ impl Memory {
         })
     }
 
+    /// The limits of `uid`, and its limit in bytes on this machine.
+    pub fn limits(&self, uid: u32) -> (Limits, u64) {
+        let limits = self.quota.of(uid);
+        (limits, limits.bytes.unwrap_or(self.total / 2))
+    }
+
     /// Whether somebody has to call [`Memory::watch`].
     pub fn needs_watch(&self) -> bool {
         self.lock().statistics.is_none()
@@ -192,12 +198,8 @@ impl Memory {
     pub fn charges(&self) -> BTreeMap<u32, Charge> {
         let mut ledger = self.lock();
         let dead = ledger.forget_dead();
-        let mut charges: BTreeMap<u32, Charge> = BTreeMap::new();
-        ledger.users.iter().for_each(|(uid, sum)| charges.entry(*uid).or_default().live = *sum);
-        ledger
-            .reserved
-            .iter()
-            .for_each(|(uid, sum)| charges.entry(*uid).or_default().promised = *sum);
+        let users = ledger.users.keys().chain(ledger.reserved.keys());
+        let charges = users.map(|uid| (*uid, ledger.of(*uid))).collect();
         drop(ledger);
         drop(dead);
         charges
@@ -211,23 +213,25 @@ impl Memory {
     ) -> StdResult<Reservation<'_>, Refusal> {
         let mut ledger = self.lock();
         let bytes = wanted.bytes;
-        let Limits { bytes: most_bytes, buffers: most, .. } = self.quota.of(uid);
-        let most_bytes = most_bytes.unwrap_or(self.total / 2);
-        let promised = ledger.reserved.get(&uid).copied().unwrap_or_default();
-        let fits = |mut sum: Sum| {
+        let (Limits { buffers: most, .. }, most_bytes) = self.limits(uid);
+        let fits = |Charge { live, promised }: Charge| {
+            let mut sum = wanted;
+            sum.add(live);
             sum.add(promised);
-            sum.add(wanted);
             sum.buffers <= most && sum.bytes <= most_bytes
         };
         if !fits(ledger.of(uid)) {
-            // Drops what the service alone has kept: this request needs the memory.
-            ledger.forget_dead();
-            let sum = ledger.of(uid);
-            if !fits(sum) {
+            // The request waits until the memory is free, and nobody else does.
+            let dead = ledger.forget_dead();
+            drop(ledger);
+            drop(dead);
+            ledger = self.lock();
+            let charge @ Charge { live, promised } = ledger.of(uid);
+            if !fits(charge) {
                 return Err(Refusal::User(format!(
                     "{bytes} bytes: this user holds {} buffers of {} bytes and was promised {} of \
                      {}, {most} of {most_bytes} allowed; free some",
-                    sum.buffers, sum.bytes, promised.buffers, promised.bytes
+                    live.buffers, live.bytes, promised.buffers, promised.bytes
                 )));
             }
         }
@@ -266,8 +270,9 @@ impl Ledger {
         }
     }
 
-    fn of(&self, uid: u32) -> Sum {
-        self.users.get(&uid).copied().unwrap_or_default()
+    fn of(&self, uid: u32) -> Charge {
+        let of = |sums: &HashMap<u32, Sum>| sums.get(&uid).copied().unwrap_or_default();
+        Charge { live: of(&self.users), promised: of(&self.reserved) }
     }
 
     fn remember(&mut self, inode: u64, entry: Entry) {

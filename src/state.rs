@@ -16,7 +16,7 @@ use dmabufio_core::probe;
 use rustix::fd::AsFd;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The service. Clones share its state.
 #[derive(Debug, Clone)]
@@ -26,6 +26,8 @@ pub struct DmabufIo {
 
 #[derive(Debug)]
 pub(crate) struct State {
+    /// The start of the service.
+    pub start: Instant,
     pub heap: Allocator,
     pub pool: Option<Pool>,
     pub lifetime: Lifetime,
@@ -60,7 +62,7 @@ impl State {
     }
 
     /// Logs and counts a failure.
-    pub fn count_failure(&self, call: &str, uid: u32, error: &Error) {
+    pub fn count_failure(&self, call: &'static str, uid: u32, error: &Error) {
         self.failure_log.add(call, uid, error);
         self.statistics.count_error(call, uid, error);
     }
@@ -80,6 +82,7 @@ impl DmabufIo {
         let support = probe::heap(&heap)?;
         let support_in_load = probe::heap_in_load(&heap)?;
         let state = State {
+            start: Instant::now(),
             heap,
             pool,
             lifetime,

@@ -47,11 +47,16 @@ fn load(fixture: &Fixture, path: &Path) -> (Strong<dyn ITransfer>, Buffer) {
     (submit(fixture, &batch), buffer)
 }
 
-fn dumped(fixture: &Fixture, key: &str) -> String {
+fn whole_dump(fixture: &Fixture, args: &[&str]) -> String {
     let (reader, writer) = pipe().expect("pipe");
-    dump_remote(&mut fixture.service.as_binder(), writer, &[]).expect("dump");
+    dump_remote(&mut fixture.service.as_binder(), writer, args).expect("dump");
     let mut text = String::new();
     File::from(reader).read_to_string(&mut text).expect("read the dump");
+    text
+}
+
+fn dumped(fixture: &Fixture, key: &str) -> String {
+    let text = whole_dump(fixture, &[]);
     let value = text.lines().find_map(|line| line.trim().strip_prefix(key));
     value.unwrap_or_else(|| panic!("no line '{key}' in {text}")).to_owned()
 }
@@ -129,6 +134,14 @@ fn control_calls_answer_at_once_while_batches_hang() {
         let status = batches[7].getResult().expect_err("it hangs");
         assert_eq!(status.service_specific_error(), Code::BUSY.0, "{}", describe(&status));
     });
+    // A pipe takes 64 KiB, so nobody has to read meanwhile.
+    for args in [&[][..], &["--json"], &["--client", "0"]] {
+        quick("dump", &|| drop(whole_dump(&fixture, args)));
+    }
+    let text = whole_dump(&fixture, &[]);
+    assert_eq!(text.matches(": submit uid=0 normal, ").count(), 8, "{text}");
+    assert!(text.contains(&format!(", moves, 0 of {LEN} bytes after ")), "{text}");
+    assert!(!text.contains("hanging"), "a file name: {text}");
     quick("cancel", &|| batches[0].cancel().expect("answer"));
     batches.iter().for_each(|batch| batch.cancel().expect("answer"));
     assert!(batches.iter().any(|batch| !wait(batch, Duration::ZERO)), "none hangs");

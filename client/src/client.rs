@@ -102,6 +102,17 @@ impl Client {
         }
     }
 
+    /// What the service says of its state, as `dumpsys` shows it with these arguments.
+    ///
+    /// # Errors
+    /// `Unsupported` for a client of [`Client::local`] or [`Client::socket`].
+    pub fn dump(&self, args: &[&str]) -> Result<String, Error> {
+        match &self.0 {
+            Backend::Service(service) => service.dump(args),
+            Backend::Local(_) => Err(no_service()),
+        }
+    }
+
     /// Opens a file for [`Client::load`] in `mode`, as [`open_regular`] does, with `O_DIRECT` where
     /// that makes it faster.
     pub fn open_for_load(&self, path: &Path, mode: Mode) -> Result<File, Error> {
