@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::local::Local;
 use crate::open::open_regular;
 use crate::request::{Load, Transfer};
-use crate::service::Service;
+use crate::service::{no_dump, Service};
 use crate::submit::{no_service, Batch, Submitted};
 use dmabufio_core::extent::Extent;
 use dmabufio_core::file::RegularFile;
@@ -109,7 +109,7 @@ impl Client {
     pub fn dump(&self, args: &[&str]) -> Result<String, Error> {
         match &self.0 {
             Backend::Service(service) => service.dump(args),
-            Backend::Local(_) => Err(no_service()),
+            Backend::Local(_) => Err(no_dump()),
         }
     }
 

@@ -201,10 +201,7 @@ impl Service {
             let dumped = dump_remote(&mut self.proxy.as_binder(), writer, args);
             let text = read.join().unwrap_or_else(|_| Ok(Vec::new()));
             dumped.map_err(|code| match code {
-                st::INVALID_OPERATION => {
-                    let what = "a dump needs kernel binder, and a client that may ask for it";
-                    Error::from(CoreError::new(ErrorKind::Unsupported, what))
-                }
+                st::INVALID_OPERATION => no_dump(),
                 code => of_call(&Status::from(code), 0),
             })?;
             let text = text.map_err(|error| CoreError::from_errno("dump: read", errno(error)))?;
@@ -270,6 +267,12 @@ impl Service {
         };
         Ok(result.items.into_iter().zip(watches).map(filled).collect())
     }
+}
+
+/// The error of a dump where nobody can be asked.
+pub(crate) fn no_dump() -> Error {
+    let what = "dump: only of a service on kernel binder";
+    CoreError::new(ErrorKind::Unsupported, what).into()
 }
 
 /// Counts the cached pages before a load that may go direct.
