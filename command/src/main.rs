@@ -30,6 +30,7 @@ Examples:
   dmabufio model load model.gguf --align 64     load tensor by tensor; list, plan and repack too
   dmabufio snapshot save STORE --task 7 --from screen.raw
                                                 save a picture of a task; restore, info, list too
+  dmabufio stat                                 what the service does now; dump has all of it
   dmabufio bench model.gguf                     the six ways of filling a dma-buf, side by side
 
 Exit status: 0 success, 1 failure, 2 wrong usage. doctor: 0 fine, 1 works slowly, 2 does not work.")]
@@ -53,6 +54,8 @@ enum Command {
     Model(commands::model::Args),
     Snapshot(commands::snapshot::Args),
     Doctor(commands::doctor::Args),
+    Dump(commands::dump::Args),
+    Stat(commands::stat::Args),
     Bench(commands::bench::Args),
 }
 
@@ -71,6 +74,8 @@ fn main() -> ExitCode {
         Command::Model(args) => commands::model::run(args, &cli.connect, &output),
         Command::Snapshot(args) => commands::snapshot::run(args, &cli.connect, &output),
         Command::Doctor(args) => commands::doctor::run(args, &cli.connect, &output),
+        Command::Dump(args) => commands::dump::run(args, &cli.connect, &output),
+        Command::Stat(args) => commands::stat::run(args, &cli.connect, &output),
         Command::Bench(args) => commands::bench::run(args, &cli.connect, &output),
     };
     result.unwrap_or_else(|error| {

@@ -1,14 +1,12 @@
 //! Decides whether a request may come in: a pure function of the requests that are in already.
 
+use crate::quota::Quota;
+use dmabufio_core::error::{Error, ErrorKind};
 use std::collections::HashMap;
-use std::fmt::{self, Display, Formatter};
 
 /// Requests at a time that a binder thread waits for. The service has more threads than that, so
 /// that short calls always find a free one.
 pub const MAX_WAITING: usize = 24;
-
-/// Requests of one user, with abandoned ones.
-const MAX_OF_USER: usize = 16;
 
 /// Stalling requests that a binder thread waits for.
 const MAX_STALLING_WAITING: usize = 4;
@@ -23,13 +21,11 @@ const MAX_STALLING_OF_USER: usize = 2;
 /// serves their files.
 const MAX_ABANDONED_OF_USER: usize = 2;
 
-/// The same, of all users: four times the requests of one user.
-const MAX_ABANDONED: usize = 4 * MAX_OF_USER;
+/// The same, of all users.
+const MAX_ABANDONED: usize = 64;
 
-/// Batches of one user, until their results are dropped.
-const MAX_BATCHES_OF_USER: usize = 8;
-
-/// The same, of all users. Each has a thread while it runs, and up to 64 descriptors.
+/// Batches of all users, until their results are dropped. Each has a thread while it runs, and up to
+/// 64 descriptors.
 const MAX_BATCHES: usize = 32;
 
 /// The class of a request by its file.
@@ -72,47 +68,41 @@ impl Counts {
     }
 }
 
-/// The limit that keeps a request out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refusal {
-    what: &'static str,
-    used: usize,
-    limit: usize,
-}
-
-impl Display for Refusal {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self { what, used, limit } = self;
-        write!(f, "{used} requests {what}, {limit} allowed; retry when one is done")
-    }
-}
-
 /// The requests that are in.
 #[derive(Debug, Default)]
 pub struct Places {
+    quota: Quota,
     all: Counts,
     users: HashMap<u32, Counts>,
 }
 
 impl Places {
+    /// No requests, and the limits of `quota` for each user.
+    pub fn new(quota: Quota) -> Self {
+        Self { quota, ..Self::default() }
+    }
+
     /// The requests of all users.
     pub fn all(&self) -> Counts {
         self.all
     }
 
-    /// Lets a request in, or returns the limit that stops it.
-    pub fn enter(&mut self, uid: u32, class: Class) -> Result<(), Refusal> {
+    /// Lets a request in.
+    ///
+    /// # Errors
+    /// `QuotaExceeded` if the user has as many as it may have, else `Busy`.
+    pub fn enter(&mut self, uid: u32, class: Class) -> Result<(), Error> {
         let all = self.all;
         let user = self.users.get(&uid).copied().unwrap_or_default();
+        let of_user = user.waiting + user.ordinary_abandoned();
         let mut limits = vec![
-            ("of this user run", user.waiting + user.ordinary_abandoned(), MAX_OF_USER),
-            ("run", all.waiting, MAX_WAITING),
-            ("of this user made no progress", user.ordinary_abandoned(), MAX_ABANDONED_OF_USER),
-            ("made no progress", all.ordinary_abandoned(), MAX_ABANDONED),
+            Limit::quota("of this user run", of_user, self.quota.of(uid).requests),
+            Limit::busy("run", all.waiting, MAX_WAITING),
         ];
+        limits.extend(abandoned_limits(user, all));
         if class == Class::Stalling {
             limits.extend(stalling_limits(user, all));
-            limits.push((
+            limits.push(Limit::busy(
                 "wait for file systems that may stall",
                 all.stalling_waiting,
                 MAX_STALLING_WAITING,
@@ -126,16 +116,21 @@ impl Places {
         Ok(())
     }
 
-    /// Lets a batch in, or says which limit stops it.
-    pub fn enter_batch(&mut self, uid: u32, class: Class) -> Result<(), Refusal> {
+    /// Lets a batch in. A user may have as many as there are places left: the more a user has, the
+    /// earlier it has to stop, and a few users cannot take all places.
+    ///
+    /// # Errors
+    /// As [`Places::enter`].
+    pub fn enter_batch(&mut self, uid: u32, class: Class) -> Result<(), Error> {
         let all = self.all;
         let user = self.users.get(&uid).copied().unwrap_or_default();
+        let left = MAX_BATCHES - all.batches;
         let mut limits = vec![
-            ("of this user are batches", user.batches, MAX_BATCHES_OF_USER),
-            ("are batches", all.batches, MAX_BATCHES),
-            ("of this user made no progress", user.ordinary_abandoned(), MAX_ABANDONED_OF_USER),
-            ("made no progress", all.ordinary_abandoned(), MAX_ABANDONED),
+            Limit::busy("of this user are batches while few places are left", user.batches, left),
+            Limit::quota("of this user are batches", user.batches, self.quota.of(uid).batches),
+            Limit::busy("are batches", all.batches, MAX_BATCHES),
         ];
+        limits.extend(abandoned_limits(user, all));
         if class == Class::Stalling {
             limits.extend(stalling_limits(user, all));
         }
@@ -196,28 +191,61 @@ impl Places {
     }
 }
 
-/// What is limited, how much of it there is, and the limit.
-type Limit = (&'static str, usize, usize);
+/// A number of requests, and how many may be reached.
+struct Limit {
+    /// Of a refusal.
+    kind: ErrorKind,
+    what: &'static str,
+    used: usize,
+    limit: usize,
+}
 
-fn stalling_limits(user: Counts, all: Counts) -> [Limit; 2] {
+impl Limit {
+    fn busy(what: &'static str, used: usize, limit: usize) -> Self {
+        Self { kind: ErrorKind::Busy, what, used, limit }
+    }
+
+    fn quota(what: &'static str, used: usize, limit: usize) -> Self {
+        Self { kind: ErrorKind::QuotaExceeded, what, used, limit }
+    }
+}
+
+fn abandoned_limits(user: Counts, all: Counts) -> [Limit; 2] {
+    let (of_user, of_all) = (user.ordinary_abandoned(), all.ordinary_abandoned());
     [
-        ("of this user are on file systems that may stall", user.stalling(), MAX_STALLING_OF_USER),
-        ("are on file systems that may stall", all.stalling(), MAX_STALLING),
+        Limit::busy("of this user made no progress", of_user, MAX_ABANDONED_OF_USER),
+        Limit::busy("made no progress", of_all, MAX_ABANDONED),
     ]
 }
 
-fn check(limits: &[Limit]) -> Result<(), Refusal> {
+fn stalling_limits(user: Counts, all: Counts) -> [Limit; 2] {
+    let (of_user, of_all) = (user.stalling(), all.stalling());
+    let what = "of this user are on file systems that may stall";
+    [
+        Limit::busy(what, of_user, MAX_STALLING_OF_USER),
+        Limit::busy("are on file systems that may stall", of_all, MAX_STALLING),
+    ]
+}
+
+fn check(limits: &[Limit]) -> Result<(), Error> {
     // The narrowest limit comes last, and is the one to name.
-    let reached = limits.iter().rev().find(|(_, used, limit)| used >= limit);
-    reached.map_or(Ok(()), |&(what, used, limit)| Err(Refusal { what, used, limit }))
+    let reached = limits.iter().rev().find(|limit| limit.used >= limit.limit);
+    reached.map_or(Ok(()), |Limit { kind, what, used, limit }| {
+        let what = format!("{used} requests {what}, {limit} allowed; retry when one is done");
+        Err(Error::new(*kind, what))
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::quota::Limits;
+
+    const MAX_OF_USER: usize = 16;
+    const MAX_BATCHES_OF_USER: usize = 8;
 
     /// Fills the places: the number of requests that came in, and the refusal of the next.
-    fn fill(places: &mut Places, uid: u32, class: Class) -> (usize, Refusal) {
+    fn fill(places: &mut Places, uid: u32, class: Class) -> (usize, Error) {
         let mut entered = 0;
         loop {
             match places.enter(uid, class) {
@@ -236,9 +264,56 @@ mod tests {
             refusal.to_string(),
             "16 requests of this user run, 16 allowed; retry when one is done"
         );
+        assert_eq!(refusal.kind(), ErrorKind::QuotaExceeded);
         let (entered, refusal) = fill(&mut places, 2, Class::Ordinary);
         assert_eq!(entered, MAX_WAITING - MAX_OF_USER);
         assert_eq!(refusal.to_string(), "24 requests run, 24 allowed; retry when one is done");
+        assert_eq!(refusal.kind(), ErrorKind::Busy);
+    }
+
+    #[test]
+    fn users_have_the_requests_and_batches_of_their_quota() {
+        let rules = ["all:requests=2,batches=1", "5:requests=3,batches=2"];
+        let quota = Quota::new(rules.iter().map(|rule| rule.parse().expect("a rule")).collect());
+        let mut places = Places::new(quota);
+        for (uid, requests, batches) in [(4, 2, 1), (5, 3, 2)] {
+            let (entered, refusal) = fill(&mut places, uid, Class::Ordinary);
+            assert_eq!((entered, refusal.kind()), (requests, ErrorKind::QuotaExceeded));
+            for _ in 0..batches {
+                places.enter_batch(uid, Class::Ordinary).expect("room");
+            }
+            let refusal = places.enter_batch(uid, Class::Ordinary).expect_err("the quota");
+            assert_eq!(refusal.kind(), ErrorKind::QuotaExceeded);
+            assert!(refusal.to_string().ends_with("retry when one is done"), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_documents() {
+        let Limits { bytes, buffers, requests, batches } = Limits::default();
+        assert_eq!((bytes, buffers), (None, 4096));
+        assert_eq!((requests, batches), (MAX_OF_USER, MAX_BATCHES_OF_USER));
+    }
+
+    #[test]
+    fn few_users_with_hung_batches_leave_places_to_others() {
+        let mut places = Places::default();
+        let fill = |places: &mut Places, uid| {
+            (0..).find(|_| places.enter_batch(uid, Class::Ordinary).is_err()).expect("an end")
+        };
+        let held: Vec<usize> = (1..=7).map(|uid| fill(&mut places, uid)).collect();
+        assert_eq!(held, [8, 8, 8, 4, 2, 1, 1]);
+        let refusal = places.enter_batch(8, Class::Ordinary).expect_err("32 of all");
+        assert!(refusal.to_string().starts_with("32 requests are batches"), "{refusal}");
+        places.leave_batch(1, Class::Ordinary);
+        let refusal = places.enter_batch(1, Class::Ordinary).expect_err("7 already");
+        assert_eq!(
+            refusal.to_string(),
+            "7 requests of this user are batches while few places are left, 1 allowed; retry when \
+             one is done"
+        );
+        assert_eq!(refusal.kind(), ErrorKind::Busy);
+        places.enter_batch(8, Class::Ordinary).expect("a user who has none");
     }
 
     #[test]
@@ -307,21 +382,14 @@ mod tests {
     }
 
     #[test]
-    fn batches_of_one_user_and_of_all_are_limited_and_take_no_waiting_place() {
+    fn batches_of_one_user_are_limited_and_take_no_waiting_place() {
         let mut places = Places::default();
-        for uid in 0..4 {
-            for _ in 0..MAX_BATCHES_OF_USER {
-                places.enter_batch(uid, Class::Ordinary).expect("room");
-            }
+        for _ in 0..MAX_BATCHES_OF_USER {
+            places.enter_batch(0, Class::Ordinary).expect("room");
         }
-        let refusal = places.enter_batch(0, Class::Ordinary).expect_err("32 of all");
-        assert_eq!(
-            refusal.to_string(),
-            "32 requests are batches, 32 allowed; retry when one is done"
-        );
-        places.leave_batch(1, Class::Ordinary);
         let refusal = places.enter_batch(0, Class::Ordinary).expect_err("8 of this user");
         assert!(refusal.to_string().starts_with("8 requests of this user are batches, 8 allowed"));
+        assert_eq!(refusal.kind(), ErrorKind::QuotaExceeded);
         places.enter_batch(9, Class::Ordinary).expect("another user");
         assert_eq!(fill(&mut places, 0, Class::Ordinary).0, MAX_OF_USER);
     }

@@ -63,6 +63,14 @@ impl Fixture {
         Self::serve(dir, command, args)
     }
 
+    /// The program of the service.
+    pub const PROGRAM: &'static str = SERVICE;
+
+    /// A service that `command` starts, with more arguments.
+    pub fn run(command: Command, args: &[&str]) -> Self {
+        Self::serve(scratch(), command, args)
+    }
+
     fn serve(dir: TempDir, mut command: Command, args: &[&str]) -> Self {
         let heap = vm_heap().unwrap_or(Heap::Memfd);
         let socket = dir.path().join("socket");
