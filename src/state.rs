@@ -70,9 +70,9 @@ impl State {
 
 impl DmabufIo {
     /// Makes the service for `heap`, and probes the abilities of its buffers. Each user may have as
-    /// much as `quota` says. Takes buffers from
-    /// `pool` as long as it has some; [`DmabufIo::keep_pool`] fills it. Work that outlives a
-    /// request, and buffers in the pool, keep a process of this `lifetime`.
+    /// much as `quota` says. Takes buffers from `pool` as long as it has some;
+    /// [`DmabufIo::start_threads`] starts the thread that fills it. Work that outlives a request, and
+    /// buffers in the pool, keep a process of this `lifetime`.
     pub fn new(
         heap: Allocator,
         pool: Option<Pool>,
