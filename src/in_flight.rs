@@ -22,7 +22,7 @@ pub(crate) struct InFlight(Mutex<Flight>);
 /// The state of [`InFlight`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Flight {
-    /// Names the request, as in its receipt. Unique for as long as the process lives.
+    /// Unique for as long as the process lives.
     pub id: u64,
     /// The method of the interface.
     pub call: &'static str,
