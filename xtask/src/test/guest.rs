@@ -29,9 +29,10 @@ const SELFTESTS: &[&str] = &["kernel/selftests/dmabuf-rw-file", "kernel/selftest
 /// The combinations and their tests.
 fn combinations() -> impl Iterator<Item = (Flavour, Bus, Fs, Extra, &'static str)> {
     const METHODS: &str = "binary(methods)";
-    // The module changes only the heap: that of the methods, that of the service, and what doctor
-    // says of it.
-    const MODULE: &str = "binary(/^(methods|vm_service|vm_fixtures|vm_doctor)$/)";
+    // The module changes only the heap: that of the methods, that of loads through the service, and
+    // what doctor says of it.
+    const MODULE: &str =
+        "binary(/^(methods|vm_fixtures|vm_doctor)$/) | (binary(vm_service) & test(/load/))";
     // Not the tests of the service alone: its threads, its memory, its pool, its end.
     const DATA: &str = "not binary(/^vm_(selinux|patched|lazy|many|pool|stall|stuck)/)";
     // All tests run as on a phone, with SELinux enforcing. Those that move data run once more
