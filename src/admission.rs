@@ -18,7 +18,7 @@ use std::thread;
 use std::time::Duration;
 
 pub use policy::MAX_WAITING;
-pub(crate) use policy::{Class, Counts};
+pub(crate) use policy::{Class, Counts, Lasting};
 
 /// The longest time without progress for a stalling request. Progress is a piece of 64 KiB.
 const STALLING_PATIENCE: Duration = Duration::from_secs(10);
@@ -121,18 +121,19 @@ struct Place {
     _hold: Hold,
 }
 
-/// A batch's place, until dropped.
+/// The place of a batch or of a stream, until dropped.
 #[derive(Debug)]
-pub(crate) struct BatchPlace {
+pub(crate) struct LastingPlace {
     id: u64,
     room: Arc<Room>,
     uid: u32,
+    kind: Lasting,
     class: Class,
     // The client may hold the batch and not the service.
     _hold: Hold,
 }
 
-impl BatchPlace {
+impl LastingPlace {
     /// Does `work` on this thread for as long as `progress`, which is told how many bytes have
     /// moved, does not fail.
     pub fn run<T>(
@@ -142,16 +143,16 @@ impl BatchPlace {
     ) -> T {
         let signal = |signal| match signal {
             Signal::Progress(moved) => progress(moved),
-            // Other files of the batch may stall yet.
+            // Other files of a batch may stall yet.
             Signal::Queued | Signal::Settled => progress(0),
         };
         work(&Admitted { id: self.id, signal: &signal })
     }
 }
 
-impl Drop for BatchPlace {
+impl Drop for LastingPlace {
     fn drop(&mut self) {
-        self.room.lock().places.leave_batch(self.uid, self.class);
+        self.room.lock().places.leave_lasting(self.uid, self.kind, self.class);
     }
 }
 
@@ -238,17 +239,17 @@ impl Admission {
         }
     }
 
-    /// Lets a batch of `uid` in.
+    /// Lets a batch or a stream of `uid` in.
     ///
     /// # Errors
     /// `Busy` if a limit is reached or the service is stopping.
-    pub fn enter_batch(&self, uid: u32, class: Class) -> Result<BatchPlace> {
+    pub fn enter_lasting(&self, uid: u32, kind: Lasting, class: Class) -> Result<LastingPlace> {
         let mut state = self.room.open()?;
-        state.places.enter_batch(uid, class).map_err(busy)?;
+        state.places.enter_lasting(uid, kind, class).map_err(busy)?;
         drop(state);
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
         let (room, _hold) = (Arc::clone(&self.room), self.lifetime.hold());
-        Ok(BatchPlace { id, room, uid, class, _hold })
+        Ok(LastingPlace { id, room, uid, kind, class, _hold })
     }
 
     /// Lets no more requests in, and waits until all calls have their answers, but no longer than

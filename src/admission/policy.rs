@@ -32,6 +32,12 @@ const MAX_BATCHES_OF_USER: usize = 8;
 /// The same, of all users. Each has a thread while it runs, and up to 64 descriptors.
 const MAX_BATCHES: usize = 32;
 
+/// Streams of one user.
+const MAX_STREAMS_OF_USER: usize = 4;
+
+/// The same, of all users. Each has a thread, and up to 35 descriptors.
+const MAX_STREAMS: usize = 16;
+
 /// The class of a request by its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
@@ -39,6 +45,15 @@ pub enum Class {
     Ordinary,
     /// The file may stall.
     Stalling,
+}
+
+/// Work that no binder thread waits for. It has a place until its client drops it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lasting {
+    /// Ends by itself.
+    Batch,
+    /// Ends when its client says so.
+    Stream,
 }
 
 /// The requests of one user, or of all.
@@ -52,10 +67,12 @@ pub struct Counts {
     pub stalling_waiting: usize,
     /// Those of class [`Class::Stalling`] among the abandoned.
     pub stalling_abandoned: usize,
-    /// Batches, which no binder thread waits for.
+    /// Work of kind [`Lasting::Batch`].
     pub batches: usize,
-    /// Those with a file of class [`Class::Stalling`] among them.
-    pub stalling_batches: usize,
+    /// Work of kind [`Lasting::Stream`].
+    pub streams: usize,
+    /// Batches and streams with a file of class [`Class::Stalling`].
+    pub stalling_lasting: usize,
 }
 
 impl Counts {
@@ -64,11 +81,18 @@ impl Counts {
     }
 
     fn stalling(&self) -> usize {
-        self.stalling_waiting + self.stalling_abandoned + self.stalling_batches
+        self.stalling_waiting + self.stalling_abandoned + self.stalling_lasting
+    }
+
+    fn lasting(&mut self, kind: Lasting) -> &mut usize {
+        match kind {
+            Lasting::Batch => &mut self.batches,
+            Lasting::Stream => &mut self.streams,
+        }
     }
 
     fn is_empty(&self) -> bool {
-        self.waiting + self.abandoned + self.batches == 0
+        self.waiting + self.abandoned + self.batches + self.streams == 0
     }
 }
 
@@ -126,13 +150,28 @@ impl Places {
         Ok(())
     }
 
-    /// Lets a batch in, or says which limit stops it.
-    pub fn enter_batch(&mut self, uid: u32, class: Class) -> Result<(), Refusal> {
+    /// Lets a batch or a stream in, or says which limit stops it.
+    pub fn enter_lasting(
+        &mut self,
+        uid: u32,
+        kind: Lasting,
+        class: Class,
+    ) -> Result<(), Refusal> {
         let all = self.all;
         let user = self.users.get(&uid).copied().unwrap_or_default();
+        let [of_user, of_all] = match kind {
+            Lasting::Batch => [
+                ("of this user are batches", user.batches, MAX_BATCHES_OF_USER),
+                ("are batches", all.batches, MAX_BATCHES),
+            ],
+            Lasting::Stream => [
+                ("of this user are streams", user.streams, MAX_STREAMS_OF_USER),
+                ("are streams", all.streams, MAX_STREAMS),
+            ],
+        };
         let mut limits = vec![
-            ("of this user are batches", user.batches, MAX_BATCHES_OF_USER),
-            ("are batches", all.batches, MAX_BATCHES),
+            of_user,
+            of_all,
             ("of this user made no progress", user.ordinary_abandoned(), MAX_ABANDONED_OF_USER),
             ("made no progress", all.ordinary_abandoned(), MAX_ABANDONED),
         ];
@@ -141,17 +180,17 @@ impl Places {
         }
         check(&limits)?;
         self.change(uid, |counts| {
-            counts.batches += 1;
-            counts.stalling_batches += usize::from(class == Class::Stalling);
+            *counts.lasting(kind) += 1;
+            counts.stalling_lasting += usize::from(class == Class::Stalling);
         });
         Ok(())
     }
 
-    /// A batch has ended, and nobody holds its result.
-    pub fn leave_batch(&mut self, uid: u32, class: Class) {
+    /// A batch or a stream has ended, and nobody holds its result.
+    pub fn leave_lasting(&mut self, uid: u32, kind: Lasting, class: Class) {
         self.change(uid, |counts| {
-            counts.batches -= 1;
-            counts.stalling_batches -= usize::from(class == Class::Stalling);
+            *counts.lasting(kind) -= 1;
+            counts.stalling_lasting -= usize::from(class == Class::Stalling);
         });
     }
 
@@ -311,30 +350,52 @@ mod tests {
         let mut places = Places::default();
         for uid in 0..4 {
             for _ in 0..MAX_BATCHES_OF_USER {
-                places.enter_batch(uid, Class::Ordinary).expect("room");
+                places.enter_lasting(uid, Lasting::Batch, Class::Ordinary).expect("room");
             }
         }
-        let refusal = places.enter_batch(0, Class::Ordinary).expect_err("32 of all");
+        let refusal = places.enter_lasting(0, Lasting::Batch, Class::Ordinary).expect_err("32 of all");
         assert_eq!(
             refusal.to_string(),
             "32 requests are batches, 32 allowed; retry when one is done"
         );
-        places.leave_batch(1, Class::Ordinary);
-        let refusal = places.enter_batch(0, Class::Ordinary).expect_err("8 of this user");
+        places.leave_lasting(1, Lasting::Batch, Class::Ordinary);
+        let refusal = places.enter_lasting(0, Lasting::Batch, Class::Ordinary).expect_err("8 of this user");
         assert!(refusal.to_string().starts_with("8 requests of this user are batches, 8 allowed"));
-        places.enter_batch(9, Class::Ordinary).expect("another user");
+        places.enter_lasting(9, Lasting::Batch, Class::Ordinary).expect("another user");
         assert_eq!(fill(&mut places, 0, Class::Ordinary).0, MAX_OF_USER);
     }
 
     #[test]
     fn batches_on_file_systems_that_may_stall_share_the_limits_of_such_requests() {
         let mut places = Places::default();
-        places.enter_batch(1, Class::Stalling).expect("room");
+        places.enter_lasting(1, Lasting::Batch, Class::Stalling).expect("room");
         places.enter(1, Class::Stalling).expect("room");
-        places.enter_batch(1, Class::Stalling).expect_err("two already");
+        places.enter_lasting(1, Lasting::Batch, Class::Stalling).expect_err("two already");
         places.enter(1, Class::Stalling).expect_err("two already");
-        places.leave_batch(1, Class::Stalling);
-        places.enter_batch(1, Class::Stalling).expect("room again");
+        places.leave_lasting(1, Lasting::Batch, Class::Stalling);
+        places.enter_lasting(1, Lasting::Batch, Class::Stalling).expect("room again");
+    }
+
+    #[test]
+    fn streams_have_limits_of_their_own_beside_batches() {
+        let mut places = Places::default();
+        for uid in 0..4 {
+            for _ in 0..MAX_STREAMS_OF_USER {
+                places.enter_lasting(uid, Lasting::Stream, Class::Ordinary).expect("room");
+            }
+        }
+        let mut enter = |uid, kind| places.enter_lasting(uid, kind, Class::Ordinary);
+        let refusal = enter(9, Lasting::Stream).expect_err("16 of all");
+        assert_eq!(
+            refusal.to_string(),
+            "16 requests are streams, 16 allowed; retry when one is done"
+        );
+        enter(0, Lasting::Batch).expect("a batch");
+        places.leave_lasting(1, Lasting::Stream, Class::Ordinary);
+        let refusal = places.enter_lasting(0, Lasting::Stream, Class::Ordinary);
+        let refusal = refusal.expect_err("4 of this user").to_string();
+        assert!(refusal.starts_with("4 requests of this user are streams, 4 allowed"), "{refusal}");
+        places.enter_lasting(9, Lasting::Stream, Class::Ordinary).expect("another user");
     }
 
     #[test]
@@ -346,8 +407,10 @@ mod tests {
             places.enter(7, class).expect("room");
             places.abandon(7, class);
             places.leave(7, class, true);
-            places.enter_batch(7, class).expect("room");
-            places.leave_batch(7, class);
+            places.enter_lasting(7, Lasting::Batch, class).expect("room");
+            places.leave_lasting(7, Lasting::Batch, class);
+            places.enter_lasting(7, Lasting::Stream, class).expect("room");
+            places.leave_lasting(7, Lasting::Stream, class);
         }
         assert!(places.users.is_empty());
         assert_eq!(places.all(), Counts::default());

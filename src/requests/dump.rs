@@ -33,6 +33,7 @@ fn write(out: &mut String, state: &State) -> fmt::Result {
     writeln!(out, "requests given up that have not ended: {}", counts.abandoned)?;
     writeln!(out, "  on file systems that may stall: {}", counts.stalling_abandoned)?;
     writeln!(out, "batches: {}", counts.batches)?;
+    writeln!(out, "streams: {}", counts.streams)?;
     if let Some(stock) = pool.as_ref().map(Pool::stock) {
         for ShelfStock { class: Class { size, count }, ready, hits, misses } in stock.shelves {
             writeln!(out, "pool of {size} bytes: {ready} of {count} ready")?;

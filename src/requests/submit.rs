@@ -3,7 +3,7 @@
 use super::class;
 use super::convert::{buffer, duplicate, CheckedLoad, CheckedRequest};
 use super::{load, transfer};
-use crate::admission::{Admitted, Class};
+use crate::admission::{Admitted, Class, Lasting};
 use crate::batch::{Batch, Outcome};
 use crate::state::State;
 use binder_shim::{pfd, ParcelFileDescriptor};
@@ -56,7 +56,8 @@ pub(crate) fn run(state: &Arc<State>, uid: u32, request: &SubmitRequest) -> Resu
     let of_transfers = requests(&transfers).map(|transfer| &transfer.extents);
     let total = of_loads.chain(of_transfers).flatten().map(|extent: &Extent| extent.len);
     let total = total.fold(0, u64::saturating_add);
-    let batch = Arc::new(Batch::new(state.admission.enter_batch(uid, class)?, total)?);
+    let place = state.admission.enter_lasting(uid, Lasting::Batch, class)?;
+    let batch = Arc::new(Batch::new(place, total)?);
     let shared = Arc::clone(state);
     batch.start(move |admitted| Outcome {
         loads: loads
