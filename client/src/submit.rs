@@ -144,7 +144,7 @@ pub(crate) fn submit(
 }
 
 /// The error of a client that has nobody to work for it.
-pub(crate) fn no_service() -> Error {
-    let what = "submit: there is no service that could work on it; use load and transfer";
+pub(crate) fn no_service(call: &str, instead: &str) -> Error {
+    let what = format!("{call}: there is no service that could work on it; use {instead}");
     CoreError::new(ErrorKind::Unsupported, what).into()
 }

@@ -30,6 +30,7 @@ Examples:
   dmabufio model load model.gguf --align 64     load tensor by tensor; list, plan and repack too
   dmabufio snapshot save STORE --task 7 --from screen.raw
                                                 save a picture of a task; restore, info, list too
+  dmabufio stream read video.raw                read through a ring of buffers; record too
   dmabufio bench model.gguf                     the six ways of filling a dma-buf, side by side
 
 Exit status: 0 success, 1 failure, 2 wrong usage. doctor: 0 fine, 1 works slowly, 2 does not work.")]
@@ -52,6 +53,7 @@ enum Command {
     Probe(commands::probe::Args),
     Model(commands::model::Args),
     Snapshot(commands::snapshot::Args),
+    Stream(commands::stream::Args),
     Doctor(commands::doctor::Args),
     Bench(commands::bench::Args),
 }
@@ -70,6 +72,7 @@ fn main() -> ExitCode {
         Command::Probe(args) => commands::probe::run(args, &cli.connect, &output),
         Command::Model(args) => commands::model::run(args, &cli.connect, &output),
         Command::Snapshot(args) => commands::snapshot::run(args, &cli.connect, &output),
+        Command::Stream(args) => commands::stream::run(args, &cli.connect, &output),
         Command::Doctor(args) => commands::doctor::run(args, &cli.connect, &output),
         Command::Bench(args) => commands::bench::run(args, &cli.connect, &output),
     };

@@ -33,9 +33,9 @@ import vendor.dmabufio.StreamProgress;
  * to the service, which writes the frames one behind the other, in the order of submission. If no
  * buffer is free when a frame is due, the disk is too slow, and the client drops the frame.
  *
- * The first error of the file ends a stream; every later call except getBuffers(), getReadiness() and
- * getProgress() reports it. The message names the frame and its place in the file. A stream that
- * reads hands out the frames before it first.
+ * The first error of the file ends a stream. Then next(), after the frames that are ready, acquire(),
+ * submit(), seek() and getResult() throw it, as transfer() would. The message names the frame and its
+ * place in the file.
  *
  * The stream lives as long as somebody holds a reference to this object. When the last reference is
  * gone, for example because the client has died, the service ends the stream after the piece that is
@@ -116,7 +116,8 @@ interface IBufferStream {
     /**
      * Ends the stream. SAVE: after all frames that were submitted are in the file, and on stable
      * storage as StreamRequest.durability says. LOAD: at once, without the frames that are ready.
-     * Returns without waiting for the end, which the readiness reports.
+     * Returns without waiting for the end, which the readiness reports. Does nothing if the stream
+     * has ended.
      */
     void finish();
 
