@@ -205,14 +205,20 @@ mod tests {
             service.transfer(&TransferRequest::default()).map(drop),
             service.transfer(&TransferRequest { buffer: here(), ..Default::default() }).map(drop),
             service.load(&LoadRequest::default()).map(drop),
+            service.openStream(&StreamRequest::default(), &[]).map(drop),
         ];
         for status in statuses {
             assert_eq!(status.expect_err("no descriptor").exception_code(), ex::NULL_POINTER);
         }
         let totals = service.state.statistics.totals();
         let uid = caller().uid;
-        let expected = [("transfer", "buffer"), ("transfer", "file"), ("load", "file")]
-            .map(|(call, name)| format!("{call} uid={uid}: {name}: no descriptor"));
-        assert_eq!((totals.errors, Vec::from(totals.last_errors)), (3, expected.to_vec()));
+        let expected = [
+            ("transfer", "buffer"),
+            ("transfer", "file"),
+            ("load", "file"),
+            ("openStream", "file"),
+        ]
+        .map(|(call, name)| format!("{call} uid={uid}: {name}: no descriptor"));
+        assert_eq!((totals.errors, Vec::from(totals.last_errors)), (4, expected.to_vec()));
     }
 }

@@ -151,12 +151,7 @@ impl Places {
     }
 
     /// Lets a batch or a stream in, or says which limit stops it.
-    pub fn enter_lasting(
-        &mut self,
-        uid: u32,
-        kind: Lasting,
-        class: Class,
-    ) -> Result<(), Refusal> {
+    pub fn enter_lasting(&mut self, uid: u32, kind: Lasting, class: Class) -> Result<(), Refusal> {
         let all = self.all;
         let user = self.users.get(&uid).copied().unwrap_or_default();
         let [of_user, of_all] = match kind {
@@ -353,13 +348,15 @@ mod tests {
                 places.enter_lasting(uid, Lasting::Batch, Class::Ordinary).expect("room");
             }
         }
-        let refusal = places.enter_lasting(0, Lasting::Batch, Class::Ordinary).expect_err("32 of all");
+        let refusal =
+            places.enter_lasting(0, Lasting::Batch, Class::Ordinary).expect_err("32 of all");
         assert_eq!(
             refusal.to_string(),
             "32 requests are batches, 32 allowed; retry when one is done"
         );
         places.leave_lasting(1, Lasting::Batch, Class::Ordinary);
-        let refusal = places.enter_lasting(0, Lasting::Batch, Class::Ordinary).expect_err("8 of this user");
+        let refusal =
+            places.enter_lasting(0, Lasting::Batch, Class::Ordinary).expect_err("8 of this user");
         assert!(refusal.to_string().starts_with("8 requests of this user are batches, 8 allowed"));
         places.enter_lasting(9, Lasting::Batch, Class::Ordinary).expect("another user");
         assert_eq!(fill(&mut places, 0, Class::Ordinary).0, MAX_OF_USER);

@@ -88,6 +88,7 @@ fn place_is_kept_until_the_batch_has_ended_and_its_result_is_dropped() {
 fn closed_admission_lets_no_batch_in() {
     let admission = Admission::new(Lifetime::Resident);
     assert!(admission.close(Duration::ZERO));
-    let error = admission.enter_lasting(1, Lasting::Batch, Class::Ordinary).map(drop).expect_err("closed");
+    let error =
+        admission.enter_lasting(1, Lasting::Batch, Class::Ordinary).map(drop).expect_err("closed");
     assert_eq!(error.to_string(), "the service is stopping; look it up again");
 }

@@ -127,7 +127,8 @@ impl<'a> CheckedStream<BorrowedFd<'a>> {
         let direction = Wire::from_aidl(request.direction)?;
         let durability = Wire::from_aidl(request.durability)?;
         if direction == Direction::Load && durability != Durability::None {
-            let what = format!("durability={durability:?}: a stream that reads has nothing to save");
+            let what =
+                format!("durability={durability:?}: a stream that reads has nothing to save");
             return Err(invalid(what));
         }
         Ok(Self {

@@ -65,9 +65,9 @@ pub(crate) fn run(
     let class = class(checked.file)?;
     let checked = checked.into_owned()?;
     let (shared, tag) = (Arc::clone(state), request.tag.clone());
-    let (mut checked, buffers, shape) = state.admission.run(uid, class, move |admitted| {
-        prepare(&shared, uid, &tag, arrival, checked, admitted)
-    })?;
+    let (mut checked, buffers, shape) = state
+        .admission
+        .run(uid, class, move |admitted| prepare(&shared, uid, &tag, arrival, checked, admitted))?;
     checked.buffers.clear();
     let place = state.admission.enter_lasting(uid, Lasting::Stream, class)?;
     let stream = Arc::new(Stream::new(place, Ring::new(shape))?);

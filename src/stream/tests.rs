@@ -14,8 +14,7 @@ const LEN: u64 = 100;
 fn start(admission: &Admission) -> (Arc<Stream>, Sender<()>) {
     let place = admission.enter_lasting(1, Lasting::Stream, Class::Ordinary).expect("room");
     let direction = Direction::Load;
-    let shape =
-        Shape { direction, sizes: vec![LEN; 2], frame_bytes: LEN, offset: 0, align: 4096 };
+    let shape = Shape { direction, sizes: vec![LEN; 2], frame_bytes: LEN, offset: 0, align: 4096 };
     let stream = Arc::new(Stream::new(place, Ring::new(shape)).expect("a pipe"));
     let (go, frames) = channel();
     let work = move |stream: &Stream, admitted: &Admitted<'_>| {

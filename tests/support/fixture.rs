@@ -2,8 +2,8 @@
 
 use super::{file, read_buffer, scratch, vm_heap, vm_kernel, Random};
 use binder_shim::{
-    borrow, connect_socket, describe, dump_remote, ex, lookup_within, pfd, ExceptionCode, ParcelFileDescriptor,
-    Status, Strong,
+    borrow, connect_socket, describe, dump_remote, ex, lookup_within, pfd, ExceptionCode,
+    ParcelFileDescriptor, Status, Strong,
 };
 use dmabufio_core::heap::Heap;
 use dmabufio_wire::INSTANCE;

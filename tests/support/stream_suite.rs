@@ -69,7 +69,8 @@ fn file_arrives_in_order_and_to_its_last_byte() {
     let client = client(&fixture);
     let (path, content) = fixture.file("read", LEN);
     let file = File::open(path).expect("open");
-    let own: Vec<Buffer> = (0..4).map(|_| client.allocate(FRAME as u64, "own").expect("one")).collect();
+    let own: Vec<Buffer> =
+        (0..4).map(|_| client.allocate(FRAME as u64, "own").expect("one")).collect();
     let fds: Vec<_> = own.iter().map(Buffer::as_fd).collect();
     for ring in [Ring::Allocate(3), Ring::Own(&fds)] {
         let request = StreamRequest::new(file.as_fd(), Way::Load, FRAME as u64, ring);
@@ -107,7 +108,8 @@ fn file_arrives_in_order_and_to_its_last_byte() {
 fn frames_are_in_the_file_in_the_order_of_their_submission() {
     let fixture = Fixture::new();
     let client = client(&fixture);
-    let own: Vec<Buffer> = (0..4).map(|_| client.allocate(FRAME as u64, "own").expect("one")).collect();
+    let own: Vec<Buffer> =
+        (0..4).map(|_| client.allocate(FRAME as u64, "own").expect("one")).collect();
     let fds: Vec<_> = own.iter().map(Buffer::as_fd).collect();
     let cases = [
         (Ring::Allocate(3), Durability::Full, FRAME),
@@ -137,7 +139,8 @@ fn frames_are_in_the_file_in_the_order_of_their_submission() {
         stream.release(index).expect("release");
         stream.finish().expect("finish");
         let error = stream.acquire(soon()).expect_err("it is finished");
-        assert_eq!(error.to_string(), "the stream was finished");
+        assert!(error.to_string().starts_with("the stream was finished"), "{error}");
+        assert_eq!(error.kind(), Some(ErrorKind::InvalidRequest));
         let start = Instant::now();
         let progress = loop {
             let progress = stream.progress().expect("progress");
@@ -226,8 +229,6 @@ fn malformed_streams_are_refused() {
         let status = fixture.service.openStream(&request, &[]).map(drop).expect_err(message);
         expect(&status, ex::ILLEGAL_ARGUMENT, message);
     }
-    let status = fixture.service.openStream(&Request { file: None, ..valid() }, &[]);
-    expect(&status.map(drop).expect_err("no file"), ex::NULL_POINTER, "file: no descriptor");
     let passed = |fds: Vec<ParcelFileDescriptor>, count, message: &str| {
         let request = Request { bufferCount: count, frameBytes: 4097, ..valid() };
         let status = fixture.service.openStream(&request, &fds).map(drop).expect_err(message);
@@ -247,11 +248,8 @@ fn calls_that_make_no_sense_change_nothing() {
     let fixture = Fixture::new();
     let reads = open(&fixture, &valid(&fixture));
     let file = File::create(fixture.dir.path().join("hostile")).expect("create");
-    let request = Request {
-        file: Some(pfd(file.into())),
-        direction: Direction::SAVE,
-        ..valid(&fixture)
-    };
+    let request =
+        Request { file: Some(pfd(file.into())), direction: Direction::SAVE, ..valid(&fixture) };
     let writes = open(&fixture, &request);
     let index = writes.acquire().expect("a buffer");
     let illegal = |result: Result<(), binder_shim::Status>, message: &str| {
@@ -266,7 +264,10 @@ fn calls_that_make_no_sense_change_nothing() {
     illegal(writes.submit(index, 0, 4097, 0), "length=4097: not between 1 and 4096 bytes");
     illegal(writes.submit(index, 0, -1, 0), "length=-1");
     illegal(writes.submit(index, -1, 1, 0), "bufferOffset=-1");
-    illegal(writes.submit(index, i64::MAX, 1, 0), "bufferOffset=9223372036854775807 length=1: ends");
+    illegal(
+        writes.submit(index, i64::MAX, 1, 0),
+        "bufferOffset=9223372036854775807 length=1: ends",
+    );
     illegal(writes.submit(index, 4096, 1, 0), "bufferOffset=4096 length=1: ends beyond the buffer");
     illegal(writes.seek(0), "the stream writes");
     illegal(writes.next().map(drop), "the stream writes");
@@ -301,8 +302,13 @@ fn first_error_ends_the_stream_and_names_the_frame() {
     let request = StreamRequest::new(file.as_fd(), Way::Save, 4096, Ring::Allocate(4));
     let mut stream = client.open_stream(&request).expect("a stream");
     for number in 0..4 {
-        let (index, _) = buffer_for(&mut stream);
-        if stream.submit(index, 0, 4096, number).is_err() {
+        // The error may come while others are still being submitted.
+        let submitted = match stream.acquire(soon()) {
+            Ok(Acquired::Buffer { index, .. }) => stream.submit(index, 0, 4096, number),
+            other => other.map(drop),
+        };
+        if submitted.is_err() {
+            assert!(number > 2, "frame {number}: too early");
             break;
         }
     }
@@ -380,11 +386,8 @@ fn append_only_file_is_refused() {
     let fixture = Fixture::new();
     let (path, _) = fixture.file("append", LEN);
     let file = crate::support::open(&path, OFlags::WRONLY | OFlags::APPEND);
-    let request = Request {
-        file: Some(pfd(file.into())),
-        direction: Direction::SAVE,
-        ..valid(&fixture)
-    };
+    let request =
+        Request { file: Some(pfd(file.into())), direction: Direction::SAVE, ..valid(&fixture) };
     let status = fixture.service.openStream(&request, &[]).map(drop).expect_err("append");
     expect(&status, ex::ILLEGAL_ARGUMENT, "file: O_APPEND");
 }

@@ -102,7 +102,12 @@ pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCo
         let (what, via) = (size::bytes(report.bytes), connect.describe());
         let total = Duration::from_nanos(report.total_nanos);
         writeln!(out, "read {name}: {what} in {} frames by {via}", report.frames)?;
-        writeln!(out, "  total      {:>10}  {}", size::time(total), size::rate(report.bytes, total))?;
+        writeln!(
+            out,
+            "  total      {:>10}  {}",
+            size::time(total),
+            size::rate(report.bytes, total)
+        )?;
         writeln!(out, "  ring       {:>10}", size::bytes(report.ring_bytes))?;
         if let Some(wake) = &report.wake {
             writeln!(out, "  wake       {}", wake.text())?;

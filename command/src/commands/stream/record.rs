@@ -80,7 +80,10 @@ struct Report {
 enum Source {
     /// The number of the frame.
     Numbers,
-    File { file: File, chunk: Vec<u8> },
+    File {
+        file: File,
+        chunk: Vec<u8>,
+    },
 }
 
 impl Source {
