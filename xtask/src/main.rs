@@ -10,6 +10,7 @@ use xtask::failure::{self, Reported};
 mod aosp;
 mod bench;
 mod demo;
+mod fuzz;
 mod kernel;
 mod presubmit;
 mod setup;
@@ -35,6 +36,8 @@ enum Cmd {
     Bench(bench::Args),
     /// Run a command as root in the VM with the service up; exits with its status, 69 if the VM failed
     Vm(vm::Args),
+    /// Run the fuzz targets of the parsers
+    Fuzz(fuzz::Args),
     /// Build the kernels that the VM boots
     Kernel(kernel::Args),
     /// Check a change before it is sent: format, lints, documentation, architecture, links
@@ -67,6 +70,7 @@ fn dispatch(command: Cmd) -> Result<u8> {
         Cmd::Presubmit(args) => return presubmit::run(&args),
         Cmd::Aosp(args) => return aosp::run(&args),
         Cmd::Vm(args) => return vm::run(&args),
+        Cmd::Fuzz(args) => fuzz::run(&args)?,
         Cmd::Kernel(args) => kernel::run(&args)?,
     }
     Ok(0)

@@ -88,11 +88,16 @@ fn found(what: &str, problems: Vec<String>) -> Result<()> {
 }
 
 fn format(repair: Repair) -> Result<()> {
-    let mut command = cargo::command(&["fmt", "--all"]);
-    if repair == Repair::No {
-        command.args(["--", "--check"]);
+    for workspace in ["Cargo.toml", "fuzz/parsers/Cargo.toml"] {
+        let mut command = cargo::command(&["fmt", "--all", "--manifest-path", workspace]);
+        if repair == Repair::No {
+            command.args(["--", "--check"]);
+        }
+        Step::new(format!("checking the format of {workspace}"))
+            .hint("cargo xtask presubmit --fix")
+            .run(&mut command)?;
     }
-    Step::new("checking the format").hint("cargo xtask presubmit --fix").run(&mut command)
+    Ok(())
 }
 
 fn clippy(_: Repair) -> Result<()> {

@@ -1,6 +1,6 @@
-//! The VM layer: the same test programs on both kernels, both buses and both file systems. The
-//! complete run on the patched kernel is with SELinux enforcing. All programs of one combination
-//! share one boot.
+//! The VM layer: the same test programs on both kernels, on f2fs with UFS and on ext4 with a virtio
+//! disk. The complete run on the patched kernel is with SELinux enforcing. All programs of one
+//! combination share one boot.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -35,14 +35,12 @@ fn combinations() -> impl Iterator<Item = (Flavour, Bus, Fs, Extra, &'static str
     // Not the tests of the service alone: its threads, its memory, its pool, its end.
     const DATA: &str = "not binary(/^vm_(selinux|patched|lazy|many|pool|stall|stuck)/)";
     // All tests run as on a phone, with SELinux enforcing. Those that move data run once more
-    // without the ioctl and without SELinux. In the other combinations, only the methods behave
-    // differently.
+    // without the ioctl and without SELinux. With the other disk and file system, only the methods
+    // behave differently.
     let full = [(Flavour::Patched, Extra::Selinux, "all()"), (Flavour::Stock, Extra::None, DATA)];
     let all = full.into_iter().flat_map(|(kernel, extra, tests)| {
         [
             (kernel, Bus::Ufs, Fs::F2fs, extra, tests),
-            (kernel, Bus::Ufs, Fs::Ext4, Extra::None, METHODS),
-            (kernel, Bus::Virtio, Fs::F2fs, Extra::None, METHODS),
             (kernel, Bus::Virtio, Fs::Ext4, Extra::None, METHODS),
         ]
     });

@@ -8,7 +8,7 @@ use xtask::table::{report, Table};
 use xtask::{cargo, exec, tree};
 
 use crate::vm::tools;
-use crate::{demo, presubmit};
+use crate::{demo, fuzz, presubmit};
 
 /// The path of nextest's report in `.config/nextest.toml`.
 const REPORT: &str = "target/nextest/default/junit.xml";
@@ -26,6 +26,7 @@ pub fn run(table: &mut Table) {
             "--workspace",
         ]))
     });
+    table.check("host", "fuzz targets of the parsers", fuzz::short);
     table.check("host", "demo with the embedded heap", demo::embedded);
 }
 
