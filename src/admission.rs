@@ -8,9 +8,13 @@
 
 mod policy;
 
+use crate::in_flight::{Flight, InFlight, Phase};
+use crate::quota::Quota;
 use binder_shim::{Hold, Lifetime};
 use dmabufio_core::error::{Error, ErrorKind, Result};
-use policy::{Places, Refusal};
+use dmabufio_core::priority::Priority;
+use policy::Places;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{channel, RecvTimeoutError, Sender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -38,15 +42,17 @@ pub(crate) struct Admission {
 }
 
 /// The requests that are in, and their limits.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Room {
     state: Mutex<State>,
     left: Condvar,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     places: Places,
+    /// By their ids.
+    requests: BTreeMap<u64, Arc<InFlight>>,
     /// Binder threads that have not answered yet.
     calls: usize,
     closed: bool,
@@ -66,6 +72,7 @@ impl Drop for Call<'_> {
 pub(crate) struct Admitted<'a> {
     /// Names the request in the log. Unique for as long as the process lives.
     pub id: u64,
+    request: &'a InFlight,
     signal: &'a dyn Fn(Signal) -> Result<()>,
 }
 
@@ -92,6 +99,7 @@ impl Admitted<'_> {
     /// # Errors
     /// `TimedOut` or `Cancelled` if nobody waits for the request any more: its work must stop.
     pub fn progress(&self, moved: u64) -> Result<()> {
+        self.request.moved(moved);
         (self.signal)(Signal::Progress(moved))
     }
 
@@ -100,7 +108,18 @@ impl Admitted<'_> {
     /// # Errors
     /// As [`Admitted::progress`].
     pub fn queued(&self) -> Result<()> {
+        self.request.enter(Phase::Queued);
         (self.signal)(Signal::Queued)
+    }
+
+    /// For the dump: a transfer of `total` bytes is about to begin.
+    pub fn begin(&self, priority: Priority, total: u64) {
+        self.request.begin(priority, total);
+    }
+
+    /// For the dump: what the request does.
+    pub fn enter(&self, phase: Phase) {
+        self.request.enter(phase);
     }
 
     /// Counts the request as ordinary from now on unless its file may stall.
@@ -116,6 +135,8 @@ impl Admitted<'_> {
 struct Place {
     room: Arc<Room>,
     uid: u32,
+    id: u64,
+    request: Arc<InFlight>,
     standing: Arc<Mutex<Standing>>,
     // The thread may outlive the request, and a lazy service's last client.
     _hold: Hold,
@@ -129,6 +150,7 @@ pub(crate) struct LastingPlace {
     uid: u32,
     kind: Lasting,
     class: Class,
+    request: Arc<InFlight>,
     // The client may hold the batch and not the service.
     _hold: Hold,
 }
@@ -146,13 +168,19 @@ impl LastingPlace {
             // Other files of a batch may stall yet.
             Signal::Queued | Signal::Settled => progress(0),
         };
-        work(&Admitted { id: self.id, signal: &signal })
+        let outcome = work(&Admitted { id: self.id, request: &self.request, signal: &signal });
+        // Its result may be held for long.
+        self.room.lock().requests.remove(&self.id);
+        outcome
     }
 }
 
 impl Drop for LastingPlace {
     fn drop(&mut self) {
-        self.room.lock().places.leave_lasting(self.uid, self.kind, self.class);
+        let mut state = self.room.lock();
+        state.places.leave_lasting(self.uid, self.kind, self.class);
+        // It may not have started.
+        state.requests.remove(&self.id);
     }
 }
 
@@ -164,32 +192,41 @@ struct Standing {
 }
 
 impl Admission {
-    /// An open entry. Every request keeps a process of this `lifetime`.
-    pub fn new(lifetime: Lifetime) -> Self {
+    /// An open entry, for as many requests of a user as `quota` says. Every request keeps a process
+    /// of this `lifetime`.
+    pub fn new(lifetime: Lifetime, quota: Quota) -> Self {
+        let state = State {
+            places: Places::new(quota),
+            requests: BTreeMap::new(),
+            calls: 0,
+            closed: false,
+        };
         Self {
             lifetime,
             patience: PATIENCE,
             stalling_patience: STALLING_PATIENCE,
             ids: AtomicU64::new(1),
-            room: Arc::default(),
+            room: Arc::new(Room { state: Mutex::new(state), left: Condvar::new() }),
         }
     }
 
-    /// Does `work` for a request of `uid` on a thread of its own, and returns its result.
+    /// Does `work` for a request of `uid`, the method `call`, on a thread of its own, and returns its result.
     ///
     /// # Errors
-    /// `Busy` if a limit is reached or the service is stopping; `TimedOut` if `work` makes no
+    /// `QuotaExceeded` if the user has as many requests as it may have; `Busy` if another limit is
+    /// reached or the service is stopping; `TimedOut` if `work` makes no
     /// progress, and then it may go on until [`Admitted::progress`] fails; else the error of
     /// `work`.
     pub fn run<T: Send + 'static>(
         &self,
+        call: &'static str,
         uid: u32,
         class: Class,
         work: impl FnOnce(&Admitted<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let standing = Arc::new(Mutex::new(Standing { class, abandoned: false }));
-        let (place, _call) = self.enter(uid, class, &standing)?;
-        let id = self.ids.fetch_add(1, Ordering::Relaxed);
+        let (place, _call) = self.enter(call, uid, class, &standing)?;
+        let request = Arc::clone(&place.request);
         let (sender, messages) = channel();
         let run = move || {
             let signal = |signal| {
@@ -198,7 +235,8 @@ impl Admission {
                 }
                 send(&sender, signal)
             };
-            let result = work(&Admitted { id, signal: &signal });
+            let (id, request) = (place.id, &place.request);
+            let result = work(&Admitted { id, request, signal: &signal });
             // Before the answer, so that the next request of this user finds it free.
             drop(place);
             // Perhaps no thread waits for it any more.
@@ -231,6 +269,7 @@ impl Admission {
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     if self.abandon(uid, &standing) {
+                        request.abandon();
                         return Err(timed_out(class, patience));
                     }
                     // It has just ended; its answer is on the way.
@@ -242,14 +281,15 @@ impl Admission {
     /// Lets a batch or a stream of `uid` in.
     ///
     /// # Errors
-    /// `Busy` if a limit is reached or the service is stopping.
+    /// `QuotaExceeded` if the user has as many as it may have; `Busy` if another limit is
+    /// reached or the service is stopping.
     pub fn enter_lasting(&self, uid: u32, kind: Lasting, class: Class) -> Result<LastingPlace> {
         let mut state = self.room.open()?;
-        state.places.enter_lasting(uid, kind, class).map_err(busy)?;
+        state.places.enter_lasting(uid, kind, class)?;
+        let (id, request) = self.list(&mut state, kind.name(), uid);
         drop(state);
-        let id = self.ids.fetch_add(1, Ordering::Relaxed);
         let (room, _hold) = (Arc::clone(&self.room), self.lifetime.hold());
-        Ok(LastingPlace { id, room, uid, kind, class, _hold })
+        Ok(LastingPlace { id, room, uid, kind, class, request, _hold })
     }
 
     /// Lets no more requests in, and waits until all calls have their answers, but no longer than
@@ -267,19 +307,34 @@ impl Admission {
         self.room.lock().places.all()
     }
 
+    /// What runs, in the order of arrival.
+    pub fn in_flight(&self) -> Vec<Flight> {
+        self.room.lock().requests.values().map(|request| request.now()).collect()
+    }
+
     fn enter(
         &self,
+        call: &'static str,
         uid: u32,
         class: Class,
         standing: &Arc<Mutex<Standing>>,
     ) -> Result<(Place, Call<'_>)> {
         let mut state = self.room.open()?;
-        state.places.enter(uid, class).map_err(busy)?;
+        state.places.enter(uid, class)?;
         state.calls += 1;
+        let (id, request) = self.list(&mut state, call, uid);
         drop(state);
         let _hold = self.lifetime.hold();
         let (room, standing) = (Arc::clone(&self.room), Arc::clone(standing));
-        Ok((Place { room, uid, standing, _hold }, Call(&self.room)))
+        Ok((Place { room, uid, id, request, standing, _hold }, Call(&self.room)))
+    }
+
+    /// Gives a request an id, and lists it.
+    fn list(&self, state: &mut State, call: &'static str, uid: u32) -> (u64, Arc<InFlight>) {
+        let id = self.ids.fetch_add(1, Ordering::Relaxed);
+        let request = Arc::new(InFlight::new(id, call, uid));
+        state.requests.insert(id, Arc::clone(&request));
+        (id, request)
     }
 
     /// Stops waiting for a request, unless it has just left.
@@ -313,6 +368,7 @@ impl Drop for Place {
         let mut state = self.room.lock();
         let standing = *lock(&self.standing);
         state.places.leave(self.uid, standing.class, standing.abandoned);
+        state.requests.remove(&self.id);
         // Under the lock, so that `abandon` knows that the place is gone.
         self.standing = Arc::new(Mutex::new(standing));
     }
@@ -331,10 +387,6 @@ impl Room {
     fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }
-}
-
-fn busy(refusal: Refusal) -> Error {
-    Error::new(ErrorKind::Busy, refusal.to_string())
 }
 
 fn timed_out(class: Class, patience: Duration) -> Error {

@@ -37,7 +37,7 @@ impl DmabufIo {
     /// Refuses a request that lacks a descriptor: the Rust types allow such a request.
     fn check_not_null(
         &self,
-        call: &str,
+        call: &'static str,
         name: &str,
         fd: &Option<ParcelFileDescriptor>,
     ) -> BinderResult<()> {
@@ -50,7 +50,7 @@ impl DmabufIo {
     }
 
     /// Logs and counts a failure, and turns it into a status.
-    fn reply<T>(&self, call: &str, result: Result<T>) -> BinderResult<T> {
+    fn reply<T>(&self, call: &'static str, result: Result<T>) -> BinderResult<T> {
         result.map_err(|error| {
             self.state.count_failure(call, caller().uid, &error);
             status::to_status(&error)
@@ -180,10 +180,11 @@ fn answer<T>(result: Result<T>) -> BinderResult<T> {
 }
 
 impl Dump for DmabufIo {
-    fn dump_text(&self, writer: &mut dyn Write, _args: &[String]) -> io::Result<()> {
+    fn dump_text(&self, writer: &mut dyn Write, args: &[String]) -> io::Result<()> {
         // The text is complete before the first byte goes to the client, who may never read it.
-        let text = dump::text(&self.state);
-        self.state.dump_writer.write(caller().uid, writer, &text)
+        let uid = caller().uid;
+        let text = dump::run(&self.state, uid, args);
+        self.state.dump_writer.write(uid, writer, &text)
     }
 }
 
@@ -192,6 +193,7 @@ binder_shim::impl_interface!(DmabufIo);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::quota::Quota;
     use binder_shim::{ex, pfd, Lifetime};
     use dmabufio_core::heap::{Allocator, Heap};
     use std::fs::File;
@@ -199,7 +201,8 @@ mod tests {
     #[test]
     fn missing_descriptors_are_counted_and_remembered_as_any_failure() {
         let heap = Allocator::open(Heap::Memfd).expect("a heap");
-        let service = DmabufIo::new(heap, None, Lifetime::Resident).expect("a service");
+        let service =
+            DmabufIo::new(heap, None, Lifetime::Resident, Quota::default()).expect("a service");
         let here = || Some(pfd(File::open("/proc/self/exe").expect("open").into()));
         let statuses = [
             service.transfer(&TransferRequest::default()).map(drop),
@@ -218,7 +221,47 @@ mod tests {
             ("load", "file"),
             ("openStream", "file"),
         ]
-        .map(|(call, name)| format!("{call} uid={uid}: {name}: no descriptor"));
-        assert_eq!((totals.errors, Vec::from(totals.last_errors)), (4, expected.to_vec()));
+        .map(|(call, name)| (call, uid, format!("{name}: no descriptor")));
+        let failures = totals.last_errors.into_iter();
+        let failures: Vec<_> = failures.map(|f| (f.call, f.uid, f.message)).collect();
+        assert_eq!((totals.errors, failures), (4, expected.to_vec()));
+        let dump = dump::run(&service.state, uid, &[]);
+        assert!(dump.contains(&format!(" ago: load uid={uid}: file: no descriptor")), "{dump}");
+    }
+
+    fn dumped(service: &DmabufIo, uid: u32, args: &[&str]) -> String {
+        let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+        dump::run(&service.state, uid, &args)
+    }
+
+    #[test]
+    fn dump_shows_one_user_or_all_and_starts_again_after_a_reset_by_root() {
+        let heap = Allocator::open(Heap::Memfd).expect("a heap");
+        let quota = Quota::default();
+        let service = DmabufIo::new(heap, None, Lifetime::Resident, quota).expect("a service");
+        let fail = |uid, what: &str| {
+            service.state.count_failure("load", uid, &Error::new(ErrorKind::Busy, what));
+        };
+        fail(7, "the first");
+        fail(8, "the \"second\"");
+        let reservation = service.state.reserve(9, 2, 8192).expect("room");
+        let all = dumped(&service, 7, &["--json"]);
+        for part in [
+            r#""uid":7,"message":"the first"}"#,
+            r#""uid":8,"message":"the \"second\""}"#,
+            r#"{"uid":9,"buffers":0,"bytes":0,"promised_buffers":2,"promised_bytes":8192,"max_buffers":4096,"#,
+        ] {
+            assert!(all.contains(part), "{part}: {all}");
+        }
+        let one = dumped(&service, 7, &["--client", "8"]);
+        assert!(one.contains("load uid=8: the \"second\"") && !one.contains("the first"), "{one}");
+        assert!(!one.contains("user 9: "), "{one}");
+        drop(reservation);
+        let refused = dumped(&service, 10_001, &["--reset"]);
+        assert_eq!(refused, "--reset: only root, system and shell may do that\n");
+        assert!(dumped(&service, 0, &["--reset"]).contains("errors: 2\n"), "the last look");
+        let after = dumped(&service, 10_001, &[]);
+        assert!(after.ends_with("errors: 0\n"), "{after}");
+        assert!(dumped(&service, 1, &["--help"]).starts_with("Shows the state of the service"));
     }
 }

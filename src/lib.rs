@@ -9,8 +9,11 @@ mod admission;
 mod batch;
 mod dump_writer;
 mod failure_log;
+mod histogram;
+mod in_flight;
 mod interface;
 mod memory;
+mod quota;
 mod requests;
 mod scheduler;
 mod state;
@@ -22,6 +25,7 @@ use dmabufio_core::load::MAX_BATCH;
 use dmabufio_wire::aidl;
 
 pub use admission::MAX_WAITING;
+pub use quota::{Limits, Quota, Rule};
 pub use state::DmabufIo;
 
 const _: () = assert!(aidl::IDmabufIo::MAX_EXTENTS as usize == MAX_EXTENTS);

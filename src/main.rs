@@ -6,7 +6,7 @@ use dmabufio_core::heap::{Allocator, Heap};
 use dmabufio_core::pool::{Class, Pool};
 use dmabufio_core::probe;
 use dmabufio_core::sys::signal::Termination;
-use dmabufio_service::{DmabufIo, MAX_WAITING};
+use dmabufio_service::{DmabufIo, Quota, Rule, MAX_WAITING};
 use dmabufio_wire::INSTANCE;
 use log::LevelFilter;
 use std::env;
@@ -31,7 +31,8 @@ const DRAIN: Duration = Duration::from_secs(3);
 const USAGE: &str = "\
 Moves file data into and out of dma-bufs, as vendor.dmabufio.IDmabufIo/default on binder.
 
-Usage: dmabufio-service [--heap HEAP] [--pool SIZE:COUNT[,SIZE:COUNT...]] [--lazy | --socket PATH]
+Usage: dmabufio-service [--heap HEAP] [--pool SIZE:COUNT[,SIZE:COUNT...]] [--quota RULE]...
+                        [--lazy | --socket PATH]
 
   --heap HEAP    where buffers come from: system; system-direct, the heap of kernel/module; udmabuf;
                  or memfd, the embedded heap whose buffers are no dma-bufs. Unless given: system
@@ -41,6 +42,11 @@ Usage: dmabufio-service [--heap HEAP] [--pool SIZE:COUNT[,SIZE:COUNT...]] [--laz
                  keep COUNT buffers of SIZE bytes (suffixes K, M, G) zeroed and ready for requests of
                  that size, once there has been one; they are freed after a minute without, and when
                  memory gets short
+  --quota UIDS:LIMIT=NUMBER[,LIMIT=NUMBER...]
+                 limits of each user among UIDS: all, a user id, or FIRST-LAST. LIMIT is bytes (of
+                 live buffers, suffixes K, M, G; unless given, half of the memory), buffers (4096),
+                 requests (16 blocking calls), batches (8) or streams (4). May be given several
+                 times; a later one overrides an earlier one
   --lazy         end once there has been a client, none is left, no request runs and the pool is
                  empty; the service manager starts it again for the next client
   --socket PATH  serve binder RPC on a Unix socket instead of kernel binder
@@ -52,6 +58,7 @@ Usage: dmabufio-service [--heap HEAP] [--pool SIZE:COUNT[,SIZE:COUNT...]] [--laz
 struct Options {
     heap: Option<Heap>,
     pool: Vec<Class>,
+    quota: Vec<Rule>,
     lifetime: Lifetime,
     socket: Option<PathBuf>,
 }
@@ -67,8 +74,13 @@ fn main() {
 
 /// Reads the command line; prints the help and returns `None` if it asks for help only.
 fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Options>> {
-    let mut options =
-        Options { heap: None, pool: Vec::new(), lifetime: Lifetime::Resident, socket: None };
+    let mut options = Options {
+        heap: None,
+        pool: Vec::new(),
+        quota: Vec::new(),
+        lifetime: Lifetime::Resident,
+        socket: None,
+    };
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or_else(|| anyhow!("{arg}: needs a value; see --help"));
         match arg.as_str() {
@@ -79,6 +91,10 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Options>> {
             "--pool" => {
                 let classes = value()?.split(',').map(str::parse).collect::<Result<_, String>>();
                 options.pool = classes.map_err(|error| anyhow!("--pool: {error}"))?;
+            }
+            "--quota" => {
+                let rule = value()?.parse().map_err(|error: String| anyhow!("--quota: {error}"))?;
+                options.quota.push(rule);
             }
             "--lazy" => options.lifetime = Lifetime::Lazy,
             "--socket" => options.socket = Some(value()?.into()),
@@ -108,14 +124,16 @@ fn run(options: Options) -> Result<()> {
         .with_context(|| format!("cannot use the heap '{kind}'; see --help for others"))?;
     let pool = (!options.pool.is_empty()).then(|| Pool::new(&options.pool, &heap));
     let pool = pool.transpose().context("cannot keep what --pool says")?;
-    let service = DmabufIo::new(heap, pool, options.lifetime).context("cannot probe the heap")?;
+    let quota = Quota::new(options.quota);
+    let service = DmabufIo::new(heap, pool, options.lifetime, quota);
+    let service = service.context("cannot probe the heap")?;
     let methods: Vec<String> = service.support().methods().map(|m| m.to_string()).collect();
     log::info!("heap {kind}: {}", methods.join(", "));
     if let Err(reason) = service.support().rw_file {
         log::warn!("no rw_file: {reason}");
     }
 
-    service.keep_pool()?;
+    service.start_threads()?;
     let (draining, socket) = (service.clone(), options.socket.clone());
     thread::Builder::new()
         .name("termination".to_owned())

@@ -3,7 +3,8 @@
 use crate::admission::Admission;
 use crate::dump_writer::DumpWriter;
 use crate::failure_log::FailureLog;
-use crate::memory::{Memory, Reservation};
+use crate::memory::{Memory, Reservation, Sum};
+use crate::quota::Quota;
 use crate::scheduler::Scheduler;
 use crate::statistics::Statistics;
 use binder_shim::Lifetime;
@@ -15,7 +16,7 @@ use dmabufio_core::probe;
 use rustix::fd::AsFd;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The service. Clones share its state.
 #[derive(Debug, Clone)]
@@ -25,6 +26,8 @@ pub struct DmabufIo {
 
 #[derive(Debug)]
 pub(crate) struct State {
+    /// The start of the service.
+    pub start: Instant,
     pub heap: Allocator,
     pub pool: Option<Pool>,
     pub lifetime: Lifetime,
@@ -45,12 +48,13 @@ impl State {
         counts.waiting > counts.stalling_waiting || self.scheduler.counts() != (0, 0)
     }
 
-    /// Reserves memory for buffers of `uid`. The pool frees its buffers before this fails.
+    /// Reserves memory for `buffers` buffers of `uid`, of `bytes` bytes in all. The pool frees its
+    /// buffers before this fails because of the machine.
     ///
     /// # Errors
-    /// `NoMemory`.
-    pub fn reserve(&self, uid: u32, bytes: u64) -> Result<Reservation<'_>> {
-        self.memory.reserve(uid, bytes, || {
+    /// `QuotaExceeded` or `NoMemory`.
+    pub fn reserve(&self, uid: u32, buffers: usize, bytes: u64) -> Result<Reservation<'_>> {
+        self.memory.reserve(uid, Sum { buffers, bytes }, || {
             if let Some(pool) = &self.pool {
                 pool.trim();
             }
@@ -58,28 +62,35 @@ impl State {
     }
 
     /// Logs and counts a failure.
-    pub fn count_failure(&self, call: &str, uid: u32, error: &Error) {
+    pub fn count_failure(&self, call: &'static str, uid: u32, error: &Error) {
         self.failure_log.add(call, uid, error);
         self.statistics.count_error(call, uid, error);
     }
 }
 
 impl DmabufIo {
-    /// Makes the service for `heap`, and probes the abilities of its buffers. Takes buffers from
-    /// `pool` as long as it has some; [`DmabufIo::keep_pool`] fills it. Work that outlives a
-    /// request, and buffers in the pool, keep a process of this `lifetime`.
-    pub fn new(heap: Allocator, pool: Option<Pool>, lifetime: Lifetime) -> Result<Self> {
+    /// Makes the service for `heap`, and probes the abilities of its buffers. Each user may have as
+    /// much as `quota` says. Takes buffers from `pool` as long as it has some;
+    /// [`DmabufIo::start_threads`] starts the thread that fills it. Work that outlives a request, and
+    /// buffers in the pool, keep a process of this `lifetime`.
+    pub fn new(
+        heap: Allocator,
+        pool: Option<Pool>,
+        lifetime: Lifetime,
+        quota: Quota,
+    ) -> Result<Self> {
         let support = probe::heap(&heap)?;
         let support_in_load = probe::heap_in_load(&heap)?;
         let state = State {
+            start: Instant::now(),
             heap,
             pool,
             lifetime,
             support,
             support_in_load,
-            admission: Admission::new(lifetime),
+            admission: Admission::new(lifetime, quota.clone()),
             scheduler: Scheduler::new(),
-            memory: Memory::new(),
+            memory: Memory::new(quota),
             statistics: Statistics::default(),
             failure_log: FailureLog::default(),
             dump_writer: DumpWriter::default(),
@@ -87,25 +98,26 @@ impl DmabufIo {
         Ok(Self { state: Arc::new(state) })
     }
 
-    /// Starts the threads that maintain the pool, if there is one, until the process ends.
-    pub fn keep_pool(&self) -> Result<()> {
-        let start = |name: &str, work: fn(&State, &Pool)| {
+    /// Starts the threads that maintain the pool, if there is one, and the one that follows the life
+    /// of buffers, if the kernel has no statistics of them. They run until the process ends.
+    pub fn start_threads(&self) -> Result<()> {
+        let start = |name: &str, work: fn(&State)| {
             let state = Arc::clone(&self.state);
-            let run = move || {
-                if let Some(pool) = &state.pool {
-                    work(&state, pool);
-                }
-            };
-            let thread = thread::Builder::new().name(name.to_owned()).spawn(run);
+            let thread = thread::Builder::new().name(name.to_owned()).spawn(move || work(&state));
             thread.map(drop).map_err(|error| {
-                Error::new(ErrorKind::NoMemory, format!("pool: start a thread: {error}"))
+                Error::new(ErrorKind::NoMemory, format!("{name}: start a thread: {error}"))
             })
         };
+        if self.state.memory.needs_watch() {
+            start("buffers", |state| state.memory.watch())?;
+        }
         if self.state.pool.is_some() {
-            start("pool", |state, pool| {
+            start("pool", |state| {
+                let Some(pool) = &state.pool else { return };
                 pool.keep(&state.heap, IDLE, || state.is_busy(), || state.lifetime.hold())
             })?;
-            start("pressure", |_, pool| {
+            start("pressure", |state| {
+                let Some(pool) = &state.pool else { return };
                 let end = pressure::system().and_then(|trigger| pool.empty_on(trigger.as_fd()));
                 if let Err(error) = end {
                     log::warn!("pool: emptied by idleness only: {error}");

@@ -41,6 +41,7 @@ fn wrong_options_say_what_is_wrong_and_fail() {
         (&["--heap"], "--heap: needs a value"),
         (&["--pool", "32M"], "--pool: '32M': not SIZE:COUNT"),
         (&["--heap", "memfd", "--pool", "4K:1,1G:1000"], "or half of the memory"),
+        (&["--quota", "all:speed=1"], "--quota: 'all:speed=1': not UIDS:LIMIT=NUMBER"),
         (&["--lazy", "--socket", "/nowhere/socket"], "--lazy: not with --socket"),
         (&["--speed", "high"], "--speed: unknown option"),
     ] {

@@ -7,6 +7,7 @@ mod support;
 use binder_shim::{describe, dump_remote, ex, pfd, Status};
 use rustix::fs::{fadvise, Advice};
 use rustix::pipe::{fcntl_setpipe_size, pipe};
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::Read;
 use std::process::Command;
@@ -60,7 +61,9 @@ fn control_calls_answer_at_once_while_64_clients_load_from_a_slow_disk() {
                     let desc = BufferDesc { size: LEN, tag: "many".to_owned() };
                     match fixture.service.allocate(&desc) {
                         Ok(buffer) => break buffer,
-                        Err(status) => assert!(is(&status, Code::BUSY), "{}", describe(&status)),
+                        Err(status) => {
+                            assert!(is(&status, Code::QUOTA_EXCEEDED), "{}", describe(&status));
+                        }
                     }
                     sleep(Duration::from_millis(20));
                 };
@@ -77,7 +80,7 @@ fn control_calls_answer_at_once_while_64_clients_load_from_a_slow_disk() {
                         }
                         Err(status) => {
                             expect(&status, ex::SERVICE_SPECIFIC, "16 requests of this user run");
-                            assert_eq!(status.service_specific_error(), Code::BUSY.0);
+                            assert!(is(&status, Code::QUOTA_EXCEEDED), "{}", describe(&status));
                             busy.fetch_add(1, Ordering::Relaxed);
                             sleep(pause);
                             pause = (pause * 2).min(Duration::from_secs(8));
@@ -92,7 +95,7 @@ fn control_calls_answer_at_once_while_64_clients_load_from_a_slow_disk() {
         loaded
     });
     let (loads, busy) = (loads.into_inner(), busy.into_inner());
-    println!("getCapabilities idle {idle:?}, loaded {loaded:?}; {loads} loads, {busy} BUSY");
+    println!("getCapabilities idle {idle:?}, loaded {loaded:?}; {loads} loads, {busy} refused");
     assert!(loads >= 32 && busy > 0, "{loads} loads, {busy} refused");
     // The scheduler lets a running thread finish its slice of 3 ms. The emulated CPUs are so slow
     // that both ways of a call meet such threads now and then. In the queue of binder, behind the
@@ -156,12 +159,12 @@ fn out_of_memory_kills() -> usize {
 }
 
 #[test]
-fn client_that_allocates_for_ever_gets_no_memory_and_harms_nobody() {
+fn client_that_allocates_for_ever_exceeds_its_quota_and_harms_nobody() {
     let _alone = alone();
     let fixture = Fixture::new();
     let kills = out_of_memory_kills();
     let (own, status) = allocate_all(&fixture);
-    assert!(is(&status, Code::NO_MEMORY), "{}", describe(&status));
+    assert!(is(&status, Code::QUOTA_EXCEEDED), "{}", describe(&status));
     assert!(describe(&status).contains("this user holds "), "{}", describe(&status));
     assert!(own.len() > 8, "{} buffers", own.len());
     // A second service counts for itself, and so meets the end of the memory.
@@ -182,6 +185,46 @@ fn client_that_allocates_for_ever_gets_no_memory_and_harms_nobody() {
     drop((own, others));
     wait_for_room(&fixture);
     assert_eq!(out_of_memory_kills(), kills, "the kernel has killed somebody");
+}
+
+#[test]
+fn charge_ends_with_the_last_holder_of_the_buffer() {
+    let _alone = alone();
+    let quota = ["--quota", "all:bytes=64M,buffers=3", "--quota", "5:buffers=100"];
+    let without_statistics = || {
+        let hidden = "mount -t tmpfs none /sys/kernel/dmabuf && exec \"$0\" \"$@\"";
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", hidden, Fixture::PROGRAM]);
+        Fixture::run(command, &quota)
+    };
+    for fixture in [Fixture::start(&quota), without_statistics()] {
+        let desc = BufferDesc { size: 32 << 20, tag: "charged".to_owned() };
+        let refused = || {
+            let status = fixture.service.allocate(&desc).map(drop).expect_err("the quota");
+            assert!(is(&status, Code::QUOTA_EXCEEDED), "{}", describe(&status));
+            expect(&status, ex::SERVICE_SPECIFIC, "33554432 bytes: this user holds 2 buffers of");
+        };
+        let mut buffers: Vec<_> = (0..2).map(|_| fixture.allocate(32 << 20)).collect();
+        refused();
+        let last = buffers.pop().expect("two").fd;
+        let another = duplicate(&last);
+        drop(last);
+        refused();
+        // Not a word to the service: the kernel knows it.
+        drop(another);
+        let start = Instant::now();
+        while let Err(status) = fixture.service.allocate(&desc) {
+            assert!(start.elapsed() < Duration::from_secs(1), "{}", describe(&status));
+            sleep(Duration::from_millis(5));
+        }
+        drop(buffers);
+        // Nor does the service keep the memory of buffers that nobody has.
+        fixture.held_buffers(0, &HashSet::new());
+        let small: Vec<_> = (0..3).map(|_| fixture.allocate(4096)).collect();
+        let status = fixture.service.allocate(&desc).map(drop).expect_err("three buffers");
+        expect(&status, ex::SERVICE_SPECIFIC, "33554432 bytes: this user holds 3 buffers of 12288");
+        drop(small);
+    }
 }
 
 #[test]

@@ -20,6 +20,7 @@
 //! | `IO` | `read_that_fails_is_an_io_error` |
 //! | `TIMED_OUT` | `silent_daemon_times_out_...`, `load_returns_what_came_before_...`. Of `probe`: an implementation need not ask the daemon for it |
 //! | `CANCELLED` | `cancelled_batch_ends_and_says_so` |
+//! | `QUOTA_EXCEEDED` | none: the tests run at the same time, as one user, and all of them would exceed it |
 //! | `NO_MEMORY` | none: it would take the memory of the whole device, and Android would kill others first |
 
 mod batches;

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::local::Local;
 use crate::open::open_regular;
 use crate::request::{Load, Transfer};
-use crate::service::Service;
+use crate::service::{no_dump, Service};
 use crate::stream::{Stream, StreamRequest};
 use crate::submit::{no_service, Batch, Submitted};
 use dmabufio_core::extent::Extent;
@@ -111,6 +111,17 @@ impl Client {
         match &self.0 {
             Backend::Service(service) => service.open_stream(request),
             Backend::Local(_) => Err(no_service("stream", "transfer")),
+        }
+    }
+
+    /// What the service says of its state, as `dumpsys` shows it with these arguments.
+    ///
+    /// # Errors
+    /// `Unsupported` for a client of [`Client::local`] or [`Client::socket`].
+    pub fn dump(&self, args: &[&str]) -> Result<String, Error> {
+        match &self.0 {
+            Backend::Service(service) => service.dump(args),
+            Backend::Local(_) => Err(no_dump()),
         }
     }
 

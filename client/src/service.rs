@@ -3,17 +3,19 @@
 use crate::buffer::{Buffer, Filled};
 use crate::capabilities::Capabilities;
 use crate::convert;
-use crate::error::{not_found, of_call, Error};
+use crate::error::{errno, not_found, of_call, Error};
 use crate::page_cache::{
     all_resident, plan_resident, receipt_checked, receipt_resident, CachedFile, Split,
 };
 use crate::request::{Load, Transfer};
 use crate::stream::{open_stream, Stream, StreamRequest};
 use crate::submit::{submit, Batch, Submitted};
-use binder_shim::{connect_socket, lookup_within, Strong};
+use binder_shim::{connect_socket, dump_remote, lookup_within, st, Status, Strong};
+use dmabufio_core::error::{During, Error as CoreError, ErrorKind};
 use dmabufio_core::extent::{check_placement, Direction, Extent};
 use dmabufio_core::load::Item;
 use dmabufio_core::method::{Method, Mode};
+use dmabufio_core::sys::pipe::pipe;
 use dmabufio_core::transfer::plan::ExtentPlan;
 use dmabufio_core::transfer::receipt::Receipt;
 use dmabufio_core::transfer::watch::Watch;
@@ -21,10 +23,13 @@ use dmabufio_wire::{
     aidl, extent_plan_from_aidl, extents_to_aidl, receipt_from_aidl, signed, INSTANCE,
 };
 use rustix::fs::fstat;
+use std::fs::File;
+use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::slice;
 use std::sync::OnceLock;
+use std::thread;
 use std::time::Duration;
 
 use aidl::IDmabufIo::IDmabufIo;
@@ -188,6 +193,27 @@ impl Service {
         open_stream(&self.proxy, request)
     }
 
+    pub fn dump(&self, args: &[&str]) -> Result<String, Error> {
+        let (reader, writer) = pipe().during(|| "dump: make a pipe")?;
+        thread::scope(|scope| {
+            let read = move || {
+                let mut text = Vec::new();
+                File::from(reader).read_to_end(&mut text).map(|_| text)
+            };
+            let read = thread::Builder::new().spawn_scoped(scope, read);
+            let read =
+                read.map_err(|error| CoreError::from_errno("dump: start a thread", errno(error)))?;
+            let dumped = dump_remote(&mut self.proxy.as_binder(), writer, args);
+            let text = read.join().unwrap_or_else(|_| Ok(Vec::new()));
+            dumped.map_err(|code| match code {
+                st::INVALID_OPERATION => no_dump(),
+                code => of_call(&Status::from(code), 0),
+            })?;
+            let text = text.map_err(|error| CoreError::from_errno("dump: read", errno(error)))?;
+            Ok(String::from_utf8_lossy(&text).into_owned())
+        })
+    }
+
     /// Splits the items of a load into resident extents and the rest. An item here is extents and
     /// the size of the buffer.
     fn split(
@@ -246,6 +272,12 @@ impl Service {
         };
         Ok(result.items.into_iter().zip(watches).map(filled).collect())
     }
+}
+
+/// The error of a dump where nobody can be asked.
+pub(crate) fn no_dump() -> Error {
+    let what = "dump: only of a service on kernel binder";
+    CoreError::new(ErrorKind::Unsupported, what).into()
 }
 
 /// Counts the cached pages before a load that may go direct.

@@ -61,14 +61,14 @@ pub struct Submitted {
 }
 
 impl Submitted {
-    /// Waits until the batch has ended, and returns the outcome.
-    pub fn wait(self) -> Result<Outcome, Error> {
+    /// Waits until the batch has ended, and returns the outcome. Each call returns descriptors of
+    /// its own for the same buffers.
+    pub fn wait(&self) -> Result<Outcome, Error> {
         self.poll(-1)?;
         self.outcome()
     }
 
-    /// The outcome if the batch has ended; `None` if it has not. Does not wait for I/O. Each call
-    /// returns descriptors of its own for the same buffers.
+    /// As [`Submitted::wait`] if the batch has ended; `None` if it has not. Does not wait for I/O.
     pub fn try_wait(&self) -> Result<Option<Outcome>, Error> {
         match self.poll(0)? {
             true => self.outcome().map(Some),

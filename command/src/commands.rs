@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod doctor;
+pub mod dump;
 pub mod expected;
 pub mod load;
 pub mod model;
@@ -9,6 +10,7 @@ pub mod probe;
 pub mod save;
 pub mod sliced;
 pub mod snapshot;
+pub mod stat;
 pub mod stream;
 pub mod verify;
 

@@ -31,6 +31,7 @@ Examples:
   dmabufio snapshot save STORE --task 7 --from screen.raw
                                                 save a picture of a task; restore, info, list too
   dmabufio stream read video.raw                read through a ring of buffers; record too
+  dmabufio stat                                 what the service does now; dump has all of it
   dmabufio bench model.gguf                     the six ways of filling a dma-buf, side by side
 
 Exit status: 0 success, 1 failure, 2 wrong usage. doctor: 0 fine, 1 works slowly, 2 does not work.")]
@@ -55,6 +56,8 @@ enum Command {
     Snapshot(commands::snapshot::Args),
     Stream(commands::stream::Args),
     Doctor(commands::doctor::Args),
+    Dump(commands::dump::Args),
+    Stat(commands::stat::Args),
     Bench(commands::bench::Args),
 }
 
@@ -74,6 +77,8 @@ fn main() -> ExitCode {
         Command::Snapshot(args) => commands::snapshot::run(args, &cli.connect, &output),
         Command::Stream(args) => commands::stream::run(args, &cli.connect, &output),
         Command::Doctor(args) => commands::doctor::run(args, &cli.connect, &output),
+        Command::Dump(args) => commands::dump::run(args, &cli.connect, &output),
+        Command::Stat(args) => commands::stat::run(args, &cli.connect, &output),
         Command::Bench(args) => commands::bench::run(args, &cli.connect, &output),
     };
     result.unwrap_or_else(|error| {

@@ -20,6 +20,11 @@ impl Output {
         Self { json }
     }
 
+    /// Whether programs read it.
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
     /// Prints a result: `object` for programs, or the output of `text` for people.
     ///
     /// # Errors

@@ -18,6 +18,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// | `Busy` | `EBUSY`, `EAGAIN`, `ETXTBSY` | service-specific `BUSY` | retry later |
 /// | `NoMemory` | `ENOMEM`, `EMFILE`, `ENFILE` | service-specific `NO_MEMORY` | shed load |
 /// | `NoSpace` | `ENOSPC`, `EDQUOT`, `EFBIG` | service-specific `NO_SPACE` | free space |
+/// | `QuotaExceeded` | the user has as much as it may have | service-specific `QUOTA_EXCEEDED` | free some of its own |
 /// | `TimedOut` | the file made no progress | service-specific `TIMED_OUT` | look at who serves or holds the file |
 /// | `Cancelled` | the caller gave the request up | service-specific `CANCELLED` | nothing: it asked for this |
 /// | `Io` | any other errno; `EINVAL` too: the request has been checked before | service-specific `IO` | report |
@@ -39,6 +40,9 @@ pub enum ErrorKind {
     NoMemory,
     /// No space or quota on the file system, or the file would grow too large.
     NoSpace,
+    /// The user has as many buffers or requests as it may have. The message names the limit and the
+    /// use.
+    QuotaExceeded,
     /// The file made no progress: a user-space daemon does not answer for it, or somebody holds it.
     TimedOut,
     /// The caller gave the request up before it had finished.

@@ -41,19 +41,23 @@ impl FromStr for Class {
     /// Reads `SIZE:COUNT`, where the size may end in `K`, `M` or `G`.
     fn from_str(text: &str) -> std::result::Result<Self, String> {
         let class = text.split_once(':').and_then(|(size, count)| {
-            let number = size.trim_end_matches(['K', 'M', 'G']);
-            let unit = match &size[number.len()..] {
-                "" => 1,
-                "K" => 1 << 10,
-                "M" => 1 << 20,
-                "G" => 1 << 30,
-                _ => return None,
-            };
-            let size = number.parse::<u64>().ok()?.checked_mul(unit)?;
-            Some(Self { size, count: count.parse().ok()? })
+            Some(Self { size: parse_size(size)?, count: count.parse().ok()? })
         });
         class.ok_or_else(|| format!("'{text}': not SIZE:COUNT, such as 32M:8"))
     }
+}
+
+/// Reads a number of bytes, which may end in `K`, `M` or `G`.
+pub fn parse_size(text: &str) -> Option<u64> {
+    let number = text.trim_end_matches(['K', 'M', 'G']);
+    let unit = match &text[number.len()..] {
+        "" => 1,
+        "K" => 1 << 10,
+        "M" => 1 << 20,
+        "G" => 1 << 30,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(unit)
 }
 
 /// The buffers of one size.

@@ -14,6 +14,20 @@ pub enum Priority {
     Background,
 }
 
+impl Priority {
+    /// All priorities, the most urgent one first.
+    pub const ALL: [Self; 3] = [Self::Interactive, Self::Normal, Self::Background];
+
+    /// Its name in lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Interactive => "interactive",
+            Self::Normal => "normal",
+            Self::Background => "background",
+        }
+    }
+}
+
 /// Keeps the calling thread at the I/O priority of a request. A drop restores the old priority.
 #[derive(Debug)]
 pub struct PriorityGuard {

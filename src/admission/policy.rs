@@ -1,14 +1,12 @@
 //! Decides whether a request may come in: a pure function of the requests that are in already.
 
+use crate::quota::Quota;
+use dmabufio_core::error::{Error, ErrorKind};
 use std::collections::HashMap;
-use std::fmt::{self, Display, Formatter};
 
 /// Requests at a time that a binder thread waits for. The service has more threads than that, so
 /// that short calls always find a free one.
 pub const MAX_WAITING: usize = 24;
-
-/// Requests of one user, with abandoned ones.
-const MAX_OF_USER: usize = 16;
 
 /// Stalling requests that a binder thread waits for.
 const MAX_STALLING_WAITING: usize = 4;
@@ -23,19 +21,14 @@ const MAX_STALLING_OF_USER: usize = 2;
 /// serves their files.
 const MAX_ABANDONED_OF_USER: usize = 2;
 
-/// The same, of all users: four times the requests of one user.
-const MAX_ABANDONED: usize = 4 * MAX_OF_USER;
+/// The same, of all users.
+const MAX_ABANDONED: usize = 64;
 
-/// Batches of one user, until their results are dropped.
-const MAX_BATCHES_OF_USER: usize = 8;
-
-/// The same, of all users. Each has a thread while it runs, and up to 64 descriptors.
+/// Batches of all users, until their results are dropped. Each has a thread while it runs, and up to
+/// 64 descriptors.
 const MAX_BATCHES: usize = 32;
 
-/// Streams of one user.
-const MAX_STREAMS_OF_USER: usize = 4;
-
-/// The same, of all users. Each has a thread, and up to 35 descriptors.
+/// Streams of all users. Each has a thread, and up to 35 descriptors.
 const MAX_STREAMS: usize = 16;
 
 /// The class of a request by its file.
@@ -54,6 +47,16 @@ pub enum Lasting {
     Batch,
     /// Ends when its client says so.
     Stream,
+}
+
+impl Lasting {
+    /// Names it in the dump.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Batch => "submit",
+            Self::Stream => "stream",
+        }
+    }
 }
 
 /// The requests of one user, or of all.
@@ -96,47 +99,41 @@ impl Counts {
     }
 }
 
-/// The limit that keeps a request out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refusal {
-    what: &'static str,
-    used: usize,
-    limit: usize,
-}
-
-impl Display for Refusal {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self { what, used, limit } = self;
-        write!(f, "{used} requests {what}, {limit} allowed; retry when one is done")
-    }
-}
-
 /// The requests that are in.
 #[derive(Debug, Default)]
 pub struct Places {
+    quota: Quota,
     all: Counts,
     users: HashMap<u32, Counts>,
 }
 
 impl Places {
+    /// No requests, and the limits of `quota` for each user.
+    pub fn new(quota: Quota) -> Self {
+        Self { quota, ..Self::default() }
+    }
+
     /// The requests of all users.
     pub fn all(&self) -> Counts {
         self.all
     }
 
-    /// Lets a request in, or returns the limit that stops it.
-    pub fn enter(&mut self, uid: u32, class: Class) -> Result<(), Refusal> {
+    /// Lets a request in.
+    ///
+    /// # Errors
+    /// `QuotaExceeded` if the user has as many as it may have, else `Busy`.
+    pub fn enter(&mut self, uid: u32, class: Class) -> Result<(), Error> {
         let all = self.all;
         let user = self.users.get(&uid).copied().unwrap_or_default();
+        let of_user = user.waiting + user.ordinary_abandoned();
         let mut limits = vec![
-            ("of this user run", user.waiting + user.ordinary_abandoned(), MAX_OF_USER),
-            ("run", all.waiting, MAX_WAITING),
-            ("of this user made no progress", user.ordinary_abandoned(), MAX_ABANDONED_OF_USER),
-            ("made no progress", all.ordinary_abandoned(), MAX_ABANDONED),
+            Limit::quota("of this user run", of_user, self.quota.of(uid).requests),
+            Limit::busy("run", all.waiting, MAX_WAITING),
         ];
+        limits.extend(abandoned_limits(user, all));
         if class == Class::Stalling {
             limits.extend(stalling_limits(user, all));
-            limits.push((
+            limits.push(Limit::busy(
                 "wait for file systems that may stall",
                 all.stalling_waiting,
                 MAX_STALLING_WAITING,
@@ -150,26 +147,36 @@ impl Places {
         Ok(())
     }
 
-    /// Lets a batch or a stream in, or says which limit stops it.
-    pub fn enter_lasting(&mut self, uid: u32, kind: Lasting, class: Class) -> Result<(), Refusal> {
+    /// Lets a batch or a stream in. A user may have as many as there are places left: the more a user
+    /// has, the earlier it has to stop, and a few users cannot take all places.
+    ///
+    /// # Errors
+    /// As [`Places::enter`].
+    pub fn enter_lasting(&mut self, uid: u32, kind: Lasting, class: Class) -> Result<(), Error> {
         let all = self.all;
         let user = self.users.get(&uid).copied().unwrap_or_default();
-        let [of_user, of_all] = match kind {
-            Lasting::Batch => [
-                ("of this user are batches", user.batches, MAX_BATCHES_OF_USER),
-                ("are batches", all.batches, MAX_BATCHES),
-            ],
-            Lasting::Stream => [
-                ("of this user are streams", user.streams, MAX_STREAMS_OF_USER),
-                ("are streams", all.streams, MAX_STREAMS),
-            ],
+        let limits = self.quota.of(uid);
+        let mut limits = match kind {
+            Lasting::Batch => {
+                let left = MAX_BATCHES - all.batches;
+                let what = "of this user are batches while few places are left";
+                vec![
+                    Limit::busy(what, user.batches, left),
+                    Limit::quota("of this user are batches", user.batches, limits.batches),
+                    Limit::busy("are batches", all.batches, MAX_BATCHES),
+                ]
+            }
+            Lasting::Stream => {
+                let left = MAX_STREAMS - all.streams;
+                let what = "of this user are streams while few places are left";
+                vec![
+                    Limit::busy(what, user.streams, left),
+                    Limit::quota("of this user are streams", user.streams, limits.streams),
+                    Limit::busy("are streams", all.streams, MAX_STREAMS),
+                ]
+            }
         };
-        let mut limits = vec![
-            of_user,
-            of_all,
-            ("of this user made no progress", user.ordinary_abandoned(), MAX_ABANDONED_OF_USER),
-            ("made no progress", all.ordinary_abandoned(), MAX_ABANDONED),
-        ];
+        limits.extend(abandoned_limits(user, all));
         if class == Class::Stalling {
             limits.extend(stalling_limits(user, all));
         }
@@ -230,28 +237,62 @@ impl Places {
     }
 }
 
-/// What is limited, how much of it there is, and the limit.
-type Limit = (&'static str, usize, usize);
+/// A number of requests, and how many may be reached.
+struct Limit {
+    /// Of a refusal.
+    kind: ErrorKind,
+    what: &'static str,
+    used: usize,
+    limit: usize,
+}
 
-fn stalling_limits(user: Counts, all: Counts) -> [Limit; 2] {
+impl Limit {
+    fn busy(what: &'static str, used: usize, limit: usize) -> Self {
+        Self { kind: ErrorKind::Busy, what, used, limit }
+    }
+
+    fn quota(what: &'static str, used: usize, limit: usize) -> Self {
+        Self { kind: ErrorKind::QuotaExceeded, what, used, limit }
+    }
+}
+
+fn abandoned_limits(user: Counts, all: Counts) -> [Limit; 2] {
+    let (of_user, of_all) = (user.ordinary_abandoned(), all.ordinary_abandoned());
     [
-        ("of this user are on file systems that may stall", user.stalling(), MAX_STALLING_OF_USER),
-        ("are on file systems that may stall", all.stalling(), MAX_STALLING),
+        Limit::busy("of this user made no progress", of_user, MAX_ABANDONED_OF_USER),
+        Limit::busy("made no progress", of_all, MAX_ABANDONED),
     ]
 }
 
-fn check(limits: &[Limit]) -> Result<(), Refusal> {
+fn stalling_limits(user: Counts, all: Counts) -> [Limit; 2] {
+    let (of_user, of_all) = (user.stalling(), all.stalling());
+    let what = "of this user are on file systems that may stall";
+    [
+        Limit::busy(what, of_user, MAX_STALLING_OF_USER),
+        Limit::busy("are on file systems that may stall", of_all, MAX_STALLING),
+    ]
+}
+
+fn check(limits: &[Limit]) -> Result<(), Error> {
     // The narrowest limit comes last, and is the one to name.
-    let reached = limits.iter().rev().find(|(_, used, limit)| used >= limit);
-    reached.map_or(Ok(()), |&(what, used, limit)| Err(Refusal { what, used, limit }))
+    let reached = limits.iter().rev().find(|limit| limit.used >= limit.limit);
+    reached.map_or(Ok(()), |Limit { kind, what, used, limit }| {
+        let what = format!("{used} requests {what}, {limit} allowed; retry when one is done");
+        Err(Error::new(*kind, what))
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::quota::Limits;
+
+    const MAX_OF_USER: usize = 16;
+    const MAX_BATCHES_OF_USER: usize = 8;
+    const MAX_STREAMS_OF_USER: usize = 4;
 
     /// Fills the places: the number of requests that came in, and the refusal of the next.
-    fn fill(places: &mut Places, uid: u32, class: Class) -> (usize, Refusal) {
+    fn fill(places: &mut Places, uid: u32, class: Class) -> (usize, Error) {
         let mut entered = 0;
         loop {
             match places.enter(uid, class) {
@@ -270,9 +311,62 @@ mod tests {
             refusal.to_string(),
             "16 requests of this user run, 16 allowed; retry when one is done"
         );
+        assert_eq!(refusal.kind(), ErrorKind::QuotaExceeded);
         let (entered, refusal) = fill(&mut places, 2, Class::Ordinary);
         assert_eq!(entered, MAX_WAITING - MAX_OF_USER);
         assert_eq!(refusal.to_string(), "24 requests run, 24 allowed; retry when one is done");
+        assert_eq!(refusal.kind(), ErrorKind::Busy);
+    }
+
+    #[test]
+    fn users_have_the_requests_and_batches_of_their_quota() {
+        let rules = ["all:requests=2,batches=1", "5:requests=3,batches=2"];
+        let quota = Quota::new(rules.iter().map(|rule| rule.parse().expect("a rule")).collect());
+        let mut places = Places::new(quota);
+        for (uid, requests, batches) in [(4, 2, 1), (5, 3, 2)] {
+            let (entered, refusal) = fill(&mut places, uid, Class::Ordinary);
+            assert_eq!((entered, refusal.kind()), (requests, ErrorKind::QuotaExceeded));
+            for _ in 0..batches {
+                places.enter_lasting(uid, Lasting::Batch, Class::Ordinary).expect("room");
+            }
+            let refusal =
+                places.enter_lasting(uid, Lasting::Batch, Class::Ordinary).expect_err("the quota");
+            assert_eq!(refusal.kind(), ErrorKind::QuotaExceeded);
+            assert!(refusal.to_string().ends_with("retry when one is done"), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_documents() {
+        let Limits { bytes, buffers, requests, batches, streams } = Limits::default();
+        assert_eq!((bytes, buffers), (None, 4096));
+        assert_eq!((requests, batches), (MAX_OF_USER, MAX_BATCHES_OF_USER));
+        assert_eq!(streams, MAX_STREAMS_OF_USER);
+    }
+
+    #[test]
+    fn few_users_with_hung_batches_leave_places_to_others() {
+        let mut places = Places::default();
+        let fill = |places: &mut Places, uid| {
+            (0..)
+                .find(|_| places.enter_lasting(uid, Lasting::Batch, Class::Ordinary).is_err())
+                .expect("an end")
+        };
+        let held: Vec<usize> = (1..=7).map(|uid| fill(&mut places, uid)).collect();
+        assert_eq!(held, [8, 8, 8, 4, 2, 1, 1]);
+        let refusal =
+            places.enter_lasting(8, Lasting::Batch, Class::Ordinary).expect_err("32 of all");
+        assert!(refusal.to_string().starts_with("32 requests are batches"), "{refusal}");
+        places.leave_lasting(1, Lasting::Batch, Class::Ordinary);
+        let refusal =
+            places.enter_lasting(1, Lasting::Batch, Class::Ordinary).expect_err("7 already");
+        assert_eq!(
+            refusal.to_string(),
+            "7 requests of this user are batches while few places are left, 1 allowed; retry when \
+             one is done"
+        );
+        assert_eq!(refusal.kind(), ErrorKind::Busy);
+        places.enter_lasting(8, Lasting::Batch, Class::Ordinary).expect("a user who has none");
     }
 
     #[test]
@@ -341,23 +435,15 @@ mod tests {
     }
 
     #[test]
-    fn batches_of_one_user_and_of_all_are_limited_and_take_no_waiting_place() {
+    fn batches_of_one_user_are_limited_and_take_no_waiting_place() {
         let mut places = Places::default();
-        for uid in 0..4 {
-            for _ in 0..MAX_BATCHES_OF_USER {
-                places.enter_lasting(uid, Lasting::Batch, Class::Ordinary).expect("room");
-            }
+        for _ in 0..MAX_BATCHES_OF_USER {
+            places.enter_lasting(0, Lasting::Batch, Class::Ordinary).expect("room");
         }
-        let refusal =
-            places.enter_lasting(0, Lasting::Batch, Class::Ordinary).expect_err("32 of all");
-        assert_eq!(
-            refusal.to_string(),
-            "32 requests are batches, 32 allowed; retry when one is done"
-        );
-        places.leave_lasting(1, Lasting::Batch, Class::Ordinary);
         let refusal =
             places.enter_lasting(0, Lasting::Batch, Class::Ordinary).expect_err("8 of this user");
         assert!(refusal.to_string().starts_with("8 requests of this user are batches, 8 allowed"));
+        assert_eq!(refusal.kind(), ErrorKind::QuotaExceeded);
         places.enter_lasting(9, Lasting::Batch, Class::Ordinary).expect("another user");
         assert_eq!(fill(&mut places, 0, Class::Ordinary).0, MAX_OF_USER);
     }
@@ -375,24 +461,33 @@ mod tests {
 
     #[test]
     fn streams_have_limits_of_their_own_beside_batches() {
-        let mut places = Places::default();
-        for uid in 0..4 {
-            for _ in 0..MAX_STREAMS_OF_USER {
-                places.enter_lasting(uid, Lasting::Stream, Class::Ordinary).expect("room");
-            }
-        }
-        let mut enter = |uid, kind| places.enter_lasting(uid, kind, Class::Ordinary);
-        let refusal = enter(9, Lasting::Stream).expect_err("16 of all");
+        let rules = vec!["5:streams=1".parse().expect("a rule")];
+        let mut places = Places::new(Quota::new(rules));
+        let enter = |places: &mut Places, uid, kind| {
+            places.enter_lasting(uid, kind, Class::Ordinary).map_err(|error| error.to_string())
+        };
+        enter(&mut places, 5, Lasting::Stream).expect("room");
+        let refusal = places.enter_lasting(5, Lasting::Stream, Class::Ordinary).expect_err("1");
         assert_eq!(
-            refusal.to_string(),
-            "16 requests are streams, 16 allowed; retry when one is done"
+            (refusal.kind(), refusal.to_string().as_str()),
+            (
+                ErrorKind::QuotaExceeded,
+                "1 requests of this user are streams, 1 allowed; retry when one is done"
+            )
         );
-        enter(0, Lasting::Batch).expect("a batch");
-        places.leave_lasting(1, Lasting::Stream, Class::Ordinary);
-        let refusal = places.enter_lasting(0, Lasting::Stream, Class::Ordinary);
-        let refusal = refusal.expect_err("4 of this user").to_string();
-        assert!(refusal.starts_with("4 requests of this user are streams, 4 allowed"), "{refusal}");
-        places.enter_lasting(9, Lasting::Stream, Class::Ordinary).expect("another user");
+        places.leave_lasting(5, Lasting::Stream, Class::Ordinary);
+        // Few users cannot take all places.
+        let fill = |places: &mut Places, uid| {
+            (0..).find(|_| enter(places, uid, Lasting::Stream).is_err()).expect("an end")
+        };
+        let held: Vec<usize> = (10..16).map(|uid| fill(&mut places, uid)).collect();
+        assert_eq!(held, [MAX_STREAMS_OF_USER, 4, 4, 2, 1, 1]);
+        let refusal = places.enter_lasting(9, Lasting::Stream, Class::Ordinary).expect_err("16");
+        assert_eq!(
+            (refusal.kind(), refusal.to_string().as_str()),
+            (ErrorKind::Busy, "16 requests are streams, 16 allowed; retry when one is done")
+        );
+        enter(&mut places, 10, Lasting::Batch).expect("a batch");
     }
 
     #[test]

@@ -7,7 +7,11 @@ use std::time::Instant;
 fn impatient() -> Admission {
     let patience = Duration::from_millis(200);
     let stalling_patience = patience;
-    Admission { patience, stalling_patience, ..Admission::new(Lifetime::Resident) }
+    Admission {
+        patience,
+        stalling_patience,
+        ..Admission::new(Lifetime::Resident, Quota::default())
+    }
 }
 
 /// A daemon that does not answer until the drop of the sender, and a request that waits for it.
@@ -18,7 +22,7 @@ fn stall(admission: &Admission, uid: u32, class: Class) -> (Sender<()>, Error) {
         admitted.progress(0)?;
         unreachable!("nobody waits for it any more");
     };
-    (daemon, admission.run(uid, class, work).expect_err("no answer"))
+    (daemon, admission.run("load", uid, class, work).expect_err("no answer"))
 }
 
 fn wait_until_empty(admission: &Admission) {
@@ -45,7 +49,7 @@ fn stalled_work_times_out_and_keeps_its_place_until_it_ends() {
 #[test]
 fn slow_work_that_makes_progress_is_waited_for() {
     let admission = impatient();
-    let result = admission.run(1, Class::Ordinary, |admitted| {
+    let result = admission.run("load", 1, Class::Ordinary, |admitted| {
         for _ in 0..30 {
             sleep(Duration::from_millis(10));
             admitted.progress(0)?;
@@ -68,7 +72,7 @@ fn queued_work_is_waited_for_and_times_out_once_it_goes_on() {
         let _ = answer.recv();
         admitted.progress(0)
     };
-    let error = admission.run(1, Class::Ordinary, work).expect_err("no answer");
+    let error = admission.run("load", 1, Class::Ordinary, work).expect_err("no answer");
     assert_eq!(error.kind(), ErrorKind::TimedOut);
     assert!(start.elapsed() >= Duration::from_millis(800), "{:?}", start.elapsed());
     drop(daemon);
@@ -79,7 +83,7 @@ fn queued_work_is_waited_for_and_times_out_once_it_goes_on() {
 fn settled_work_is_ordinary_while_it_runs_and_when_it_stalls() {
     let admission = impatient();
     let settled = |admitted: &Admitted<'_>| admitted.settle(false);
-    admission.run(1, Class::Stalling, settled).expect("done");
+    admission.run("load", 1, Class::Stalling, settled).expect("done");
     wait_until_empty(&admission);
     let (daemon, answer): (_, Receiver<()>) = channel();
     let work = move |admitted: &Admitted<'_>| {
@@ -87,7 +91,7 @@ fn settled_work_is_ordinary_while_it_runs_and_when_it_stalls() {
         let _ = answer.recv();
         admitted.progress(0)
     };
-    let error = admission.run(1, Class::Stalling, work).expect_err("no answer");
+    let error = admission.run("load", 1, Class::Stalling, work).expect_err("no answer");
     assert!(error.to_string().starts_with("file: no progress for"), "{error}");
     let counts = admission.counts();
     assert_eq!((counts.abandoned, counts.stalling_abandoned), (1, 0));
@@ -100,22 +104,22 @@ fn two_stuck_requests_stop_their_user_and_nobody_else() {
     for class in [Class::Stalling, Class::Ordinary] {
         let admission = impatient();
         let daemons = [stall(&admission, 1, class).0, stall(&admission, 1, class).0];
-        let error = admission.run(1, class, |_| Ok(())).expect_err("third");
+        let error = admission.run("load", 1, class, |_| Ok(())).expect_err("third");
         assert_eq!(error.kind(), ErrorKind::Busy);
-        admission.run(2, class, |_| Ok(())).expect("another user");
+        admission.run("load", 2, class, |_| Ok(())).expect("another user");
         drop(daemons);
         wait_until_empty(&admission);
-        admission.run(1, class, |_| Ok(())).expect("room again");
+        admission.run("load", 1, class, |_| Ok(())).expect("room again");
     }
 }
 
 #[test]
 fn closed_admission_refuses_and_waits_for_the_last_request() {
-    let admission = Admission::new(Lifetime::Resident);
+    let admission = Admission::new(Lifetime::Resident, Quota::default());
     let (daemon, answer): (_, Receiver<()>) = channel();
     scope(|scope| {
         let request = scope.spawn(|| {
-            admission.run(1, Class::Ordinary, move |_| {
+            admission.run("load", 1, Class::Ordinary, move |_| {
                 let _ = answer.recv();
                 Ok(())
             })
@@ -124,7 +128,7 @@ fn closed_admission_refuses_and_waits_for_the_last_request() {
             sleep(Duration::from_millis(1));
         }
         assert!(!admission.close(Duration::from_millis(20)), "one still runs");
-        let error = admission.run(2, Class::Ordinary, |_| Ok(())).expect_err("closed");
+        let error = admission.run("load", 2, Class::Ordinary, |_| Ok(())).expect_err("closed");
         assert_eq!(error.to_string(), "the service is stopping; look it up again");
         drop(daemon);
         request.join().expect("no panic").expect("done");
@@ -134,7 +138,49 @@ fn closed_admission_refuses_and_waits_for_the_last_request() {
 
 #[test]
 fn ids_of_requests_differ() {
-    let admission = Admission::new(Lifetime::Resident);
-    let id = || admission.run(1, Class::Ordinary, |admitted| Ok(admitted.id)).expect("an id");
+    let admission = Admission::new(Lifetime::Resident, Quota::default());
+    let id =
+        || admission.run("load", 1, Class::Ordinary, |admitted| Ok(admitted.id)).expect("an id");
     assert_ne!(id(), id());
+}
+
+#[test]
+fn requests_in_flight_are_listed_with_their_progress_until_they_end() {
+    let admission = Admission::new(Lifetime::Resident, Quota::default());
+    let (go, wait): (_, Receiver<()>) = channel();
+    let (begun, has_begun) = channel();
+    scope(|scope| {
+        let request = scope.spawn(|| {
+            admission.run("transfer", 7, Class::Ordinary, move |admitted| {
+                admitted.begin(Priority::Background, 100);
+                admitted.progress(30)?;
+                admitted.queued()?;
+                begun.send(admitted.id).expect("a test");
+                let _ = wait.recv();
+                Ok(())
+            })
+        });
+        let id = has_begun.recv().expect("an id");
+        let batch = admission.enter_lasting(8, Lasting::Batch, Class::Ordinary).expect("room");
+        let flights = admission.in_flight();
+        assert_eq!(flights.len(), 2);
+        let Flight { call, uid, priority, phase, moved, total, abandoned, .. } = flights[0];
+        assert_eq!((flights[0].id, call, uid), (id, "transfer", 7));
+        assert_eq!((priority, phase), (Some(Priority::Background), Phase::Queued));
+        assert_eq!((moved, total, abandoned), (30, 100, false));
+        assert_eq!((flights[1].call, flights[1].uid), ("submit", 8));
+        drop(batch);
+        drop(go);
+        request.join().expect("no panic").expect("done");
+    });
+    assert!(admission.in_flight().is_empty());
+}
+
+#[test]
+fn batch_that_has_ended_is_in_flight_no_more_although_its_result_is_held() {
+    let admission = Admission::new(Lifetime::Resident, Quota::default());
+    let place = admission.enter_lasting(1, Lasting::Batch, Class::Ordinary).expect("room");
+    place.run(&|_| Ok(()), |_| assert_eq!(admission.in_flight().len(), 1));
+    assert!(admission.in_flight().is_empty());
+    assert_eq!(admission.counts().batches, 1);
 }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::admission::{Admission, Class, Lasting};
+use crate::quota::Quota;
 use binder_shim::Lifetime;
 use rustix::fd::AsFd;
 use rustix::io::read;
@@ -43,7 +44,7 @@ fn transfer(batch: &Batch) -> Result<Result<Receipt>> {
 
 #[test]
 fn result_is_busy_until_the_batch_has_ended() {
-    let admission = Admission::new(Lifetime::Resident);
+    let admission = Admission::new(Lifetime::Resident, Quota::default());
     let (batch, go) = start(&admission);
     assert_eq!(transfer(&batch).expect_err("it runs").kind(), ErrorKind::Busy);
     go.send(()).expect("it runs");
@@ -56,7 +57,7 @@ fn result_is_busy_until_the_batch_has_ended() {
 
 #[test]
 fn cancelled_batch_ends_at_its_next_step() {
-    let admission = Admission::new(Lifetime::Resident);
+    let admission = Admission::new(Lifetime::Resident, Quota::default());
     let (batch, go) = start(&admission);
     batch.cancel();
     assert_eq!(transfer(&batch).expect_err("a piece is in flight").kind(), ErrorKind::Busy);
@@ -71,7 +72,7 @@ fn cancelled_batch_ends_at_its_next_step() {
 
 #[test]
 fn place_is_kept_until_the_batch_has_ended_and_its_result_is_dropped() {
-    let admission = Admission::new(Lifetime::Resident);
+    let admission = Admission::new(Lifetime::Resident, Quota::default());
     let (batch, go) = start(&admission);
     let (dropped, gone) = start(&admission);
     assert_eq!(admission.counts().batches, 2);
@@ -86,7 +87,7 @@ fn place_is_kept_until_the_batch_has_ended_and_its_result_is_dropped() {
 
 #[test]
 fn closed_admission_lets_no_batch_in() {
-    let admission = Admission::new(Lifetime::Resident);
+    let admission = Admission::new(Lifetime::Resident, Quota::default());
     assert!(admission.close(Duration::ZERO));
     let error =
         admission.enter_lasting(1, Lasting::Batch, Class::Ordinary).map(drop).expect_err("closed");

@@ -7,11 +7,16 @@ const MIB: u64 = 1 << 20;
 
 /// A machine of 1024 MiB, of which 64 MiB are kept free.
 fn machine() -> Memory {
-    Memory::with(1024 * MIB, None)
+    Memory::with(1024 * MIB, None, Quota::default())
+}
+
+/// One buffer.
+fn one(bytes: u64) -> Sum {
+    Sum { buffers: 1, bytes }
 }
 
 fn reserve(memory: &Memory, bytes: u64, available: u64) -> Result<Reservation<'_>> {
-    memory.reserve_of(7, bytes, || Some(available), || {})
+    memory.reserve_of(7, one(bytes), || Some(available), || {})
 }
 
 /// Counts as a buffer here: a file with an inode.
@@ -47,13 +52,13 @@ fn parallel_requests_of_one_user_count_for_its_limit_before_they_have_allocated(
     let memory = machine();
     let first = reserve(&memory, 400 * MIB, 2048 * MIB).expect("room");
     let error = reserve(&memory, 200 * MIB, 2048 * MIB).expect_err("more than half in all");
-    assert_eq!(error.kind(), ErrorKind::NoMemory);
+    assert_eq!(error.kind(), ErrorKind::QuotaExceeded);
     assert_eq!(
         error.to_string(),
-        "209715200 bytes: this user holds 0 buffers of 0 bytes and was promised 419430400, 4096 of \
-         536870912 allowed; free some"
+        "209715200 bytes: this user holds 0 buffers of 0 bytes and was promised 1 of 419430400, \
+         4096 of 536870912 allowed; free some"
     );
-    memory.reserve_of(8, 400 * MIB, || Some(2048 * MIB), || {}).expect("another user");
+    memory.reserve_of(8, one(400 * MIB), || Some(2048 * MIB), || {}).expect("another user");
     drop(first);
     reserve(&memory, 200 * MIB, 2048 * MIB).expect("the first is over");
     assert!(memory.lock().reserved.is_empty(), "users that left are remembered");
@@ -66,7 +71,7 @@ fn available_memory_is_read_while_no_request_can_spend() {
         assert!(memory.ledger.try_lock().is_err(), "another request may spend meanwhile");
         Some(100 * MIB)
     };
-    memory.reserve_of(7, MIB, available, || {}).expect("room");
+    memory.reserve_of(7, one(MIB), available, || {}).expect("room");
 }
 
 #[test]
@@ -84,14 +89,14 @@ fn memory_is_shrunk_before_a_request_is_refused() {
     let memory = machine();
     let available = Cell::new(80 * MIB);
     let reservation =
-        memory.reserve_of(7, 20 * MIB, || Some(available.get()), || available.set(100 * MIB));
+        memory.reserve_of(7, one(20 * MIB), || Some(available.get()), || available.set(100 * MIB));
     reservation.expect("the pool made room");
 }
 
 #[test]
 fn live_buffers_of_one_user_are_bounded_and_dead_ones_forgotten() {
     let statistics = TempDir::new().expect("a folder");
-    let memory = Memory::with(1024 * MIB, Some(statistics.path().to_owned()));
+    let memory = Memory::with(1024 * MIB, Some(statistics.path().to_owned()), Quota::default());
     let entry = |buffer: &Allocation| {
         let inode = fstat(&buffer.fd).expect("fstat").st_ino;
         statistics.path().join(inode.to_string())
@@ -103,13 +108,13 @@ fn live_buffers_of_one_user_are_bounded_and_dead_ones_forgotten() {
         reservation.spend(buffer);
     }
     let error = reserve(&memory, 1, 2048 * MIB).expect_err("half of the memory is in use");
-    assert_eq!(error.kind(), ErrorKind::NoMemory);
+    assert_eq!(error.kind(), ErrorKind::QuotaExceeded);
     assert_eq!(
         error.to_string(),
-        "1 bytes: this user holds 2 buffers of 536870912 bytes and was promised 0, 4096 of 536870912 \
-         allowed; free some"
+        "1 bytes: this user holds 2 buffers of 536870912 bytes and was promised 0 of 0, 4096 of \
+         536870912 allowed; free some"
     );
-    memory.reserve_of(8, 1, || Some(2048 * MIB), || {}).expect("another user");
+    memory.reserve_of(8, one(1), || Some(2048 * MIB), || {}).expect("another user");
     fs::remove_dir(entry(&buffers[0])).expect("rmdir");
     reserve(&memory, 256 * MIB, 2048 * MIB).expect("one buffer is gone");
 }
@@ -128,7 +133,59 @@ fn fields_of_meminfo_are_read_in_bytes() {
 fn user_over_the_limit_does_not_cost_the_others_their_pool() {
     let memory = machine();
     let shrunk = Cell::new(false);
-    let reservation = memory.reserve_of(7, 600 * MIB, || Some(2048 * MIB), || shrunk.set(true));
+    let reservation =
+        memory.reserve_of(7, one(600 * MIB), || Some(2048 * MIB), || shrunk.set(true));
     reservation.expect_err("more than half of the memory");
     assert!(!shrunk.get());
+}
+
+#[test]
+fn users_have_the_bytes_and_buffers_of_their_quota() {
+    let rules = ["all:bytes=10M,buffers=2", "8:bytes=20M,buffers=3"];
+    let quota = Quota::new(rules.iter().map(|rule| rule.parse().expect("a rule")).collect());
+    let memory = Memory::with(1024 * MIB, None, quota);
+    let reserve = |uid, buffers, mib| {
+        let wanted = Sum { buffers, bytes: mib * MIB };
+        memory.reserve_of(uid, wanted, || Some(2048 * MIB), || {})
+    };
+    for (uid, buffers, mib) in [(7, 2, 10), (8, 3, 20)] {
+        let most = reserve(uid, buffers, mib).expect("all of it");
+        let error = reserve(uid, 0, 1).expect_err("a byte too much");
+        assert_eq!(error.kind(), ErrorKind::QuotaExceeded);
+        let allowed = format!("{buffers} of {} allowed; free some", mib * MIB);
+        assert!(error.to_string().ends_with(&allowed), "{error}");
+        reserve(uid, 1, 0).expect_err("a buffer too much");
+        drop(most);
+        // A request that could never fit is refused as a whole.
+        reserve(uid, buffers + 1, 1).expect_err("too many buffers at once");
+        reserve(uid, buffers, mib).expect("free again");
+    }
+}
+
+#[test]
+fn charges_are_what_lives_and_what_is_promised() {
+    let statistics = TempDir::new().expect("a folder");
+    let folder = Some(statistics.path().to_owned());
+    let memory = Memory::with(1024 * MIB, folder, Quota::default());
+    let first = buffer(MIB);
+    let inode = fstat(&first.fd).expect("fstat").st_ino.to_string();
+    fs::create_dir(statistics.path().join(&inode)).expect("mkdir");
+    let wanted = Sum { buffers: 3, bytes: 6 * MIB };
+    let reservation = memory.reserve_of(7, wanted, || Some(100 * MIB), || {}).expect("room");
+    reservation.spend(&first);
+    let promised = Sum { buffers: 2, bytes: 5 * MIB };
+    let expected = Charge { live: one(MIB), promised };
+    assert_eq!(memory.charges(), BTreeMap::from([(7, expected)]));
+    drop(reservation);
+    fs::remove_dir(statistics.path().join(&inode)).expect("rmdir");
+    assert_eq!(memory.charges(), BTreeMap::new());
+}
+
+#[test]
+fn references_are_those_of_the_fdinfo_of_a_dma_buf() {
+    let text = "pos:\t0\nflags:\t02000002\nmnt_id:\t12\nino:\t34\nsize:\t4096\ncount:\t2\n\
+                exp_name:\tsystem\n";
+    assert_eq!(count_of(text), Some(2));
+    assert_eq!(count_of("pos:\t0\nflags:\t02\n"), None);
+    assert_eq!(references(&tempfile().expect("a file").into()), None);
 }

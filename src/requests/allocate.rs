@@ -21,12 +21,13 @@ pub(crate) fn run(
     state.heap.check_size(size)?;
     check_tag(&desc.tag)?;
     let (shared, tag) = (Arc::clone(state), desc.tag.clone());
-    let Allocation { fd, size, .. } = state.admission.run(uid, Class::Ordinary, move |_| {
-        let reservation = shared.reserve(uid, size)?;
-        let State { heap, pool, .. } = &*shared;
-        let allocated = &|buffer: &Allocation| reservation.spend(buffer);
-        let pool = pool.as_ref();
-        Source { heap, pool, uid, tag: &tag, arrival, allocated }.allocate(size)
-    })?;
+    let Allocation { fd, size, .. } =
+        state.admission.run("allocate", uid, Class::Ordinary, move |_| {
+            let reservation = shared.reserve(uid, 1, size)?;
+            let State { heap, pool, .. } = &*shared;
+            let allocated = &|buffer: &Allocation| reservation.spend(buffer);
+            let pool = pool.as_ref();
+            Source { heap, pool, uid, tag: &tag, arrival, allocated }.allocate(size)
+        })?;
     Ok(buffer(fd, size, state.heap.heap()))
 }

@@ -1,51 +1,35 @@
-//! The text of `dumpsys`. Waits for short locks only, and names no file.
+//! The dump (`dumpsys`). Waits for short locks only, and names no file.
+
+mod args;
+mod json;
+mod report;
+mod text;
 
 use crate::state::State;
-use crate::statistics::Totals;
-use dmabufio_core::pool::{Class, Pool, ShelfStock};
-use dmabufio_wire::INSTANCE;
-use std::fmt::{self, Write};
+use args::{Args, HELP};
+use report::Report;
 
-/// The state of the service for people.
-pub(crate) fn text(state: &State) -> String {
-    let mut text = String::new();
-    // Writing to a string cannot fail.
-    let _ = write(&mut text, state);
-    text
-}
+/// The users that may reset what the service counts: root, system and shell of Android. Clients
+/// must not hide what they do.
+const MAY_RESET: [u32; 3] = [0, 1000, 2000];
 
-fn write(out: &mut String, state: &State) -> fmt::Result {
-    let State { heap, pool, support, admission, scheduler, statistics, .. } = state;
-    writeln!(out, "{INSTANCE} {}", env!("CARGO_PKG_VERSION"))?;
-    writeln!(out, "heap: {}", heap.heap())?;
-    for (i, method) in support.methods().enumerate() {
-        writeln!(out, "method {}: {method}", i + 1)?;
-    }
-    if let Err(reason) = support.rw_file {
-        writeln!(out, "no rw_file: {reason}")?;
-    }
-    let counts = admission.counts();
-    writeln!(out, "requests running: {}", counts.waiting)?;
-    writeln!(out, "  on file systems that may stall: {}", counts.stalling_waiting)?;
-    let (queued, moving) = scheduler.counts();
-    writeln!(out, "  that wait for a turn at the disk: {queued}")?;
-    writeln!(out, "  that have one: {moving}")?;
-    writeln!(out, "requests given up that have not ended: {}", counts.abandoned)?;
-    writeln!(out, "  on file systems that may stall: {}", counts.stalling_abandoned)?;
-    writeln!(out, "batches: {}", counts.batches)?;
-    writeln!(out, "streams: {}", counts.streams)?;
-    if let Some(stock) = pool.as_ref().map(Pool::stock) {
-        for ShelfStock { class: Class { size, count }, ready, hits, misses } in stock.shelves {
-            writeln!(out, "pool of {size} bytes: {ready} of {count} ready")?;
-            writeln!(out, "  hits: {hits}, misses: {misses}")?;
+/// The state of the service, as the arguments of `uid` say.
+pub(crate) fn run(state: &State, uid: u32, args: &[String]) -> String {
+    let args = match Args::parse(args) {
+        Ok(args) if args.help => return HELP.to_owned(),
+        Ok(args) => args,
+        Err(what) => return what.to_owned(),
+    };
+    let totals = match args.reset {
+        true if !MAY_RESET.contains(&uid) => {
+            return "--reset: only root, system and shell may do that\n".to_owned();
         }
-        writeln!(out, "pool emptied because memory was short: {}", stock.trims)?;
+        true => state.statistics.take(),
+        false => state.statistics.totals(),
+    };
+    let report = Report::new(state, &totals, &args);
+    match args.json {
+        true => format!("{}\n", report.json()),
+        false => report.to_string(),
     }
-    let Totals { transfers, direct, bounced, buffered, errors, last_errors } = statistics.totals();
-    writeln!(out, "transfers: {transfers}")?;
-    writeln!(out, "bytes direct: {direct}")?;
-    writeln!(out, "bytes bounced: {bounced}")?;
-    writeln!(out, "bytes buffered: {buffered}")?;
-    writeln!(out, "errors: {errors}")?;
-    last_errors.iter().try_for_each(|error| writeln!(out, "  {error}"))
 }

@@ -1,8 +1,8 @@
 //! `load`: new buffers, filled from the client's file.
 
-use super::class;
 use super::convert::{loaded_item, CheckedLoad};
 use super::turns::RequestTurns;
+use super::{class, total};
 use crate::admission::Admitted;
 use crate::state::State;
 use dmabufio_core::error::{ErrorKind, Result};
@@ -27,11 +27,11 @@ pub(crate) fn run(
     check(&state.heap, &checked.items)?;
     let class = class(checked.file)?;
     let checked = checked.into_owned()?;
-    let count = checked.items.len();
+    let (count, priority) = (checked.items.len(), checked.priority);
     let (shared, tag) = (Arc::clone(state), request.tag.clone());
     // The buffers arrive one by one, so that the client gets those from before a time-out.
     let (sender, receiver) = channel();
-    let end = state.admission.run(uid, class, move |admitted| {
+    let end = state.admission.run("load", uid, class, move |admitted| {
         let mut deliver = |result: Result<Loaded>| {
             // The receiver is gone if the request has timed out.
             let _ = sender.send(result);
@@ -48,7 +48,7 @@ pub(crate) fn run(
     let heap = state.heap.heap();
     let mut item = |result: Result<Loaded>| match result {
         Ok(loaded) => {
-            state.statistics.count_transfer(&loaded.receipt);
+            state.statistics.count_transfer(priority, &loaded.receipt);
             loaded_item(loaded, heap)
         }
         Err(error) => {
@@ -73,12 +73,13 @@ pub(super) fn perform(
     let file = RegularFile::new(file.as_fd(), state.heap.heap())?;
     admitted.settle(file.may_stall())?;
     let all = items.iter().map(|item| item.size).fold(0, u64::saturating_add);
-    let reservation = state.reserve(uid, all)?;
+    let reservation = state.reserve(uid, items.len(), all)?;
     let _priority = PriorityGuard::new(*priority);
     let State { heap, pool, .. } = state;
     let allocated = &|buffer: &Allocation| reservation.spend(buffer);
     let source = Source { heap, pool: pool.as_ref(), uid, tag, arrival, allocated };
     log::debug!("load {} uid={uid} tag={tag}: {} items", admitted.id, items.len());
+    admitted.begin(*priority, total(items.iter().flat_map(|item| &item.extents)));
     let mut turns = RequestTurns::new(state, uid, *priority, &file, admitted);
     load(source, &file, items, *mode, &mut turns, deliver)
 }

@@ -24,7 +24,7 @@ pub(crate) fn run(
     let class = class(file)?;
     let file = duplicate("file", file)?;
     let (heap, support) = (state.heap.heap(), state.support);
-    let plan = state.admission.run(uid, class, move |admitted| {
+    let plan = state.admission.run("probe", uid, class, move |admitted| {
         let file = RegularFile::new(file.as_fd(), heap)?;
         admitted.settle(file.may_stall())?;
         let direction = file.natural_direction();

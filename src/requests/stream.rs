@@ -65,9 +65,9 @@ pub(crate) fn run(
     let class = class(checked.file)?;
     let checked = checked.into_owned()?;
     let (shared, tag) = (Arc::clone(state), request.tag.clone());
-    let (mut checked, buffers, shape) = state
-        .admission
-        .run(uid, class, move |admitted| prepare(&shared, uid, &tag, arrival, checked, admitted))?;
+    let prepare =
+        move |admitted: &Admitted<'_>| prepare(&shared, uid, &tag, arrival, checked, admitted);
+    let (mut checked, buffers, shape) = state.admission.run("openStream", uid, class, prepare)?;
     checked.buffers.clear();
     let place = state.admission.enter_lasting(uid, Lasting::Stream, class)?;
     let stream = Arc::new(Stream::new(place, Ring::new(shape))?);
@@ -101,7 +101,8 @@ fn prepare(
         let shift = if (checked.offset | frame_bytes) % align == 0 { 0 } else { align };
         let size = frame_bytes.saturating_add(shift);
         state.heap.check_size(size)?;
-        let reservation = state.reserve(uid, size.saturating_mul(checked.count as u64))?;
+        let reservation =
+            state.reserve(uid, checked.count, size.saturating_mul(checked.count as u64))?;
         let State { heap, pool, .. } = state;
         let allocated = &|buffer: &Allocation| reservation.spend(buffer);
         let source = Source { heap, pool: pool.as_ref(), uid, tag, arrival, allocated };
@@ -153,9 +154,9 @@ fn serve(
     // One seat for all frames, which learns how fast the disk is.
     let mut turns = RequestTurns::new(state, uid, checked.priority, &file, admitted);
     while let Some(action) = stream.next_action() {
-        let result = act(heap, action, checked, &buffers, &mut turns);
+        let result = act(heap, action, checked, &buffers, admitted, &mut turns);
         match &result {
-            Ok(receipt) => state.statistics.count_transfer(receipt),
+            Ok(receipt) => state.statistics.count_transfer(checked.priority, receipt),
             Err(error) if error.kind() == ErrorKind::Cancelled => {}
             Err(error) => state.count_failure("stream", uid, error),
         }
@@ -169,6 +170,7 @@ fn act(
     action: Action,
     checked: &CheckedStream<OwnedFd>,
     buffers: &[Buffer<'_>],
+    admitted: &Admitted<'_>,
     turns: &mut dyn Turns,
 ) -> Result<Receipt> {
     let (index, extent, durability) = match action {
@@ -180,6 +182,7 @@ fn act(
             (0, Extent { file_offset: 0, buffer_offset: 0, len: 0 }, checked.durability)
         }
     };
+    admitted.begin(checked.priority, extent.len);
     let receipt = transfer_in_turns(
         &Request {
             buffer: &buffers[index],

@@ -1,14 +1,13 @@
 //! `submit`: a batch of loads and transfers that nobody waits for.
 
-use super::class;
 use super::convert::{buffer, duplicate, CheckedLoad, CheckedRequest};
-use super::{load, transfer};
+use super::{class, load, total, transfer};
 use crate::admission::{Admitted, Class, Lasting};
 use crate::batch::{Batch, Outcome};
 use crate::state::State;
 use binder_shim::{pfd, ParcelFileDescriptor};
 use dmabufio_core::error::{Error, ErrorKind, Result};
-use dmabufio_core::extent::{Extent, MAX_EXTENTS};
+use dmabufio_core::extent::MAX_EXTENTS;
 use dmabufio_core::heap::Heap;
 use dmabufio_core::load::{check, Loaded, MAX_BATCH};
 use dmabufio_core::transfer::receipt::Receipt;
@@ -54,8 +53,7 @@ pub(crate) fn run(state: &Arc<State>, uid: u32, request: &SubmitRequest) -> Resu
     };
     let of_loads = requests(&loads).flat_map(|load| load.items.iter().map(|item| &item.extents));
     let of_transfers = requests(&transfers).map(|transfer| &transfer.extents);
-    let total = of_loads.chain(of_transfers).flatten().map(|extent: &Extent| extent.len);
-    let total = total.fold(0, u64::saturating_add);
+    let total = total(of_loads.chain(of_transfers).flatten());
     let place = state.admission.enter_lasting(uid, Lasting::Batch, class)?;
     let batch = Arc::new(Batch::new(place, total)?);
     let shared = Arc::clone(state);
@@ -127,6 +125,7 @@ fn do_load(
     admitted: &Admitted<'_>,
 ) -> Vec<Result<Loaded>> {
     let mut results = Vec::with_capacity(part.count);
+    let priority = part.request.as_ref().map(|(checked, _)| checked.priority).unwrap_or_default();
     let done = part.request.and_then(|(checked, _)| {
         admitted.progress(0)?;
         let mut deliver = |result| results.push(result);
@@ -137,7 +136,7 @@ fn do_load(
     }
     for result in &results {
         match result {
-            Ok(loaded) => state.statistics.count_transfer(&loaded.receipt),
+            Ok(loaded) => state.statistics.count_transfer(priority, &loaded.receipt),
             Err(error) => count_failure(state, uid, error),
         }
     }
@@ -151,12 +150,13 @@ fn do_transfer(
     part: Part<CheckedRequest<OwnedFd>>,
     admitted: &Admitted<'_>,
 ) -> Result<Receipt> {
+    let priority = part.request.as_ref().map(|(checked, _)| checked.priority).unwrap_or_default();
     let result = part.request.and_then(|(checked, _)| {
         admitted.progress(0)?;
         transfer::perform(state, uid, &part.tag, arrival, &checked, admitted)
     });
     match &result {
-        Ok(receipt) => state.statistics.count_transfer(receipt),
+        Ok(receipt) => state.statistics.count_transfer(priority, receipt),
         Err(error) => count_failure(state, uid, error),
     }
     result

@@ -1,8 +1,8 @@
 //! `transfer`: between the client's buffer and the client's file.
 
-use super::class;
 use super::convert::CheckedRequest;
 use super::turns::RequestTurns;
+use super::{class, total};
 use crate::admission::Admitted;
 use crate::state::State;
 use dmabufio_core::buffer::Buffer;
@@ -27,10 +27,11 @@ pub(crate) fn run(
     let class = class(checked.file)?;
     let checked = checked.into_owned()?;
     let (shared, tag) = (Arc::clone(state), request.tag.clone());
-    let receipt = state.admission.run(uid, class, move |admitted| {
+    let priority = checked.priority;
+    let receipt = state.admission.run("transfer", uid, class, move |admitted| {
         perform(&shared, uid, &tag, arrival, &checked, admitted)
     })?;
-    state.statistics.count_transfer(&receipt);
+    state.statistics.count_transfer(priority, &receipt);
     Ok(receipt_to_aidl(receipt))
 }
 
@@ -56,6 +57,7 @@ pub(super) fn perform(
         durability: checked.durability,
     };
     let _priority = PriorityGuard::new(checked.priority);
+    admitted.begin(checked.priority, total(&checked.extents));
     let mut turns = RequestTurns::new(state, uid, checked.priority, &file, admitted);
     let mut receipt = transfer_in_turns(&request, &mut turns)?;
     receipt.queue = arrival.elapsed().saturating_sub(receipt.io + receipt.sync);

@@ -1,6 +1,7 @@
 //! A request between the core, which moves its pieces, and the scheduler.
 
 use crate::admission::Admitted;
+use crate::in_flight::Phase;
 use crate::scheduler::Seat;
 use crate::state::State;
 use dmabufio_core::error::Result;
@@ -33,13 +34,18 @@ impl Turns for RequestTurns<'_> {
     fn next(&mut self, moved: u64, wanted: u64) -> Result<u64> {
         let Self { admitted, seat } = self;
         let progress = admitted.progress(moved);
-        let Some(seat) = seat else { return progress.map(|()| wanted) };
+        let Some(seat) = seat else {
+            admitted.enter(if wanted > 0 { Phase::Moving } else { Phase::Other });
+            return progress.map(|()| wanted);
+        };
         if progress.is_err() || wanted == 0 {
             seat.release(moved);
+            admitted.enter(Phase::Other);
             return progress.map(|()| 0);
         }
         let bytes = seat.next(moved, wanted, &mut || admitted.queued())?;
         admitted.progress(0)?;
+        admitted.enter(Phase::Moving);
         Ok(bytes)
     }
 }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::admission::{Admission, Class, Lasting};
+use crate::quota::Quota;
 use binder_shim::Lifetime;
 use dmabufio_core::extent::Direction;
 use ring::{Next, Shape};
@@ -47,7 +48,7 @@ fn heard(stream: &Stream) -> Option<usize> {
 
 #[test]
 fn readiness_rings_once_when_a_frame_is_ready_and_hangs_up_at_the_end() {
-    let admission = Admission::new(Lifetime::Resident);
+    let admission = Admission::new(Lifetime::Resident, Quota::default());
     let (stream, go) = start(&admission);
     assert_eq!(heard(&stream), None);
     go.send(()).expect("it runs");
@@ -70,9 +71,13 @@ fn readiness_rings_once_when_a_frame_is_ready_and_hangs_up_at_the_end() {
 
 #[test]
 fn dropped_stream_ends_and_frees_its_place() {
-    let admission = Admission::new(Lifetime::Resident);
+    let admission = Admission::new(Lifetime::Resident, Quota::default());
     let (stream, go) = start(&admission);
     assert_eq!(admission.counts().streams, 1);
+    assert_eq!(
+        admission.in_flight().iter().map(|flight| flight.call).collect::<Vec<_>>(),
+        ["stream"]
+    );
     stream.end();
     drop(stream);
     assert_eq!(admission.counts().streams, 1, "a frame is in flight");
@@ -82,7 +87,7 @@ fn dropped_stream_ends_and_frees_its_place() {
 
 #[test]
 fn stream_that_waits_for_its_client_ends_when_it_is_dropped() {
-    let admission = Admission::new(Lifetime::Resident);
+    let admission = Admission::new(Lifetime::Resident, Quota::default());
     let (stream, go) = start(&admission);
     go.send(()).and_then(|()| go.send(())).expect("it runs");
     wait_until("the ring is full", || stream.with_ring(|ring| ring.progress().frames) == 2);
@@ -93,7 +98,7 @@ fn stream_that_waits_for_its_client_ends_when_it_is_dropped() {
 
 #[test]
 fn full_pipe_stops_nobody() {
-    let admission = Admission::new(Lifetime::Resident);
+    let admission = Admission::new(Lifetime::Resident, Quota::default());
     let (stream, go) = start(&admission);
     // A client can open the other end of its descriptor.
     let state = stream.lock();

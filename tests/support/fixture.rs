@@ -65,6 +65,14 @@ impl Fixture {
         Self::serve(dir, command, args)
     }
 
+    /// The program of the service.
+    pub const PROGRAM: &'static str = SERVICE;
+
+    /// A service that `command` starts, with more arguments.
+    pub fn run(command: Command, args: &[&str]) -> Self {
+        Self::serve(scratch(), command, args)
+    }
+
     fn serve(dir: TempDir, mut command: Command, args: &[&str]) -> Self {
         let heap = vm_heap().unwrap_or(Heap::Memfd);
         let socket = dir.path().join("socket");
@@ -127,12 +135,18 @@ impl Fixture {
         }
     }
 
-    /// The rest of the line of the service's dump that starts with `key`.
-    pub fn dumped(&self, key: &str) -> String {
+    /// The dump of the service.
+    pub fn dump(&self, args: &[&str]) -> String {
         let (reader, writer) = pipe().expect("pipe");
-        dump_remote(&mut self.service.as_binder(), writer, &[]).expect("dump");
+        dump_remote(&mut self.service.as_binder(), writer, args).expect("dump");
         let mut text = String::new();
         File::from(reader).read_to_string(&mut text).expect("read the dump");
+        text
+    }
+
+    /// The rest of the line of the dump that starts with `key`.
+    pub fn dumped(&self, key: &str) -> String {
+        let text = self.dump(&[]);
         let value = text.lines().find_map(|line| line.trim().strip_prefix(key));
         value.unwrap_or_else(|| panic!("no line '{key}' in {text}")).to_owned()
     }

@@ -340,7 +340,7 @@ fn fifth_stream_of_a_user_waits_for_another_to_be_dropped() {
     let mut held: Vec<_> = (0..4).map(|_| open(&fixture, &valid(&fixture))).collect();
     let status = fixture.service.openStream(&valid(&fixture), &[]).map(drop).expect_err("four");
     expect(&status, ex::SERVICE_SPECIFIC, "4 requests of this user are streams, 4 allowed");
-    assert_eq!(status.service_specific_error(), Code::BUSY.0);
+    assert_eq!(status.service_specific_error(), Code::QUOTA_EXCEEDED.0);
     held.pop();
     let start = Instant::now();
     while fixture.service.openStream(&valid(&fixture), &[]).is_err() {

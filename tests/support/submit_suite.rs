@@ -180,7 +180,7 @@ fn ninth_batch_of_a_user_waits_for_a_result_to_be_dropped() {
     assert!(held.iter().all(|transfer| result(transfer).transfers[0].error == 0));
     let status = fixture.service.submit(&batch()).map(drop).expect_err("eight are there");
     expect(&status, ex::SERVICE_SPECIFIC, "8 requests of this user are batches, 8 allowed");
-    assert_eq!(status.service_specific_error(), Code::BUSY.0);
+    assert_eq!(status.service_specific_error(), Code::QUOTA_EXCEEDED.0);
     held.pop();
     let start = Instant::now();
     while fixture.service.submit(&batch()).is_err() {

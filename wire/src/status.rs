@@ -25,6 +25,7 @@ fn report(kind: ErrorKind) -> Report {
         ErrorKind::Busy => Report::Service(Code::BUSY),
         ErrorKind::NoMemory => Report::Service(Code::NO_MEMORY),
         ErrorKind::NoSpace => Report::Service(Code::NO_SPACE),
+        ErrorKind::QuotaExceeded => Report::Service(Code::QUOTA_EXCEEDED),
         ErrorKind::TimedOut => Report::Service(Code::TIMED_OUT),
         ErrorKind::Cancelled => Report::Service(Code::CANCELLED),
         ErrorKind::Io => Report::Service(Code::IO),
@@ -90,6 +91,7 @@ fn kind(code: i32) -> ErrorKind {
         Code::NO_MEMORY => ErrorKind::NoMemory,
         Code::NO_SPACE => ErrorKind::NoSpace,
         Code::TIMED_OUT => ErrorKind::TimedOut,
+        Code::QUOTA_EXCEEDED => ErrorKind::QuotaExceeded,
         Code::CANCELLED => ErrorKind::Cancelled,
         _ => ErrorKind::Io,
     }

@@ -45,4 +45,10 @@ enum Error {
     TIMED_OUT = 6,
     /** ITransfer.cancel() ended the batch before this request had finished. */
     CANCELLED = 7,
+    /**
+     * The caller's user has as many buffers, bytes of buffers, blocking calls or batches as it may
+     * have. The message names the limit and the use. A buffer counts until the last process that
+     * holds it has closed it. The limits are a matter of the device.
+     */
+    QUOTA_EXCEEDED = 8,
 }

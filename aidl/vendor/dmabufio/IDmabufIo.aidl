@@ -70,7 +70,9 @@ interface IDmabufIo {
      * @return the buffer. The caller owns it.
      * @throws EX_ILLEGAL_ARGUMENT if the size is not positive or exceeds
      *         Capabilities.maxBufferBytes, or if the tag is not printable ASCII.
-     * @throws ServiceSpecificException Error.NO_MEMORY if there is not enough memory.
+     * @throws ServiceSpecificException Error.NO_MEMORY if there is not enough memory;
+     *         Error.QUOTA_EXCEEDED if the caller's user has as many buffers or requests as it may
+     *         have; Error.BUSY or Error.TIMED_OUT, as for transfer().
      */
     Buffer allocate(in BufferDesc desc);
 
@@ -85,7 +87,8 @@ interface IDmabufIo {
      * @return one prediction for each extent.
      * @throws EX_ILLEGAL_ARGUMENT if the file is not a regular file that can be read or written,
      *         or if an extent is malformed. The message names the extent.
-     * @throws ServiceSpecificException Error.BUSY or Error.TIMED_OUT, as for transfer().
+     * @throws ServiceSpecificException Error.BUSY, Error.QUOTA_EXCEEDED or Error.TIMED_OUT, as
+     *         for transfer().
      */
     Plan probe(in ParcelFileDescriptor file, in Extent[] extents);
 
@@ -107,7 +110,8 @@ interface IDmabufIo {
      * @throws EX_SECURITY if the kernel refuses access to the file or the buffer.
      * @throws EX_UNSUPPORTED_OPERATION if no method works on this buffer.
      * @throws ServiceSpecificException Error.NOT_DIRECT, Error.BUSY, Error.NO_MEMORY,
-     *         Error.NO_SPACE, Error.IO or Error.TIMED_OUT. Two cases concern files that a
+     *         Error.NO_SPACE, Error.IO, Error.TIMED_OUT, or Error.QUOTA_EXCEEDED while the
+     *         caller's user has as many requests as it may have. Two cases concern files that a
      *         user-space daemon serves: the error is BUSY while two requests of the same user, or
      *         too many requests of all users, use such files, and TIMED_OUT if the daemon does not
      *         answer.
@@ -125,8 +129,9 @@ interface IDmabufIo {
      * @return for each item, a buffer and a receipt, or an error.
      * @throws EX_ILLEGAL_ARGUMENT as for allocate() and transfer(). The message names the item.
      * @throws EX_NULL_POINTER if the descriptor is missing.
-     * @throws ServiceSpecificException Error.BUSY or Error.TIMED_OUT, as for transfer(), if the
-     *         service could not start the load; Error.NO_MEMORY if it cannot create a thread.
+     * @throws ServiceSpecificException Error.BUSY, Error.QUOTA_EXCEEDED or Error.TIMED_OUT, as for
+     *         allocate() and transfer(), if the service could not start the load; Error.NO_MEMORY
+     *         if there is not enough memory or it cannot create a thread.
      */
     LoadResult load(in LoadRequest request);
 
@@ -140,9 +145,10 @@ interface IDmabufIo {
      * @param request the loads and the transfers.
      * @return the batch. Keep the reference: dropping it cancels the batch.
      * @throws EX_ILLEGAL_ARGUMENT if the batch is empty or too large.
-     * @throws ServiceSpecificException Error.BUSY if the caller's user, or all users together, have
-     *         too many batches, or if another limit of transfer() is reached; Error.NO_MEMORY if the
-     *         service cannot create a thread or a pipe, or cannot have more descriptors.
+     * @throws ServiceSpecificException Error.QUOTA_EXCEEDED if the caller's user has as many
+     *         batches as it may have; Error.BUSY if all users together have too many, or if another
+     *         limit of transfer() is reached; Error.NO_MEMORY if the service cannot create a thread
+     *         or a pipe, or cannot have more descriptors.
      */
     ITransfer submit(in SubmitRequest request);
 
@@ -159,10 +165,11 @@ interface IDmabufIo {
      * @throws EX_ILLEGAL_ARGUMENT as for allocate() and transfer(), or if there is neither a buffer
      *         nor a StreamRequest.bufferCount, or both. The message names the operand.
      * @throws EX_NULL_POINTER if the file is missing.
-     * @throws ServiceSpecificException Error.BUSY if the caller's user, or all users together, have
-     *         too many streams, or as for transfer(); Error.NO_MEMORY as for allocate(), or if the
-     *         service cannot create a thread or a pipe, or cannot have more descriptors;
-     *         Error.TIMED_OUT as for transfer().
+     * @throws ServiceSpecificException Error.QUOTA_EXCEEDED if the caller's user has as many streams
+     *         as it may have, or as for allocate(); Error.BUSY if all users together have too many,
+     *         or as for transfer(); Error.NO_MEMORY as for allocate(), or if the service cannot
+     *         create a thread or a pipe, or cannot have more descriptors; Error.TIMED_OUT as for
+     *         transfer().
      */
     IBufferStream openStream(in StreamRequest request, in ParcelFileDescriptor[] buffers);
 }

@@ -170,6 +170,9 @@ pub fn available(path: &Path, file: &File, offset: u64, length: Option<u64>) -> 
 fn hint(error: Error, client: &Client, len: u64) -> Error {
     let too_large = client.capabilities().is_ok_and(|known| len > known.max_buffer_bytes);
     let kind = error.downcast_ref().and_then(ClientError::kind);
+    if kind == Some(ErrorKind::QuotaExceeded) {
+        return error.context("close buffers that this user holds, or see --quota of the service");
+    }
     if !too_large && kind != Some(ErrorKind::NoMemory) {
         return error;
     }

@@ -2,7 +2,7 @@ use super::*;
 use rustix::io::Errno;
 
 /// Every kind, with the exception and the service-specific code that the interface documents.
-const EXPECTED: [(ErrorKind, ExceptionCode, i32); 11] = [
+const EXPECTED: [(ErrorKind, ExceptionCode, i32); 12] = [
     (ErrorKind::InvalidRequest, ex::ILLEGAL_ARGUMENT, 0),
     (ErrorKind::BadDescriptor, ex::ILLEGAL_ARGUMENT, 0),
     (ErrorKind::PermissionDenied, ex::SECURITY, 0),
@@ -14,6 +14,7 @@ const EXPECTED: [(ErrorKind, ExceptionCode, i32); 11] = [
     (ErrorKind::Io, ex::SERVICE_SPECIFIC, 5),
     (ErrorKind::TimedOut, ex::SERVICE_SPECIFIC, 6),
     (ErrorKind::Cancelled, ex::SERVICE_SPECIFIC, 7),
+    (ErrorKind::QuotaExceeded, ex::SERVICE_SPECIFIC, 8),
 ];
 
 fn check(status: &Status, kind: ErrorKind) {

@@ -381,5 +381,6 @@ pub fn at_once<'a>(
 /// Whether the service has no room for the request at the moment.
 fn is_busy(error: &Error) -> bool {
     let failure = error.chain().find_map(|cause| cause.downcast_ref::<ClientError>());
-    failure.and_then(ClientError::kind) == Some(ErrorKind::Busy)
+    let kind = failure.and_then(ClientError::kind);
+    matches!(kind, Some(ErrorKind::Busy | ErrorKind::QuotaExceeded))
 }

@@ -41,4 +41,5 @@ enum Error {
   IO = 5,
   TIMED_OUT = 6,
   CANCELLED = 7,
+  QUOTA_EXCEEDED = 8,
 }
