@@ -168,10 +168,12 @@ impl LastingPlace {
             // Other files of a batch may stall yet.
             Signal::Queued | Signal::Settled => progress(0),
         };
-        let outcome = work(&Admitted { id: self.id, request: &self.request, signal: &signal });
-        // Its result may be held for long.
+        work(&Admitted { id: self.id, request: &self.request, signal: &signal })
+    }
+
+    /// Its work has ended: it is in flight no more, although its client may hold it for long.
+    pub fn end(&self) {
         self.room.lock().requests.remove(&self.id);
-        outcome
     }
 }
 
@@ -179,7 +181,7 @@ impl Drop for LastingPlace {
     fn drop(&mut self) {
         let mut state = self.room.lock();
         state.places.leave_lasting(self.uid, self.kind, self.class);
-        // It may not have started.
+        // Its work may not have started.
         state.requests.remove(&self.id);
     }
 }

@@ -67,6 +67,7 @@ impl Batch {
                 *thread = Some(thread::current());
             }
             let outcome = batch.place.run(&|moved| batch.progress(moved), work);
+            batch.place.end();
             *batch.lock() = State::Ended(outcome);
         };
         let thread = thread::Builder::new().name("request".to_owned()).spawn(run);

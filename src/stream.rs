@@ -1,4 +1,4 @@
-//! A stream under way: its ring, the thread that moves its frames, and what tells the client.
+//! A stream under way: its ring, the threads that move its frames, and what tells the client.
 
 pub(crate) mod ring;
 
@@ -11,16 +11,20 @@ use ring::{Frame, Ring, Work};
 use rustix::fd::OwnedFd;
 use rustix::fs::{fcntl_setfl, OFlags};
 use rustix::io::write;
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
 
-/// A stream. Its thread and the client's reference share it.
+/// Frames of a stream that reads, that move at a time: while one is handed over, another keeps the
+/// disk busy.
+const DEPTH: usize = 2;
+
+/// A stream. Its threads and the client's reference share it.
 #[derive(Debug)]
 pub(crate) struct Stream {
     place: LastingPlace,
     dropped: AtomicBool,
-    thread: OnceLock<Thread>,
     state: Mutex<State>,
     /// The end that clients poll.
     readiness: OwnedFd,
@@ -29,6 +33,10 @@ pub(crate) struct Stream {
 #[derive(Debug)]
 struct State {
     ring: Ring,
+    /// Those that have begun.
+    threads: Vec<Thread>,
+    /// How many have not ended.
+    running: usize,
     /// Those of all frames.
     receipt: Receipt,
     /// The other end of `readiness`, until the stream has ended. Clients have their end and can fill
@@ -41,6 +49,13 @@ struct State {
 pub(crate) enum Action {
     Move(Frame),
     Sync,
+}
+
+/// One of the threads of a stream.
+pub(crate) struct Mover<'a> {
+    stream: &'a Stream,
+    /// The buffer of the frame that it moves.
+    index: Cell<Option<usize>>,
 }
 
 impl Stream {
@@ -56,44 +71,49 @@ impl Stream {
         Ok(Self {
             place,
             dropped: AtomicBool::new(false),
-            thread: OnceLock::new(),
-            state: Mutex::new(State { ring, receipt: Receipt::default(), bell: Some(bell) }),
+            state: Mutex::new(State {
+                ring,
+                threads: Vec::new(),
+                running: 0,
+                receipt: Receipt::default(),
+                bell: Some(bell),
+            }),
             readiness,
         })
     }
 
-    /// Starts a thread that does `work`: the actions of [`Stream::next_action`]. When it returns, the
-    /// stream has ended.
+    /// Starts threads that do `work`: the actions of [`Mover::next_action`]. When it has returned on
+    /// all of them, the stream has ended.
     pub fn start(
         self: &Arc<Self>,
-        work: impl FnOnce(&Self, &Admitted<'_>) + Send + 'static,
+        work: impl Fn(&Mover<'_>, &Admitted<'_>) + Send + Sync + 'static,
     ) -> Result<()> {
-        let stream = Arc::clone(self);
-        let run = move || {
-            stream.place.run(&|_| stream.check_wanted(), |admitted| work(&stream, admitted));
-            stream.lock().bell = None;
+        let work = Arc::new(work);
+        let count = self.lock().ring.depth().min(DEPTH);
+        self.lock().running = count;
+        let start = |_| {
+            let (stream, work) = (Arc::clone(self), Arc::clone(&work));
+            let run = move || {
+                stream.lock().threads.push(thread::current());
+                let mover = Mover { stream: &stream, index: Cell::new(None) };
+                stream.place.run(&|_| mover.check_wanted(), |admitted| work(&mover, admitted));
+                stream.leave();
+            };
+            thread::Builder::new().name("stream".to_owned()).spawn(run).map(drop)
         };
-        let thread = thread::Builder::new().name("stream".to_owned()).spawn(run);
-        let thread = thread.map_err(|error| {
+        (0..count).try_for_each(start).map_err(|error| {
+            // Ends those that have started.
+            self.end();
             Error::new(ErrorKind::NoMemory, format!("start a thread for the stream: {error}"))
-        })?;
-        // Nobody else sets it.
-        let _ = self.thread.set(thread.thread().clone());
-        Ok(())
+        })
     }
 
-    /// Ends the stream with an error before it has moved anything.
-    pub fn fail(&self, error: Error) {
-        self.lock().ring.fail(error);
-    }
-
-    /// Calls `act` with the ring. Wakes the thread, and the client if there is something for it.
+    /// Calls `act` with the ring. Wakes the threads, and the client if there is something for it.
     pub fn with_ring<T>(&self, act: impl FnOnce(&mut Ring) -> T) -> T {
         let mut state = self.lock();
         let result = act(&mut state.ring);
         state.ring_bell();
-        drop(state);
-        self.wake();
+        state.wake();
         result
     }
 
@@ -114,18 +134,39 @@ impl Stream {
     /// Ends the stream after the piece in flight: nobody has it any more.
     pub fn end(&self) {
         self.dropped.store(true, Ordering::SeqCst);
-        self.wake();
+        self.lock().wake();
     }
 
+    /// A thread has ended.
+    fn leave(&self) {
+        let mut state = self.lock();
+        state.running -= 1;
+        if state.running == 0 {
+            state.bell = None;
+            drop(state);
+            self.place.end();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic ends the process.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Mover<'_> {
     /// Waits for something to do. `None` if there will be nothing more.
     pub fn next_action(&self) -> Option<Action> {
-        while !self.dropped.load(Ordering::SeqCst) {
-            let mut state = self.lock();
+        while !self.stream.dropped.load(Ordering::SeqCst) {
+            let mut state = self.stream.lock();
             let work = state.ring.work();
             state.ring_bell();
             drop(state);
             match work {
-                Work::Move(frame) => return Some(Action::Move(frame)),
+                Work::Move(frame) => {
+                    self.index.set(Some(frame.index));
+                    return Some(Action::Move(frame));
+                }
                 Work::Sync => return Some(Action::Sync),
                 Work::Wait => thread::park(),
                 Work::End => return None,
@@ -136,43 +177,46 @@ impl Stream {
 
     /// Tells what became of an action.
     pub fn finish_action(&self, action: Action, result: Result<Receipt>) {
-        let mut state = self.lock();
+        self.index.set(None);
+        let now = monotonic_nanos() as i64;
+        let mut state = self.stream.lock();
+        if let Ok(receipt) = &result {
+            state.receipt.add(receipt);
+        }
         match (action, result) {
-            (_, Err(error)) => state.ring.fail(error),
-            (Action::Move(_), Ok(receipt)) => {
-                state.receipt.add(&receipt);
-                state.ring.moved(receipt.bytes(), monotonic_nanos() as i64);
+            (Action::Move(frame), Ok(receipt)) => {
+                state.ring.moved(frame.index, receipt.bytes(), now);
             }
-            (Action::Sync, Ok(receipt)) => {
-                state.receipt.add(&receipt);
-                state.ring.synced();
-            }
+            (Action::Move(frame), Err(error)) => state.ring.fail(frame.index, error, now),
+            (Action::Sync, Ok(_)) => state.ring.synced(),
+            (Action::Sync, Err(error)) => state.ring.abort(error),
         }
         state.ring_bell();
+        // Another thread may use a buffer that is free now, or has to end.
+        state.wake();
     }
 
-    /// Whether the frame in flight should go on.
+    /// Ends the stream with an error of no frame.
+    pub fn abort(&self, error: Error) {
+        self.stream.with_ring(|ring| ring.abort(error));
+    }
+
+    /// Whether what moves should go on.
     fn check_wanted(&self) -> Result<()> {
-        match self.dropped.load(Ordering::SeqCst) || self.lock().ring.is_unwanted() {
+        let unwanted = |index| !self.stream.lock().ring.is_wanted(index);
+        match self.stream.dropped.load(Ordering::SeqCst) || self.index.get().is_some_and(unwanted) {
             true => Err(Error::new(ErrorKind::Cancelled, "nobody wants this frame any more")),
             false => Ok(()),
         }
     }
-
-    fn wake(&self) {
-        // The thread may wait for something to do, or for its turn at the disk.
-        if let Some(thread) = self.thread.get() {
-            thread.unpark();
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic ends the process.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl State {
+    fn wake(&self) {
+        // The threads may wait for something to do, or for their turns at the disk.
+        self.threads.iter().for_each(Thread::unpark);
+    }
+
     fn ring_bell(&mut self) {
         if self.ring.takes_bell() {
             if let Some(bell) = &self.bell {

@@ -28,7 +28,7 @@ const MAX_ABANDONED: usize = 64;
 /// 64 descriptors.
 const MAX_BATCHES: usize = 32;
 
-/// Streams of all users. Each has a thread, and up to 35 descriptors.
+/// Streams of all users. Each has two threads, and up to 35 descriptors.
 const MAX_STREAMS: usize = 16;
 
 /// The class of a request by its file.

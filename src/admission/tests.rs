@@ -181,6 +181,7 @@ fn batch_that_has_ended_is_in_flight_no_more_although_its_result_is_held() {
     let admission = Admission::new(Lifetime::Resident, Quota::default());
     let place = admission.enter_lasting(1, Lasting::Batch, Class::Ordinary).expect("room");
     place.run(&|_| Ok(()), |_| assert_eq!(admission.in_flight().len(), 1));
+    place.end();
     assert!(admission.in_flight().is_empty());
     assert_eq!(admission.counts().batches, 1);
 }

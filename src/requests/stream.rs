@@ -6,7 +6,7 @@ use super::turns::RequestTurns;
 use crate::admission::{Admitted, Lasting};
 use crate::state::State;
 use crate::stream::ring::{Frame, Next, Ring, Shape};
-use crate::stream::{Action, Stream};
+use crate::stream::{Action, Mover, Stream};
 use binder_shim::{pfd, ParcelFileDescriptor};
 use dmabufio_core::buffer::Buffer;
 use dmabufio_core::error::{Error, ErrorKind, Result};
@@ -72,9 +72,9 @@ pub(crate) fn run(
     let place = state.admission.enter_lasting(uid, Lasting::Stream, class)?;
     let stream = Arc::new(Stream::new(place, Ring::new(shape))?);
     let buffers = Arc::new(buffers);
-    let (shared, of_thread) = (Arc::clone(state), Arc::clone(&buffers));
-    stream.start(move |stream, admitted| {
-        serve(&shared, uid, stream, &checked, &of_thread, admitted);
+    let (shared, of_threads) = (Arc::clone(state), Arc::clone(&buffers));
+    stream.start(move |mover, admitted| {
+        serve(&shared, uid, mover, &checked, &of_threads, admitted);
     })?;
     Ok(OpenStream { stream, buffers, heap: state.heap.heap() })
 }
@@ -129,11 +129,11 @@ fn prepare(
     Ok((checked, buffers, Shape { direction, sizes, frame_bytes, offset, align }))
 }
 
-/// Moves the frames of a stream, on the thread of the stream.
+/// Moves frames of a stream, on one of its threads.
 fn serve(
     state: &State,
     uid: u32,
-    stream: &Stream,
+    mover: &Mover<'_>,
     checked: &CheckedStream<OwnedFd>,
     buffers: &[RingBuffer],
     admitted: &Admitted<'_>,
@@ -147,20 +147,21 @@ fn serve(
         Ok(opened) => opened,
         Err(error) => {
             state.count_failure("stream", uid, &error);
-            return stream.fail(error);
+            return mover.abort(error);
         }
     };
     let _priority = PriorityGuard::new(checked.priority);
-    // One seat for all frames, which learns how fast the disk is.
+    // One seat for all frames of this thread, which learns how fast the disk is.
     let mut turns = RequestTurns::new(state, uid, checked.priority, &file, admitted);
-    while let Some(action) = stream.next_action() {
+    while let Some(action) = mover.next_action() {
         let result = act(heap, action, checked, &buffers, admitted, &mut turns);
+        // First of all: the client waits for it.
+        mover.finish_action(action, result.clone());
         match &result {
             Ok(receipt) => state.statistics.count_transfer(checked.priority, receipt),
             Err(error) if error.kind() == ErrorKind::Cancelled => {}
             Err(error) => state.count_failure("stream", uid, error),
         }
-        stream.finish_action(action, result);
     }
 }
 

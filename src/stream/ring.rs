@@ -1,9 +1,12 @@
 //! The ring of a stream as a step machine: which buffer is whose, and what the service moves next.
 //!
 //! It knows no descriptors, no threads and no time. A buffer goes round: in a stream that reads, it is
-//! free, then the service fills it, then its frame is queued, then the client holds it. In a stream
-//! that writes, it is free, then the client holds it, then its frame is queued, then the service
+//! free, then the service fills it, then its frame is ready, then the client holds it. In a stream
+//! that writes, it is free, then the client holds it, then its frame is submitted, then the service
 //! writes it.
+//!
+//! Several frames that are read may move at a time, and end in any order. The client gets them in the
+//! order of the file, and hears of an error or of the end of the file after the frames before it.
 
 use dmabufio_core::error::{Error, ErrorKind, Result};
 use dmabufio_core::extent::Direction;
@@ -23,7 +26,8 @@ pub(crate) struct Frame {
     pub file_offset: u64,
     pub buffer_offset: u64,
     pub len: u64,
-    /// A stream that reads: when it was complete. A stream that writes: the client's number.
+    /// A stream that reads: when it and all before it were complete. A stream that writes: the
+    /// client's number.
     pub timestamp: i64,
 }
 
@@ -32,7 +36,7 @@ pub(crate) struct Frame {
 pub(crate) enum Work {
     /// Move this frame, then call [`Ring::moved`] or [`Ring::fail`].
     Move(Frame),
-    /// Make the file durable, then call [`Ring::synced`] or [`Ring::fail`].
+    /// Make the file durable, then call [`Ring::synced`] or [`Ring::abort`].
     Sync,
     /// Wait for the client.
     Wait,
@@ -56,13 +60,15 @@ pub(crate) struct Moved {
     pub timestamp: i64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Slot {
     Free,
-    /// The service moves its frame.
+    /// The service moves its frame, which is in the queue unless nobody wants it any more.
     Moving,
-    /// Its frame is in the queue.
+    /// Its frame is in the queue, and does not move.
     Queued,
+    /// Its frame is in the queue, and could not be read.
+    Failed(Error),
     /// The client has it.
     Held,
 }
@@ -94,16 +100,17 @@ pub(crate) struct Shape {
 pub(crate) struct Ring {
     shape: Shape,
     slots: Vec<Slot>,
-    /// Frames that are ready for the client, or for the file.
+    /// The frames on their way between the file and the client, in the order of the file.
     queue: VecDeque<Frame>,
-    moving: Option<Frame>,
-    /// The client has moved the stream away from the frame that moves.
-    stale: bool,
+    /// A stream that reads: so many frames at the front of the queue are for the client to take.
+    ready: usize,
     /// Where the next frame begins that is read ahead, or submitted.
     position: u64,
     /// Frames that the client has been handed, or has submitted.
     count: u64,
-    end_of_file: bool,
+    /// A stream that reads: nothing follows the frames in the queue, because of the end of the file
+    /// or an error.
+    at_end: bool,
     moved: Moved,
     phase: Phase,
     /// The client waits, or may begin to.
@@ -115,11 +122,10 @@ impl Ring {
         Self {
             slots: vec![Slot::Free; shape.sizes.len()],
             queue: VecDeque::with_capacity(shape.sizes.len()),
-            moving: None,
-            stale: false,
+            ready: 0,
             position: shape.offset,
             count: 0,
-            end_of_file: false,
+            at_end: false,
             moved: Moved::default(),
             phase: Phase::Open,
             wants_bell: true,
@@ -129,8 +135,16 @@ impl Ring {
 
     // The side of the service.
 
-    /// What to do next. Whoever gets [`Work::Move`] must report the end of the move before it asks
-    /// again.
+    /// How many frames may move at a time.
+    pub fn depth(&self) -> usize {
+        match self.shape.direction {
+            Direction::Load => self.slots.len(),
+            // One after the other, so that the file never has a frame without those before it.
+            Direction::Save => 1,
+        }
+    }
+
+    /// What to do next.
     pub fn work(&mut self) -> Work {
         match self.phase {
             Phase::Ended(_) => return Work::End,
@@ -139,32 +153,50 @@ impl Ring {
         }
         let frame = match self.shape.direction {
             Direction::Load => self.read_ahead(),
-            Direction::Save => self.queue.pop_front(),
+            Direction::Save => {
+                self.queue.front().copied().filter(|frame| self.slots[frame.index] == Slot::Queued)
+            }
         };
         let Some(frame) = frame else { return Work::Wait };
         self.slots[frame.index] = Slot::Moving;
-        self.moving = Some(frame);
         Work::Move(frame)
     }
 
-    /// The frame has moved: `len` bytes of it, at `now`.
-    pub fn moved(&mut self, len: u64, now: i64) {
-        let Some(frame) = self.moving.take() else { return };
-        self.slots[frame.index] = Slot::Free;
-        if self.shape.direction == Direction::Load {
-            if mem::take(&mut self.stale) || self.is_closed() {
-                return;
-            }
-            self.end_of_file = len < frame.len;
-            if len == 0 {
-                return;
-            }
-            self.slots[frame.index] = Slot::Queued;
-            self.queue.push_back(Frame { len, timestamp: now, ..frame });
+    /// The frame of buffer `index` has moved: `len` bytes of it, at `now`.
+    pub fn moved(&mut self, index: usize, len: u64, now: i64) {
+        self.slots[index] = Slot::Free;
+        let Some(place) = self.place(index) else { return };
+        if self.shape.direction == Direction::Save {
+            let timestamp = self.queue[place].timestamp;
+            self.queue.remove(place);
+            return self.count_moved(len, timestamp);
         }
-        self.moved.frames += 1;
-        self.moved.bytes += len;
-        self.moved.timestamp = frame.timestamp;
+        if len < self.queue[place].len {
+            self.at_end = true;
+            self.drop_queue_from(if len == 0 { place } else { place + 1 });
+        }
+        if len > 0 {
+            self.slots[index] = Slot::Queued;
+            self.queue[place].len = len;
+        }
+        self.settle(now);
+    }
+
+    /// The frame of buffer `index` has not moved. The stream ends, once the frames before it have
+    /// moved.
+    pub fn fail(&mut self, index: usize, error: Error, now: i64) {
+        self.slots[index] = Slot::Free;
+        // If nobody wants the frame any more: what is wrong with the file will show again.
+        let Some(place) = self.place(index) else { return };
+        let Frame { number, file_offset, .. } = self.queue[place];
+        let error = error.in_frame(number, file_offset);
+        if self.shape.direction == Direction::Save {
+            return self.abort(error);
+        }
+        self.slots[index] = Slot::Failed(error);
+        self.at_end = true;
+        self.drop_queue_from(place + 1);
+        self.settle(now);
     }
 
     /// The file is durable.
@@ -172,43 +204,31 @@ impl Ring {
         self.phase = Phase::Ended(Ok(()));
     }
 
-    /// The move, or the sync, has failed: the stream has ended.
-    pub fn fail(&mut self, error: Error) {
-        let frame = self.moving.take();
-        if let Some(Frame { index, .. }) = frame {
-            self.slots[index] = Slot::Free;
+    /// The stream ends with an error of no frame.
+    pub fn abort(&mut self, error: Error) {
+        if !self.is_closed() {
+            self.drop_queue_from(self.ready);
+            self.phase = Phase::Ended(Err(error));
         }
-        if mem::take(&mut self.stale) || self.is_closed() {
-            // Nobody wants the frame any more. What is wrong with the file will show again.
-            return;
-        }
-        if self.shape.direction == Direction::Save {
-            self.drop_queue();
-        }
-        let error = match frame {
-            Some(Frame { number, file_offset, .. }) => error.in_frame(number, file_offset),
-            None => error,
-        };
-        self.phase = Phase::Ended(Err(error));
     }
 
     /// Whether to wake the client now. True once for each time that the client found nothing.
     pub fn takes_bell(&mut self) -> bool {
         let ready = match self.shape.direction {
-            Direction::Load => !self.queue.is_empty() || self.end_of_file,
+            Direction::Load => self.ready > 0 || self.found_end(),
             Direction::Save => self.slots.contains(&Slot::Free),
         };
         (ready || self.is_closed()) && mem::take(&mut self.wants_bell)
     }
 
-    /// Whether nobody wants the frame that moves.
-    pub fn is_unwanted(&self) -> bool {
-        self.stale || self.is_closed()
+    /// Whether somebody wants the frame that moves in buffer `index`.
+    pub fn is_wanted(&self, index: usize) -> bool {
+        self.place(index).is_some()
     }
 
     /// Whether nothing moves any more.
     pub fn has_ended(&self) -> bool {
-        self.is_closed() && self.moving.is_none()
+        self.is_closed() && !self.slots.contains(&Slot::Moving)
     }
 
     // The side of the client.
@@ -219,14 +239,16 @@ impl Ring {
     /// `Busy` if none is ready; the error that ended the stream once none is left.
     pub fn next(&mut self) -> Result<Next> {
         self.check_direction(Direction::Load)?;
-        if let Some(frame) = self.queue.pop_front() {
+        if let Some(&frame) = self.queue.front().filter(|_| self.ready > 0) {
+            self.queue.pop_front();
+            self.ready -= 1;
             self.slots[frame.index] = Slot::Held;
             self.count += 1;
             return Ok(Next::Frame(frame));
         }
         match &self.phase {
             Phase::Ended(Err(error)) => return Err(error.clone()),
-            Phase::Open if !self.end_of_file => {}
+            Phase::Open if !self.found_end() => {}
             _ => return Ok(Next::EndOfFile),
         }
         self.wants_bell = true;
@@ -297,10 +319,9 @@ impl Ring {
     pub fn seek(&mut self, offset: u64) -> Result<()> {
         self.check_direction(Direction::Load)?;
         self.check_open()?;
-        self.drop_queue();
-        self.stale = self.moving.is_some();
+        self.drop_queue_from(0);
         self.position = offset;
-        self.end_of_file = false;
+        self.at_end = false;
         Ok(())
     }
 
@@ -308,7 +329,7 @@ impl Ring {
     pub fn finish(&mut self) {
         match (self.shape.direction, &self.phase) {
             (Direction::Load, Phase::Open) => {
-                self.drop_queue();
+                self.drop_queue_from(0);
                 self.phase = Phase::Ended(Ok(()));
             }
             (Direction::Save, Phase::Open) => self.phase = Phase::Finishing,
@@ -336,11 +357,11 @@ impl Ring {
     fn read_ahead(&mut self) -> Option<Frame> {
         let Shape { align, frame_bytes, .. } = self.shape;
         let len = frame_bytes.min(MAX_OFFSET.saturating_sub(self.position));
-        if self.end_of_file {
+        if self.at_end {
             return None;
         }
         if len == 0 {
-            self.end_of_file = true;
+            self.at_end = true;
             return None;
         }
         let index = self.slots.iter().position(|slot| *slot == Slot::Free)?;
@@ -355,13 +376,53 @@ impl Ring {
             timestamp: 0,
         };
         self.position += len;
+        self.queue.push_back(frame);
         Some(frame)
     }
 
-    fn drop_queue(&mut self) {
-        for Frame { index, .. } in self.queue.drain(..) {
-            self.slots[index] = Slot::Free;
+    /// Makes the frames ready that are complete and have none before them that still moves.
+    fn settle(&mut self, now: i64) {
+        while let Some(frame) = self.queue.get_mut(self.ready) {
+            match &self.slots[frame.index] {
+                Slot::Queued => {
+                    frame.timestamp = now;
+                    let len = frame.len;
+                    self.ready += 1;
+                    self.count_moved(len, 0);
+                }
+                Slot::Failed(error) => {
+                    let error = error.clone();
+                    return self.abort(error);
+                }
+                _ => return,
+            }
         }
+    }
+
+    fn count_moved(&mut self, len: u64, timestamp: i64) {
+        let Moved { frames, bytes, .. } = self.moved;
+        self.moved = Moved { frames: frames + 1, bytes: bytes + len, timestamp };
+    }
+
+    /// Whether the client has had all frames up to the end of the file.
+    fn found_end(&self) -> bool {
+        self.at_end && self.queue.is_empty()
+    }
+
+    /// The place in the queue of the frame of buffer `index`.
+    fn place(&self, index: usize) -> Option<usize> {
+        self.queue.iter().position(|frame| frame.index == index)
+    }
+
+    /// Forgets the frames from `place` on. The buffers of those that move are free when their moves
+    /// have ended.
+    fn drop_queue_from(&mut self, place: usize) {
+        for Frame { index, .. } in self.queue.drain(place..) {
+            if self.slots[index] != Slot::Moving {
+                self.slots[index] = Slot::Free;
+            }
+        }
+        self.ready = self.ready.min(place);
     }
 
     fn held(&self, index: i32) -> Result<usize> {

@@ -37,6 +37,6 @@ parcelable StreamFrame {
     long bufferOffset;
     /** The length in bytes: StreamRequest.frameBytes, or less at the end of the file. */
     long length;
-    /** When the frame was complete: nanoseconds of CLOCK_MONOTONIC. */
+    /** When the frame and all before it were complete: nanoseconds of CLOCK_MONOTONIC. */
     long readyNanos;
 }

@@ -18,8 +18,9 @@ fn broken() -> Error {
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Work,
-    Done,
-    Fail,
+    /// Of one of those that move.
+    Done(usize),
+    Fail(usize),
     /// `next` or `acquire`.
     Take,
     /// `release` or `submit`.
@@ -33,12 +34,12 @@ fn steps(rare: u32) -> impl Strategy<Value = Vec<Step>> {
     let index = -1..BUFFERS as i32 + 1;
     let step = prop_oneof![
         8 => Just(Step::Work),
-        8 => Just(Step::Done),
+        8 => any::<usize>().prop_map(Step::Done),
         8 => Just(Step::Take),
         8 => index.clone().prop_map(Step::Give),
         2 => index.prop_map(Step::Release),
         rare => (0..12 * FRAME).prop_map(Step::Seek),
-        rare => Just(Step::Fail),
+        rare => any::<usize>().prop_map(Step::Fail),
         rare => Just(Step::Finish),
     ];
     prop::collection::vec(step, 1..300)
@@ -57,46 +58,91 @@ impl Bell {
     }
 }
 
-/// Runs a stream that reads a file of `file` bytes, beside a model of it.
+/// What has become of a frame.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Outcome {
+    Moving,
+    Done(u64),
+    Failed,
+}
+
+/// What follows the frames that the client may have.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Follows {
+    More,
+    EndOfFile,
+    Error,
+}
+
+/// The frames that the client may have, and what follows them, of frames in the order of the file.
+fn visible(frames: &[(Frame, Outcome)]) -> (usize, Follows) {
+    for (i, (_, outcome)) in frames.iter().enumerate() {
+        match *outcome {
+            Outcome::Moving => return (i, Follows::More),
+            Outcome::Failed => return (i, Follows::Error),
+            Outcome::Done(FRAME) => {}
+            Outcome::Done(len) => return (i + usize::from(len > 0), Follows::EndOfFile),
+        }
+    }
+    (frames.len(), Follows::More)
+}
+
+/// Runs a stream that reads a file of `file` bytes, beside a model of it that forgets nothing.
 fn read(file: u64, steps: &[Step]) {
     let mut ring = ring(Direction::Load, 0);
     let mut bell = Bell { waits: true };
     // Where the client is, how many frames it has had, and which buffers it holds.
     let (mut cursor, mut number, mut held) = (0, 0, BTreeSet::new());
-    let (mut ready, mut moving, mut stale, mut at_end) = (0, None::<Frame>, false, false);
+    // All frames since the last seek, how many of them the client has had, and all that move.
+    let (mut frames, mut taken, mut moving) = (Vec::new(), 0, Vec::<Frame>::new());
+    let mut position = 0;
     let mut ended: Option<bool> = None;
     for step in steps {
+        let (complete, follows) = visible(&frames);
+        let ready = complete - taken;
         match *step {
-            Step::Work if moving.is_none() => {
-                let free = BUFFERS - held.len() - ready;
+            Step::Work => {
+                let stop = frames.iter().position(|(_, outcome)| {
+                    !matches!(outcome, Outcome::Moving | Outcome::Done(FRAME))
+                });
+                // Of the frames behind the end or an error, those count that still move.
+                let kept = &frames[..stop.map_or(frames.len(), |stop| stop + 1)];
+                let at_rest = kept.iter().skip(taken);
+                let at_rest =
+                    at_rest.filter(|(_, o)| !matches!(o, Outcome::Moving | Outcome::Done(0)));
+                let free = BUFFERS - held.len() - moving.len() - at_rest.count();
                 match ring.work() {
                     Work::Move(frame) => {
-                        assert!(free > 0 && !at_end && ended.is_none());
+                        assert!(free > 0 && stop.is_none() && ended.is_none());
                         assert!(!held.contains(&(frame.index as i32)), "the client has it");
+                        assert!(moving.iter().all(|other| other.index != frame.index));
+                        assert_eq!(frame.file_offset, position);
                         assert_eq!(frame.buffer_offset, frame.file_offset % 4096);
-                        moving = Some(frame);
+                        position += frame.len;
+                        frames.push((frame, Outcome::Moving));
+                        moving.push(frame);
                     }
-                    Work::Wait => assert!((free == 0 || at_end) && ended.is_none()),
+                    Work::Wait => assert!((free == 0 || stop.is_some()) && ended.is_none()),
                     Work::End => assert!(ended.is_some()),
                     Work::Sync => panic!("there is nothing to sync"),
                 }
             }
-            Step::Done => {
-                if let Some(frame) = moving.take() {
+            Step::Done(which) | Step::Fail(which) if !moving.is_empty() => {
+                let frame = moving.remove(which % moving.len());
+                assert_eq!(ring.is_wanted(frame.index), is_wanted(&frames, frame, ended));
+                let outcome = if matches!(step, Step::Done(_)) {
                     let len = frame.len.min(file.saturating_sub(frame.file_offset));
-                    ring.moved(len, 7);
-                    if !stale && ended.is_none() {
-                        ready += usize::from(len > 0);
-                        at_end = len < FRAME;
-                    }
-                    stale = false;
+                    ring.moved(frame.index, len, 7);
+                    Outcome::Done(len)
+                } else {
+                    ring.fail(frame.index, broken(), 7);
+                    Outcome::Failed
+                };
+                if let Some(entry) = frames.iter_mut().find(|e| **e == (frame, Outcome::Moving)) {
+                    entry.1 = outcome;
                 }
-            }
-            Step::Fail => {
-                if moving.take().is_some() {
-                    ring.fail(broken());
-                    ended = if stale { ended } else { ended.or(Some(false)) };
-                    stale = false;
+                if visible(&frames).1 == Follows::Error {
+                    ended = ended.or(Some(false));
                 }
             }
             Step::Take => match ring.next() {
@@ -106,13 +152,14 @@ fn read(file: u64, steps: &[Step]) {
                     let found = (frame.file_offset, frame.len, frame.number, frame.timestamp);
                     assert_eq!(found, (cursor, len, number, 7));
                     assert!(held.insert(frame.index as i32), "handed out twice");
-                    (cursor, number, ready) = (cursor + len, number + 1, ready - 1);
+                    (cursor, number, taken) = (cursor + len, number + 1, taken + 1);
                 }
                 Ok(Next::EndOfFile) => {
-                    assert!(ready == 0 && (at_end && cursor >= file || ended == Some(true)));
+                    let end = follows == Follows::EndOfFile && cursor >= file;
+                    assert!(ready == 0 && (end || ended == Some(true)));
                 }
                 Err(error) if error.kind() == ErrorKind::Busy => {
-                    assert!(ready == 0 && !at_end && ended.is_none());
+                    assert!(ready == 0 && follows == Follows::More && ended.is_none());
                     bell.waits = true;
                 }
                 Err(error) => {
@@ -127,20 +174,33 @@ fn read(file: u64, steps: &[Step]) {
             Step::Seek(offset) => {
                 assert_eq!(ring.seek(offset).is_ok(), ended.is_none());
                 if ended.is_none() {
-                    (cursor, ready, at_end, stale) = (offset, 0, false, moving.is_some());
+                    (cursor, position, taken) = (offset, offset, 0);
+                    frames.clear();
                 }
             }
             Step::Finish => {
                 ring.finish();
                 if ended.is_none() {
-                    (ended, ready) = (Some(true), 0);
+                    (ended, taken) = (Some(true), 0);
+                    frames.clear();
                 }
             }
-            Step::Work => {}
+            Step::Done(_) | Step::Fail(_) => {}
         }
-        assert_eq!(ring.has_ended(), ended.is_some() && moving.is_none());
-        bell.check(&mut ring, ready > 0 || at_end || ended.is_some());
+        assert_eq!(ring.has_ended(), ended.is_some() && moving.is_empty());
+        let (complete, follows) = visible(&frames);
+        let ready = complete > taken || follows != Follows::More || ended.is_some();
+        bell.check(&mut ring, ready);
     }
+}
+
+/// Whether somebody wants a frame that moves: those behind an error or the end nobody does.
+fn is_wanted(frames: &[(Frame, Outcome)], frame: Frame, ended: Option<bool>) -> bool {
+    let place = frames.iter().position(|entry| *entry == (frame, Outcome::Moving));
+    let before = |place| &frames[..place];
+    let complete =
+        |(_, outcome): &(Frame, Outcome)| matches!(outcome, Outcome::Moving | Outcome::Done(FRAME));
+    ended.is_none() && place.is_some_and(|place| before(place).iter().all(complete))
 }
 
 /// Runs a stream that writes, beside a model of it.
@@ -153,28 +213,29 @@ fn write(steps: &[Step]) {
     for (time, step) in (0_i64..).zip(steps) {
         let open = !finished && ended.is_none();
         match *step {
-            Step::Work if moving.is_none() => match ring.work() {
+            Step::Work => match ring.work() {
                 Work::Move(frame) => {
+                    assert!(moving.is_none(), "one after the other");
                     assert_eq!(Some(frame), queue.pop_front(), "out of order");
                     moving = Some(frame);
                 }
-                Work::Wait => assert!(queue.is_empty() && open),
+                Work::Wait => assert!(moving.is_some() || queue.is_empty() && open),
                 Work::Sync => {
-                    assert!(queue.is_empty() && finished && ended.is_none());
+                    assert!(queue.is_empty() && moving.is_none() && finished && ended.is_none());
                     ring.synced();
                     ended = Some(true);
                 }
                 Work::End => assert!(ended.is_some()),
             },
-            Step::Done => {
+            Step::Done(_) => {
                 if let Some(frame) = moving.take() {
-                    ring.moved(frame.len, 7);
+                    ring.moved(frame.index, frame.len, 7);
                     written.push(frame);
                 }
             }
-            Step::Fail => {
+            Step::Fail(_) => {
                 if let Some(frame) = moving.take() {
-                    ring.fail(broken());
+                    ring.fail(frame.index, broken(), 7);
                     ended = Some(false);
                     queue.clear();
                     let error = ring.outcome().expect_err("it has failed").to_string();
@@ -221,7 +282,6 @@ fn write(steps: &[Step]) {
                 ring.finish();
                 finished = true;
             }
-            Step::Work => {}
         }
         let bytes = written.iter().map(|frame| frame.len).sum();
         let timestamp = written.last().map_or(0, |frame| frame.timestamp);
@@ -251,8 +311,8 @@ proptest! {
 fn slow_consumer_stops_the_reading() {
     let mut ring = ring(Direction::Load, 0);
     for _ in 0..BUFFERS {
-        assert!(matches!(ring.work(), Work::Move(_)));
-        ring.moved(FRAME, 0);
+        let Work::Move(frame) = ring.work() else { panic!("a buffer is free") };
+        ring.moved(frame.index, FRAME, 0);
     }
     assert_eq!(ring.work(), Work::Wait);
     let Ok(Next::Frame(frame)) = ring.next() else { panic!("a frame is ready") };
@@ -282,8 +342,8 @@ fn numbers_that_make_no_sense_are_refused() {
 #[test]
 fn file_at_the_largest_offset_has_an_end() {
     let mut ring = ring(Direction::Load, i64::MAX as u64 - 5);
-    assert!(matches!(ring.work(), Work::Move(Frame { len: 5, .. })));
-    ring.moved(5, 0);
+    assert!(matches!(ring.work(), Work::Move(Frame { index: 0, len: 5, .. })));
+    ring.moved(0, 5, 0);
     assert_eq!(ring.work(), Work::Wait);
     assert!(matches!(ring.next(), Ok(Next::Frame(Frame { len: 5, .. }))));
     assert_eq!(ring.next(), Ok(Next::EndOfFile));
@@ -300,4 +360,85 @@ fn frame_stays_at_the_start_of_a_buffer_without_room_to_shift_it() {
     };
     let mut ring = Ring::new(shape);
     assert!(matches!(ring.work(), Work::Move(Frame { buffer_offset: 0, file_offset: 100, .. })));
+}
+
+/// A ring that reads, whose first two frames move.
+fn two_moving() -> (Ring, Frame, Frame) {
+    let mut ring = ring(Direction::Load, 0);
+    let (Work::Move(first), Work::Move(second)) = (ring.work(), ring.work()) else {
+        panic!("the ring is empty")
+    };
+    (ring, first, second)
+}
+
+#[test]
+fn frame_that_is_complete_first_waits_for_the_one_before() {
+    let (mut ring, first, second) = two_moving();
+    ring.moved(second.index, FRAME, 1);
+    assert_eq!(ring.next().expect_err("not yet").kind(), ErrorKind::Busy);
+    assert_eq!(ring.progress().frames, 0);
+    assert!(!ring.takes_bell());
+    ring.moved(first.index, FRAME, 2);
+    assert!(ring.takes_bell());
+    for number in 0..2 {
+        let Ok(Next::Frame(frame)) = ring.next() else { panic!("frame {number} is ready") };
+        assert_eq!((frame.number, frame.timestamp), (number, 2));
+    }
+}
+
+#[test]
+fn error_of_the_second_frame_that_moves_follows_the_first_frame() {
+    let (mut ring, first, second) = two_moving();
+    ring.fail(second.index, broken(), 1);
+    assert_eq!(ring.next().expect_err("not yet").kind(), ErrorKind::Busy);
+    assert_eq!(ring.work(), Work::Wait, "nothing is read behind an error");
+    assert!(ring.is_wanted(first.index) && !ring.has_ended());
+    ring.moved(first.index, FRAME, 2);
+    assert!(matches!(ring.next(), Ok(Next::Frame(Frame { number: 0, .. }))));
+    let error = ring.next().expect_err("it has failed").to_string();
+    assert_eq!(error, "frame 1: file_offset=10000: file: broken");
+    assert!(ring.has_ended());
+}
+
+#[test]
+fn error_of_the_first_frame_that_moves_hides_what_becomes_of_the_second() {
+    for is_complete in [false, true] {
+        let (mut ring, first, second) = two_moving();
+        if is_complete {
+            ring.moved(second.index, FRAME, 1);
+        } else {
+            ring.fail(second.index, broken(), 1);
+        }
+        ring.fail(first.index, broken(), 2);
+        let error = ring.next().expect_err("it has failed").to_string();
+        assert_eq!(error, "frame 0: file_offset=0: file: broken");
+        assert_eq!((ring.progress().frames, ring.has_ended()), (0, true));
+    }
+}
+
+#[test]
+fn end_of_file_hides_what_was_read_behind_it() {
+    let (mut ring, first, second) = two_moving();
+    // The file grows between the two.
+    ring.moved(second.index, FRAME, 1);
+    ring.moved(first.index, 5, 2);
+    assert!(matches!(ring.next(), Ok(Next::Frame(Frame { number: 0, len: 5, .. }))));
+    assert_eq!(ring.next(), Ok(Next::EndOfFile));
+    assert_eq!(ring.progress(), Moved { frames: 1, bytes: 5, timestamp: 0 });
+}
+
+#[test]
+fn seek_while_two_frames_move_keeps_their_buffers_until_both_have_ended() {
+    let (mut ring, first, second) = two_moving();
+    ring.seek(500_000).expect("it is open");
+    assert!(!ring.is_wanted(first.index) && !ring.is_wanted(second.index));
+    let Work::Move(third) = ring.work() else { panic!("the last buffer is free") };
+    assert_eq!((third.index, third.number, third.file_offset), (2, 0, 500_000));
+    assert_eq!(ring.work(), Work::Wait, "two buffers are in use");
+    ring.fail(first.index, broken(), 1);
+    assert!(matches!(ring.work(), Work::Move(Frame { index: 0, number: 1, .. })));
+    ring.moved(second.index, FRAME, 2);
+    ring.moved(third.index, FRAME, 3);
+    assert_eq!(ring.next(), Ok(Next::Frame(Frame { timestamp: 3, ..third })));
+    assert_eq!(ring.next().expect_err("one moves").kind(), ErrorKind::Busy);
 }
