@@ -16,10 +16,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
 
-/// Frames of a stream that reads, that move at a time: while one is handed over, another keeps the
-/// disk busy.
-const DEPTH: usize = 2;
-
 /// A stream. Its threads and the client's reference share it.
 #[derive(Debug)]
 pub(crate) struct Stream {
@@ -89,7 +85,7 @@ impl Stream {
         work: impl Fn(&Mover<'_>, &Admitted<'_>) + Send + Sync + 'static,
     ) -> Result<()> {
         let work = Arc::new(work);
-        let count = self.lock().ring.depth().min(DEPTH);
+        let count = self.lock().ring.depth();
         self.lock().running = count;
         let start = |_| {
             let (stream, work) = (Arc::clone(self), Arc::clone(&work));

@@ -27,6 +27,10 @@ use aidl::StreamFrame::StreamFrame;
 use aidl::StreamProgress::StreamProgress;
 use aidl::StreamRequest::StreamRequest;
 
+/// Frames that move at a time in a stream that reads: while one is handed over, another keeps the
+/// disk busy.
+const DEPTH: usize = 2;
+
 /// A buffer of a ring.
 #[derive(Debug)]
 enum RingBuffer {
@@ -91,7 +95,8 @@ fn prepare(
     let (heap, direction, frame_bytes) =
         (state.heap.heap(), checked.direction, checked.frame_bytes);
     let file = RegularFile::new(checked.file.as_fd(), heap)?;
-    admitted.settle(file.may_stall())?;
+    let file_may_stall = file.may_stall();
+    admitted.settle(file_may_stall)?;
     file.check_access(direction)?;
     let align = file.direct_align().unwrap_or(0).max(state.heap.page_size());
     let mut sizes = Vec::with_capacity(checked.count);
@@ -126,7 +131,12 @@ fn prepare(
     }
     let offset = checked.offset;
     log::debug!("stream uid={uid} tag={tag}: {direction:?}, {} buffers", buffers.len());
-    Ok((checked, buffers, Shape { direction, sizes, frame_bytes, offset, align }))
+    let depth = match direction {
+        // The daemon of a file that may stall could hold up a frame because of the one behind it.
+        Direction::Load if !file_may_stall => DEPTH,
+        _ => 1,
+    };
+    Ok((checked, buffers, Shape { direction, sizes, frame_bytes, offset, align, depth }))
 }
 
 /// Moves frames of a stream, on one of its threads.

@@ -93,6 +93,9 @@ pub(crate) struct Shape {
     pub offset: u64,
     /// A frame goes direct only if its places in file and buffer are equal modulo this.
     pub align: u64,
+    /// How many frames may move at a time: one in a stream that writes, so that the file never has a
+    /// frame without those before it.
+    pub depth: usize,
 }
 
 /// The ring of one stream.
@@ -137,11 +140,7 @@ impl Ring {
 
     /// How many frames may move at a time.
     pub fn depth(&self) -> usize {
-        match self.shape.direction {
-            Direction::Load => self.slots.len(),
-            // One after the other, so that the file never has a frame without those before it.
-            Direction::Save => 1,
-        }
+        self.shape.depth
     }
 
     /// What to do next.
@@ -151,11 +150,12 @@ impl Ring {
             Phase::Finishing if self.queue.is_empty() => return Work::Sync,
             Phase::Open | Phase::Finishing => {}
         }
+        if self.slots.iter().filter(|slot| **slot == Slot::Moving).count() >= self.shape.depth {
+            return Work::Wait;
+        }
         let frame = match self.shape.direction {
             Direction::Load => self.read_ahead(),
-            Direction::Save => {
-                self.queue.front().copied().filter(|frame| self.slots[frame.index] == Slot::Queued)
-            }
+            Direction::Save => self.queue.front().copied(),
         };
         let Some(frame) = frame else { return Work::Wait };
         self.slots[frame.index] = Slot::Moving;

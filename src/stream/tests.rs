@@ -15,7 +15,7 @@ const LEN: u64 = 100;
 fn stream(admission: &Admission, buffers: usize) -> Arc<Stream> {
     let place = admission.enter_lasting(1, Lasting::Stream, Class::Ordinary).expect("room");
     let (direction, sizes) = (Direction::Load, vec![LEN; buffers]);
-    let shape = Shape { direction, sizes, frame_bytes: LEN, offset: 0, align: 4096 };
+    let shape = Shape { direction, sizes, frame_bytes: LEN, offset: 0, align: 4096, depth: 2 };
     Arc::new(Stream::new(place, Ring::new(shape)).expect("a pipe"))
 }
 
