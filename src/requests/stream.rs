@@ -15,6 +15,8 @@ use dmabufio_core::file::RegularFile;
 use dmabufio_core::heap::{Allocation, Heap};
 use dmabufio_core::load::Source;
 use dmabufio_core::priority::PriorityGuard;
+use dmabufio_core::probe;
+use dmabufio_core::route::Route;
 use dmabufio_core::transfer::receipt::Receipt;
 use dmabufio_core::transfer::turns::Turns;
 use dmabufio_core::transfer::{transfer_in_turns, Durability, Request};
@@ -27,8 +29,8 @@ use aidl::StreamFrame::StreamFrame;
 use aidl::StreamProgress::StreamProgress;
 use aidl::StreamRequest::StreamRequest;
 
-/// Frames that move at a time in a stream that reads: while one is handed over, another keeps the
-/// disk busy.
+/// Frames that move at a time in a stream that reads direct: while one is handed over, another keeps
+/// the disk busy.
 const DEPTH: usize = 2;
 
 /// A buffer of a ring.
@@ -95,8 +97,7 @@ fn prepare(
     let (heap, direction, frame_bytes) =
         (state.heap.heap(), checked.direction, checked.frame_bytes);
     let file = RegularFile::new(checked.file.as_fd(), heap)?;
-    let file_may_stall = file.may_stall();
-    admitted.settle(file_may_stall)?;
+    admitted.settle(file.may_stall())?;
     file.check_access(direction)?;
     let align = file.direct_align().unwrap_or(0).max(state.heap.page_size());
     let mut sizes = Vec::with_capacity(checked.count);
@@ -131,11 +132,15 @@ fn prepare(
     }
     let offset = checked.offset;
     log::debug!("stream uid={uid} tag={tag}: {direction:?}, {} buffers", buffers.len());
-    let depth = match direction {
-        // The daemon of a file that may stall could hold up a frame because of the one behind it.
-        Direction::Load if !file_may_stall => DEPTH,
-        _ => 1,
+    let is_direct = |buffer: &RingBuffer| {
+        let support = probe::buffer(&buffer.buffer(heap)?, direction)?;
+        Ok::<_, Error>(Route::choose(support, &file, checked.mode)?.direct.is_some())
     };
+    // Buffered, the kernel reads ahead by itself, and would lose its place in the file; and a daemon
+    // that may stall could hold up a frame because of the one behind it. What is wrong shows when
+    // the first frame moves.
+    let direct = buffers.iter().all(|buffer| is_direct(buffer).unwrap_or(false));
+    let depth = if direct && direction == Direction::Load { DEPTH } else { 1 };
     Ok((checked, buffers, Shape { direction, sizes, frame_bytes, offset, align, depth }))
 }
 

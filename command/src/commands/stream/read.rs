@@ -57,7 +57,9 @@ struct Report {
 pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCode> {
     let client = connect.connect()?;
     let name = shown(&args.file);
-    let file = open_regular(&args.file, OFlags::empty())?;
+    let file = client.open_for_transfer(&args.file, args.mode.into())?;
+    // Another descriptor, which never has O_DIRECT.
+    let compared = open_regular(&args.file, OFlags::empty())?;
     let (frame_bytes, ring) = (args.ring.frame, Ring::Allocate(args.ring.buffers));
     let request = StreamRequest::new(file.as_fd(), Direction::Load, frame_bytes, ring);
     let request = StreamRequest { mode: args.mode.into(), tag: "stream", ..request };
@@ -78,7 +80,7 @@ pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCo
         }
         if args.verify {
             let buffer = stream.buffers().get(frame.index).context("a buffer of the ring")?;
-            verify::equal(&file, frame.file_offset, buffer, frame.buffer_offset, frame.len)
+            verify::equal(&compared, frame.file_offset, buffer, frame.buffer_offset, frame.len)
                 .with_context(|| format!("verify frame {}", frame.number))?;
         }
         (frames, bytes) = (frames + 1, bytes + frame.len);
