@@ -35,8 +35,8 @@ struct State {
     running: usize,
     /// Those of all frames.
     receipt: Receipt,
-    /// The other end of `readiness`, until the stream has ended. Clients have their end and can fill
-    /// the pipe: a write must not wait, and only this process has the flag of this end.
+    /// The other end of `readiness`, until the stream has ended. Clients have their end and can
+    /// fill the pipe: a write must not wait, and only this process has the flag of this end.
     bell: Option<OwnedFd>,
 }
 
@@ -78,8 +78,8 @@ impl Stream {
         })
     }
 
-    /// Starts threads that do `work`: the actions of [`Mover::next_action`]. When it has returned on
-    /// all of them, the stream has ended.
+    /// Starts threads that do `work`: the actions of [`Mover::next_action`]. When it has returned
+    /// on all of them, the stream has ended.
     pub fn start(
         self: &Arc<Self>,
         work: impl Fn(&Mover<'_>, &Admitted<'_>) + Send + Sync + 'static,

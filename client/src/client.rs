@@ -106,7 +106,8 @@ impl Client {
     /// Opens a stream. Blocks until the service has allocated the buffers.
     ///
     /// # Errors
-    /// `Unsupported` for a client of [`Client::local`]; `Busy` while this user has too many streams.
+    /// `Unsupported` for a client of [`Client::local`]; `QuotaExceeded` while this user has too many
+    /// streams.
     pub fn open_stream(&self, request: &StreamRequest<'_>) -> Result<Stream, Error> {
         match &self.0 {
             Backend::Service(service) => service.open_stream(request),

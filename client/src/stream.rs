@@ -126,18 +126,19 @@ pub struct StreamProgress {
 
 /// An open stream. Dropping it ends the stream.
 ///
-/// To read, call [`Stream::next`] for a frame and [`Stream::release`] when it is no longer needed; the
-/// service fills free buffers meanwhile. To write, call [`Stream::acquire`] when a frame is due, fill
-/// the buffer, call [`Stream::submit`], and at the end [`Stream::finish`] and [`Stream::wait`].
+/// To read, call [`Stream::next`] for a frame and [`Stream::release`] when it is no longer needed;
+/// the service fills free buffers meanwhile. To write, call [`Stream::acquire`] when a frame is
+/// due, fill the buffer, call [`Stream::submit`], and at the end [`Stream::finish`] and
+/// [`Stream::wait`].
 ///
 /// A frame goes direct if its places in the file and in the buffer are equal modulo the page. The
-/// service chooses the place in the buffer of a frame that it reads. Frames whose length is a multiple
-/// of the page always go direct from the start of a buffer.
+/// service chooses the place in the buffer of a frame that it reads. Frames whose length is a
+/// multiple of the page always go direct from the start of a buffer.
 ///
-/// The descriptor of the stream is for poll(2) and epoll(7), to wait beside other descriptors. It is
-/// edge-triggered: after [`Stream::next`] or [`Stream::acquire`] found nothing at a deadline in the
-/// past, it becomes readable as soon as the same call may succeed. It reports a hang-up once the
-/// stream has ended.
+/// The descriptor of the stream is for poll(2) and epoll(7), to wait beside other descriptors. It
+/// is edge-triggered: after [`Stream::next`] or [`Stream::acquire`] found nothing at a deadline in
+/// the past, it becomes readable as soon as the same call may succeed. It reports a hang-up once
+/// the stream has ended.
 pub struct Stream {
     stream: Strong<dyn IBufferStream>,
     readiness: OwnedFd,
@@ -184,7 +185,8 @@ impl Stream {
     }
 
     /// A buffer for the frame that is due now, of a stream that writes. Waits for it until
-    /// `deadline`, for ever without one. Call it once for each frame, so that the numbers are right.
+    /// `deadline`, for ever without one. Call it once for each frame, so that the numbers are
+    /// right.
     ///
     /// # Errors
     /// The error of the file that has ended the stream.
@@ -210,8 +212,8 @@ impl Stream {
     }
 
     /// Passes `len` bytes of a buffer of [`Stream::acquire`] from byte `buffer_offset` on to the
-    /// service, which writes them behind the frame before. [`Stream::progress`] returns the timestamp
-    /// of the last frame that the file has.
+    /// service, which writes them behind the frame before. [`Stream::progress`] returns the
+    /// timestamp of the last frame that the file has.
     pub fn submit(
         &self,
         index: usize,
@@ -224,14 +226,14 @@ impl Stream {
         submitted.map_err(|status| of_call(&status, 0))
     }
 
-    /// Asks the service to end the stream: one that writes after all frames that were submitted, one
-    /// that reads now. [`Stream::wait`] waits for the end.
+    /// Asks the service to end the stream: one that writes after all frames that were submitted,
+    /// one that reads now. [`Stream::wait`] waits for the end.
     pub fn finish(&self) -> Result<(), Error> {
         self.stream.finish().map_err(|status| of_call(&status, 0))
     }
 
-    /// Waits until a stream has ended after [`Stream::finish`] or an error, and returns the receipts
-    /// of all frames, added. What was written is durable then as the request says.
+    /// Waits until a stream has ended after [`Stream::finish`] or an error, and returns the
+    /// receipts of all frames, added. What was written is durable then as the request says.
     pub fn wait(self) -> Result<Receipt, Error> {
         // For the hang-up only.
         self.poll(PollFlags::empty(), None)?;

@@ -24,8 +24,8 @@ const MAX_ABANDONED_OF_USER: usize = 2;
 /// The same, of all users.
 const MAX_ABANDONED: usize = 64;
 
-/// Batches of all users, until their results are dropped. Each has a thread while it runs, and up to
-/// 64 descriptors.
+/// Batches of all users, until their results are dropped. Each has a thread while it runs, and up
+/// to 64 descriptors.
 const MAX_BATCHES: usize = 32;
 
 /// Streams of all users. Each has two threads, and up to 35 descriptors.
@@ -147,8 +147,8 @@ impl Places {
         Ok(())
     }
 
-    /// Lets a batch or a stream in. A user may have as many as there are places left: the more a user
-    /// has, the earlier it has to stop, and a few users cannot take all places.
+    /// Lets a batch or a stream in. A user may have as many as there are places left: the more a
+    /// user has, the earlier it has to stop, and a few users cannot take all places.
     ///
     /// # Errors
     /// As [`Places::enter`].

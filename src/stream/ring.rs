@@ -1,12 +1,13 @@
 //! The ring of a stream as a step machine: which buffer is whose, and what the service moves next.
 //!
-//! It knows no descriptors, no threads and no time. A buffer goes round: in a stream that reads, it is
-//! free, then the service fills it, then its frame is ready, then the client holds it. In a stream
-//! that writes, it is free, then the client holds it, then its frame is submitted, then the service
-//! writes it.
+//! It knows no descriptors, no threads and no time. A buffer goes round: in a stream that reads, it
+//! is free, then the service fills it, then its frame is ready, then the client holds it. In a
+//! stream that writes, it is free, then the client holds it, then its frame is submitted, then the
+//! service writes it.
 //!
-//! Several frames that are read may move at a time, and end in any order. The client gets them in the
-//! order of the file, and hears of an error or of the end of the file after the frames before it.
+//! Several frames that are read may move at a time, and end in any order. The client gets them in
+//! the order of the file, and hears of an error or of the end of the file after the frames before
+//! it.
 
 use dmabufio_core::error::{Error, ErrorKind, Result};
 use dmabufio_core::extent::Direction;
@@ -93,8 +94,8 @@ pub(crate) struct Shape {
     pub offset: u64,
     /// A frame goes direct only if its places in file and buffer are equal modulo this.
     pub align: u64,
-    /// How many frames may move at a time: one in a stream that writes, so that the file never has a
-    /// frame without those before it.
+    /// How many frames may move at a time: one in a stream that writes, so that the file never has
+    /// a frame without those before it.
     pub depth: usize,
 }
 

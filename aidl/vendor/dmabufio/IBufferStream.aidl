@@ -29,17 +29,17 @@ import vendor.dmabufio.StreamProgress;
  * next() hands a frame to the client, and release() gives its buffer back. While the client holds
  * all buffers, or has not asked for the frames that are ready, the service reads nothing.
  *
- * A stream that writes (SAVE) hands free buffers to the client in acquire(). submit() passes a frame
- * to the service, which writes the frames one behind the other, in the order of submission. If no
- * buffer is free when a frame is due, the disk is too slow, and the client drops the frame.
+ * A stream that writes (SAVE) hands free buffers to the client in acquire(). submit() passes a
+ * frame to the service, which writes the frames one behind the other, in the order of submission.
+ * If no buffer is free when a frame is due, the disk is too slow, and the client drops the frame.
  *
- * The first error of the file ends a stream. Then next(), after the frames that are ready, acquire(),
- * submit(), seek() and getResult() throw it, as transfer() would. The message names the frame and its
- * place in the file.
+ * The first error of the file ends a stream. Then next(), after the frames that are ready,
+ * acquire(), submit(), seek() and getResult() throw it, as transfer() would. The message names the
+ * frame and its place in the file.
  *
  * The stream lives as long as somebody holds a reference to this object. When the last reference is
- * gone, for example because the client has died, the service ends the stream after the piece that is
- * in flight (at most 32 MiB), and drops its buffers.
+ * gone, for example because the client has died, the service ends the stream after the pieces that
+ * are in flight (at most 32 MiB each), and drops its buffers.
  */
 @VintfStability
 interface IBufferStream {
@@ -53,10 +53,10 @@ interface IBufferStream {
     Buffer[] getBuffers();
 
     /**
-     * Returns a descriptor to wait on, with poll(2) or epoll(7). After next() or acquire() was BUSY,
-     * it becomes readable (POLLIN) as soon as the same call may succeed. Read it empty, call again
-     * until the call is BUSY, and then wait again. Before the first call it becomes readable, too.
-     * Once the stream has ended, it reports POLLHUP.
+     * Returns a descriptor to wait on, with poll(2) or epoll(7). After next() or acquire() was
+     * BUSY, it becomes readable (POLLIN) as soon as the same call may succeed. Read it empty, call
+     * again until the call is BUSY, and then wait again. Before the first call it becomes readable,
+     * too. Once the stream has ended, it reports POLLHUP.
      *
      * @return the read end of a pipe, with O_NONBLOCK. The bytes in it mean nothing.
      * @throws ServiceSpecificException Error.NO_MEMORY if the service cannot have more descriptors.
@@ -86,8 +86,8 @@ interface IBufferStream {
      * before. The client must not change the buffer until acquire() returns it again.
      *
      * @param index a buffer of acquire().
-     * @param bufferOffset the place of the frame in the buffer, in bytes. The frame can go direct if
-     *        this equals its place in the file modulo the page.
+     * @param bufferOffset the place of the frame in the buffer, in bytes. The frame can go direct
+     *        if this equals its place in the file modulo the page.
      * @param length the length in bytes, 1 to StreamRequest.frameBytes.
      * @param timestampNanos any number; getProgress() returns that of the last frame in the file.
      * @throws EX_ILLEGAL_ARGUMENT if the stream reads, after finish(), if the client does not hold
@@ -131,7 +131,7 @@ interface IBufferStream {
     /**
      * Returns the outcome of a stream that has ended.
      *
-     * @return the receipts of all frames, added.
+     * @return the receipts of all frames, added; so are the times of frames that moved together.
      * @throws ServiceSpecificException Error.BUSY if the stream has not ended; else the error that
      *         ended it.
      */

@@ -165,8 +165,8 @@ interface IDmabufIo {
      * @throws EX_ILLEGAL_ARGUMENT as for allocate() and transfer(), or if there is neither a buffer
      *         nor a StreamRequest.bufferCount, or both. The message names the operand.
      * @throws EX_NULL_POINTER if the file is missing.
-     * @throws ServiceSpecificException Error.QUOTA_EXCEEDED if the caller's user has as many streams
-     *         as it may have, or as for allocate(); Error.BUSY if all users together have too many,
+     * @throws ServiceSpecificException Error.QUOTA_EXCEEDED if the caller's user has as many
+     *         streams as it may have, or as for allocate(); Error.BUSY if all users together have too many,
      *         or as for transfer(); Error.NO_MEMORY as for allocate(), or if the service cannot
      *         create a thread or a pipe, or cannot have more descriptors; Error.TIMED_OUT as for
      *         transfer().

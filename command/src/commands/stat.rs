@@ -97,7 +97,8 @@ impl Dump {
         let method = self.methods.first().map_or("no method", String::as_str);
         line(format!("heap {}, {method}", self.heap));
         line(format!(
-            "requests   {} running, {} given up, {} batches, {} streams; {} wait for a turn, {} have one",
+            "requests   {} running, {} given up, {} batches, {} streams; \
+             {} wait for a turn, {} have one",
             self.waiting, self.abandoned, self.batches, self.streams, self.queued, self.moving
         ));
         line(format!(

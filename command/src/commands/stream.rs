@@ -13,8 +13,9 @@ use std::process::ExitCode;
 
 /// Read or record a file through a ring of buffers
 ///
-/// The service reads a file ahead, or writes frames to it, while this command uses the other buffers
-/// of the ring. The ring is all the memory that a stream needs, whatever the length of the file.
+/// The service reads a file ahead, or writes frames to it, while this command uses the other
+/// buffers of the ring. The ring is all the memory that a stream needs, whatever the length of the
+/// file.
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {

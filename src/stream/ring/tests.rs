@@ -298,7 +298,10 @@ fn write(steps: &[Step]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(500) })]
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(500)
+    })]
 
     #[test]
     fn reading_agrees_with_a_model(file in 0..11 * FRAME, depth in 1..=BUFFERS, steps in steps(1)) {
