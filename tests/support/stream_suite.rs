@@ -6,7 +6,7 @@ use crate::support::fixture::{duplicate, expect, Fixture};
 use crate::support::{read_buffer, Random};
 use binder_shim::{describe, ex, pfd, ParcelFileDescriptor, Strong};
 use dmabufio_client::stream::{Acquired, Frame, Next, Ring, Stream, StreamRequest};
-use dmabufio_client::{Buffer, Client};
+use dmabufio_client::{open_regular, Buffer, Client};
 use dmabufio_core::error::ErrorKind;
 use dmabufio_core::extent::Direction as Way;
 use dmabufio_core::heap::Heap;
@@ -68,11 +68,19 @@ fn file_arrives_in_order_and_to_its_last_byte() {
     let fixture = Fixture::new();
     let client = client(&fixture);
     let (path, content) = fixture.file("read", LEN);
-    let file = File::open(path).expect("open");
+    let file = File::open(&path).expect("open");
+    // With O_DIRECT frames go direct by a mapping, too, so that two move at a time.
+    let direct = open_regular(&path, OFlags::DIRECT).expect("a file system with direct I/O");
     let own: Vec<Buffer> =
         (0..4).map(|_| client.allocate(FRAME as u64, "own").expect("one")).collect();
     let fds: Vec<_> = own.iter().map(Buffer::as_fd).collect();
-    for ring in [Ring::Allocate(3), Ring::Own(&fds)] {
+    let cases = [
+        (&file, Ring::Allocate(3)),
+        (&file, Ring::Own(&fds)),
+        (&direct, Ring::Allocate(3)),
+        (&direct, Ring::Own(&fds)),
+    ];
+    for (file, ring) in cases {
         let request = StreamRequest::new(file.as_fd(), Way::Load, FRAME as u64, ring);
         let mut stream = client.open_stream(&request).expect("a stream");
         let mut position = 0;
