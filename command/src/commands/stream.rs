@@ -3,10 +3,10 @@
 mod latencies;
 mod read;
 mod record;
+mod ring_args;
 
 use crate::connect::ConnectArgs;
 use crate::output::Output;
-use crate::size;
 use anyhow::Result;
 use clap::Subcommand;
 use std::process::ExitCode;
@@ -27,18 +27,6 @@ pub struct Args {
 enum Action {
     Read(read::Args),
     Record(record::Args),
-}
-
-/// Options of the ring.
-#[derive(clap::Args)]
-struct RingArgs {
-    /// The length of a frame (suffixes K, M, G)
-    #[arg(long, value_name = "SIZE", default_value = "8M", value_parser = size::parse)]
-    frame: u64,
-
-    /// The buffers of the ring, at most 32
-    #[arg(long, value_name = "COUNT", default_value = "8")]
-    buffers: usize,
 }
 
 pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCode> {

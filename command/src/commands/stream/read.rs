@@ -1,7 +1,7 @@
 //! `dmabufio stream read`
 
 use super::latencies::Latencies;
-use super::RingArgs;
+use super::ring_args::RingArgs;
 use crate::commands::{verify, ModeArg};
 use crate::connect::ConnectArgs;
 use crate::name::{shown, NameField};

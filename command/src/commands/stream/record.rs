@@ -1,6 +1,6 @@
 //! `dmabufio stream record`
 
-use super::RingArgs;
+use super::ring_args::RingArgs;
 use crate::commands::{DurabilityArg, ModeArg};
 use crate::connect::ConnectArgs;
 use crate::name::{shown, NameField};
