@@ -328,6 +328,8 @@ impl Reservation<'_> {
         let kept = match &ledger.statistics {
             Some(_) => None,
             None if references(fd).is_none() => return,
+            // The other half is for requests: many small buffers must not use up all descriptors.
+            None if ledger.buffers.len() as u64 >= sysconf::open_files() / 2 => return,
             // Without a descriptor to spare, the buffer does not count.
             None => match fd.try_clone() {
                 Ok(fd) => Some(fd),
