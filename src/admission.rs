@@ -212,13 +212,13 @@ impl Admission {
         }
     }
 
-    /// Does `work` for a request of `uid`, the method `call`, on a thread of its own, and returns its result.
+    /// Does `work` for a request of `uid`, the method `call`, on a thread of its own, and returns
+    /// its result.
     ///
     /// # Errors
     /// `QuotaExceeded` if the user has as many requests as it may have; `Busy` if another limit is
-    /// reached or the service is stopping; `TimedOut` if `work` makes no
-    /// progress, and then it may go on until [`Admitted::progress`] fails; else the error of
-    /// `work`.
+    /// reached or the service is stopping; `TimedOut` if `work` makes no progress, and then it may
+    /// go on until [`Admitted::progress`] fails; else the error of `work`.
     pub fn run<T: Send + 'static>(
         &self,
         call: &'static str,

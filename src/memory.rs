@@ -275,11 +275,13 @@ impl Ledger {
         Charge { live: of(&self.users), promised: of(&self.reserved) }
     }
 
-    fn remember(&mut self, inode: u64, entry: Entry) {
+    /// Returns what kept the memory of buffers that live no more.
+    fn remember(&mut self, inode: u64, entry: Entry) -> Vec<OwnedFd> {
         self.users.entry(entry.uid).or_default().add(entry.sum());
         self.buffers.insert(inode, entry);
-        if self.buffers.len() > self.many {
-            self.forget_dead();
+        match self.buffers.len() > self.many {
+            true => self.forget_dead(),
+            false => Vec::new(),
         }
     }
 
@@ -328,6 +330,8 @@ impl Reservation<'_> {
         let kept = match &ledger.statistics {
             Some(_) => None,
             None if references(fd).is_none() => return,
+            // The other half is for requests: many small buffers must not use up all descriptors.
+            None if ledger.buffers.len() as u64 >= sysconf::open_files() / 2 => return,
             // Without a descriptor to spare, the buffer does not count.
             None => match fd.try_clone() {
                 Ok(fd) => Some(fd),
@@ -338,7 +342,9 @@ impl Reservation<'_> {
         if ledger.statistics.as_deref().is_some_and(|statistics| !is_alive(statistics, inode)) {
             return;
         }
-        ledger.remember(inode, Entry { uid: self.uid, size: *size, fd: kept });
+        let dead = ledger.remember(inode, Entry { uid: self.uid, size: *size, fd: kept });
+        drop(ledger);
+        drop(dead);
         self.memory.kept.notify_all();
     }
 }

@@ -12,8 +12,11 @@ use dmabufio_core::error::{Error, ErrorKind, Result};
 use dmabufio_core::heap::Allocator;
 use dmabufio_core::method::Support;
 use dmabufio_core::pool::{pressure, Pool, IDLE};
+use dmabufio_core::priority::Priority;
 use dmabufio_core::probe;
+use dmabufio_core::transfer::receipt::Receipt;
 use rustix::fd::AsFd;
+use std::result::Result as StdResult;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -65,6 +68,21 @@ impl State {
     pub fn count_failure(&self, call: &'static str, uid: u32, error: &Error) {
         self.failure_log.add(call, uid, error);
         self.statistics.count_error(call, uid, error);
+    }
+
+    /// Counts the end of a transfer. That of a cancelled one is no failure.
+    pub fn count(
+        &self,
+        call: &'static str,
+        uid: u32,
+        priority: Priority,
+        end: StdResult<&Receipt, &Error>,
+    ) {
+        match end {
+            Ok(receipt) => self.statistics.count_transfer(priority, receipt),
+            Err(error) if error.kind() == ErrorKind::Cancelled => {}
+            Err(error) => self.count_failure(call, uid, error),
+        }
     }
 }
 

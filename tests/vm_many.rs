@@ -187,17 +187,29 @@ fn client_that_allocates_for_ever_exceeds_its_quota_and_harms_nobody() {
     assert_eq!(out_of_memory_kills(), kills, "the kernel has killed somebody");
 }
 
+/// Starts a service as on a kernel without `CONFIG_DMABUF_SYSFS_STATS`, after the shell's `first`.
+fn without_statistics(first: &str, options: &[&str]) -> Fixture {
+    let hidden = "mount -t tmpfs none /sys/kernel/dmabuf && exec \"$0\" \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", &format!("{first} {hidden}"), Fixture::PROGRAM]);
+    Fixture::run(command, options)
+}
+
+#[test]
+fn small_buffers_leave_descriptors_to_requests_without_statistics() {
+    let _alone = alone();
+    let fixture = without_statistics("ulimit -n 128 &&", &[]);
+    let buffers: Vec<_> = (0..256).map(|_| fixture.allocate(4096)).collect();
+    assert_eq!(fixture.service.transfer(&fixture.valid()).expect("load").bytes, 65_536);
+    drop(buffers);
+    fixture.held_buffers(0, &HashSet::new());
+}
+
 #[test]
 fn charge_ends_with_the_last_holder_of_the_buffer() {
     let _alone = alone();
     let quota = ["--quota", "all:bytes=64M,buffers=3", "--quota", "5:buffers=100"];
-    let without_statistics = || {
-        let hidden = "mount -t tmpfs none /sys/kernel/dmabuf && exec \"$0\" \"$@\"";
-        let mut command = Command::new("unshare");
-        command.args(["--mount", "sh", "-c", hidden, Fixture::PROGRAM]);
-        Fixture::run(command, &quota)
-    };
-    for fixture in [Fixture::start(&quota), without_statistics()] {
+    for fixture in [Fixture::start(&quota), without_statistics("", &quota)] {
         let desc = BufferDesc { size: 32 << 20, tag: "charged".to_owned() };
         let refused = || {
             let status = fixture.service.allocate(&desc).map(drop).expect_err("the quota");

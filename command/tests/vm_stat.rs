@@ -2,6 +2,7 @@
 
 #![allow(missing_docs, reason = "test code")]
 
+use dmabufio_client::Client;
 use serde_json::Value;
 use std::env;
 use std::fs;
@@ -37,11 +38,8 @@ fn dump_has_the_documented_fields_and_counts_a_load_after_a_reset() {
     json(&["dump", "--json", "--reset"]);
     let path = path.to_str().expect("UTF-8");
     json(&["load", "--json", path]);
-    // This program lies on 9p, which has no direct I/O.
-    let program = env::current_exe().expect("a path");
-    let program = program.to_str().expect("UTF-8");
-    let (status, error) = dmabufio(&["load", "--mode", "direct", program]);
-    assert_eq!(status, Some(1), "{error}");
+    let client = Client::service().expect("the service");
+    client.allocate(1 << 60, "").expect_err("more than there is");
     let dump = json(&["dump", "--json"]);
     let documented = include_str!("../../docs/dump.md");
     let mut named = keys(&dump);
@@ -60,7 +58,8 @@ fn dump_has_the_documented_fields_and_counts_a_load_after_a_reset() {
     let phases: Vec<&Value> = latencies.iter().map(|latency| &latency["phase"]).collect();
     assert_eq!(phases, ["queue", "io"], "{dump}");
     assert!(latencies.iter().all(|latency| latency["class"] == "normal" && latency["count"] == 1));
-    assert_eq!(dump["last_errors"][0]["uid"], 0, "{dump}");
+    let error = &dump["last_errors"][0];
+    assert_eq!((&error["uid"], &error["call"]), (&0.into(), &"allocate".into()), "{dump}");
     assert!(!dump.to_string().contains("secret-name"), "a file name: {dump}");
     let (_, text) = dmabufio(&["dump", "--client", "12345"]);
     assert!(text.contains("errors: 1\n") && !text.contains("uid="), "{text}");

@@ -46,14 +46,11 @@ pub(crate) fn run(
         end => end?,
     }
     let heap = state.heap.heap();
-    let mut item = |result: Result<Loaded>| match result {
-        Ok(loaded) => {
-            state.statistics.count_transfer(priority, &loaded.receipt);
-            loaded_item(loaded, heap)
-        }
-        Err(error) => {
-            state.count_failure("load", uid, &error);
-            status::failed_item(&error)
+    let mut item = |result: Result<Loaded>| {
+        state.count("load", uid, priority, result.as_ref().map(|loaded| &loaded.receipt));
+        match result {
+            Ok(loaded) => loaded_item(loaded, heap),
+            Err(error) => status::failed_item(&error),
         }
     };
     Ok(aidl::LoadResult::LoadResult { items: results.into_iter().map(&mut item).collect() })

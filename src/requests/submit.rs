@@ -135,10 +135,8 @@ fn do_load(
         results.resize_with(part.count, || Err(error.clone()));
     }
     for result in &results {
-        match result {
-            Ok(loaded) => state.statistics.count_transfer(priority, &loaded.receipt),
-            Err(error) => count_failure(state, uid, error),
-        }
+        let end = result.as_ref().map(|loaded| &loaded.receipt);
+        state.count("submit", uid, priority, end);
     }
     results
 }
@@ -155,18 +153,8 @@ fn do_transfer(
         admitted.progress(0)?;
         transfer::perform(state, uid, &part.tag, arrival, &checked, admitted)
     });
-    match &result {
-        Ok(receipt) => state.statistics.count_transfer(priority, receipt),
-        Err(error) => count_failure(state, uid, error),
-    }
+    state.count("submit", uid, priority, result.as_ref());
     result
-}
-
-/// Counts a failure that the client did not ask for.
-fn count_failure(state: &State, uid: u32, error: &Error) {
-    if error.kind() != ErrorKind::Cancelled {
-        state.count_failure("submit", uid, error);
-    }
 }
 
 impl Submitted {
