@@ -8,9 +8,8 @@ mod suite;
 mod support;
 
 use dmabufio_client::stream::{Acquired, Next, Ring, Stream, StreamRequest};
-use dmabufio_client::{Client, Load};
-use dmabufio_core::extent::{Direction, Extent};
-use dmabufio_core::load::Item;
+use dmabufio_client::Client;
+use dmabufio_core::extent::Direction;
 use dmabufio_core::sys::clock::monotonic_nanos;
 use dmabufio_core::transfer::Durability;
 use rustix::event::{poll, PollFd, PollFlags};
@@ -56,44 +55,27 @@ fn reader(client: &Client, file: &File, frame: u64, buffers: usize) -> Stream {
 }
 
 #[test]
-fn large_file_needs_no_more_memory_than_the_ring_and_little_more_time_than_a_load() {
+fn large_file_needs_no_more_memory_than_the_ring() {
     const LEN: u64 = 256 * MIB;
     const FRAME: u64 = 8 * MIB;
     let fixture = Fixture::new();
     let client = client(&fixture);
     let path = big_file(fixture.dir.path(), LEN);
     let file = File::open(&path).expect("open");
+    make_cold(&path);
     let before = dma_buf_bytes();
-    let (mut of_load, mut of_stream) = (Duration::MAX, Duration::MAX);
-    for _ in 0..3 {
-        let extents = vec![Extent { file_offset: 0, buffer_offset: 0, len: LEN }];
-        let items = [Item { size: LEN, extents }];
-        make_cold(&path);
-        let start = Instant::now();
-        let loaded = client.load(&Load::new(file.as_fd(), &items)).expect("load");
-        of_load = of_load.min(start.elapsed());
-        assert_eq!(loaded[0].as_ref().expect("a buffer").receipt.bytes(), LEN);
-        drop(loaded);
-        wait_until("the buffers of the load are gone", || dma_buf_bytes() == before);
-        make_cold(&path);
-        let start = Instant::now();
-        let mut stream = reader(&client, &file, FRAME, 8);
-        let mut peak = 0;
-        while let Next::Frame(frame) = stream.next(suite::soon()).expect("a frame") {
-            peak = peak.max(dma_buf_bytes() - before);
-            stream.release(frame.index).expect("release");
-        }
-        of_stream = of_stream.min(start.elapsed());
-        assert_eq!(peak, 64 * MIB, "the ring, and nothing else");
-        stream.finish().expect("finish");
-        let receipt = stream.wait().expect("a receipt");
-        assert_eq!(receipt.bytes(), LEN);
-        assert!(!is_patched() || receipt.direct == LEN, "{receipt:?}");
-        wait_until("the ring is gone", || dma_buf_bytes() == before);
+    let mut stream = reader(&client, &file, FRAME, 8);
+    let mut peak = 0;
+    while let Next::Frame(frame) = stream.next(suite::soon()).expect("a frame") {
+        peak = peak.max(dma_buf_bytes() - before);
+        stream.release(frame.index).expect("release");
     }
-    println!("load {of_load:?}, stream {of_stream:?}");
-    // Who reads each frame only when it is asked for takes twice as long.
-    assert!(of_stream < of_load * 3 / 2, "load {of_load:?}, stream {of_stream:?}");
+    assert_eq!(peak, 64 * MIB, "the ring, and nothing else");
+    stream.finish().expect("finish");
+    let receipt = stream.wait().expect("a receipt");
+    assert_eq!(receipt.bytes(), LEN);
+    assert!(!is_patched() || receipt.direct == LEN, "{receipt:?}");
+    wait_until("the ring is gone", || dma_buf_bytes() == before);
 }
 
 /// Records `count` frames of 1 MiB at 30 frames/s into a file, each with its number in its first

@@ -172,11 +172,7 @@ fn serve(
         let result = act(heap, action, checked, &buffers, admitted, &mut turns);
         // First of all: the client waits for it.
         mover.finish_action(action, result.clone());
-        match &result {
-            Ok(receipt) => state.statistics.count_transfer(checked.priority, receipt),
-            Err(error) if error.kind() == ErrorKind::Cancelled => {}
-            Err(error) => state.count_failure("stream", uid, error),
-        }
+        state.count("stream", uid, checked.priority, result.as_ref());
     }
 }
 

@@ -15,6 +15,7 @@ mod runner;
 mod scratch;
 mod service;
 mod snapshot;
+mod stream;
 
 use crate::connect::ConnectArgs;
 use crate::name::NameField;
@@ -88,6 +89,8 @@ enum TableArg {
     Pressure,
     /// A model, tensor by tensor, beside mmap and read(2)
     Model,
+    /// A file frame by frame through a ring, beside a load of all of it and read(2)
+    Stream,
     /// Saving and restoring a picture of a task, beside PNG and JPEG
     Snapshot,
     /// Memory of the service; needs root
@@ -152,6 +155,7 @@ pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCo
                 report.tables.push(measured(&model.source, *table, cases));
                 continue;
             }
+            (TableArg::Stream, Some(clients)) => stream::stream(&source, clients, args.chunk),
             (TableArg::Snapshot, Some(clients)) => {
                 let picture = BenchSnapshot::new(&source.path, clients)?;
                 report.tables.push(measured(&source, *table, snapshot::snapshot(&picture)));

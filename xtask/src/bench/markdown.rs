@@ -15,6 +15,7 @@ const TITLES: &[(&str, &str)] = &[
     ("pressure", "Table F: little memory, little CPU"),
     ("model", "Table G: a model, tensor by tensor"),
     ("snapshot", "Table H: the snapshot of a task"),
+    ("stream", "Table I: frame by frame through a ring"),
     ("extents", "Extents in a request"),
     ("blocks", "Batched extents beside fio"),
 ];

@@ -34,6 +34,10 @@ pub fn draw(bench: &Bench, dir: &Path) -> Result<()> {
         if let Some(table) = session.table("model") {
             bars("1 GiB of a model", GIB, table, &dir.join(format!("model{suffix}.svg")))?;
         }
+        if let Some(table) = session.table("stream") {
+            let title = "1 GiB in frames of 8 MiB";
+            bars(title, GIB, table, &dir.join(format!("stream{suffix}.svg")))?;
+        }
     }
     if let Some(table) = free.table("snapshot") {
         let bytes = table.rows.iter().map(|row| row.bytes).max().unwrap_or(1);

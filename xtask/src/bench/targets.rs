@@ -1,4 +1,4 @@
-//! The targets P1 to P10: ratios inside one session, each judged from the tables.
+//! The targets P1 to P11: ratios inside one session, each judged from the tables.
 
 use super::report::{Row, Session, Spread, Target};
 
@@ -70,6 +70,7 @@ pub fn judge(free: &Session, limited: &Session, program_bytes: u64) -> Vec<Targe
         flat(free, limited),
         model(limited),
         snapshot(free),
+        stream(limited),
     ]
 }
 
@@ -331,4 +332,20 @@ fn snapshot(free: &Session) -> Target {
 
 fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
+}
+
+/// A stream against the load of the same bytes, which needs memory for all of them.
+fn stream(limited: &Session) -> Target {
+    let row = |name| total(limited.row("stream", name));
+    let ours = row("stream through a ring of 64 MiB");
+    let against = |what, name, bound| ratio(what, ours, row(name), Bound::AtLeast(bound));
+    target(
+        "P11",
+        "frames of 8 MiB through a ring of 64 MiB, disk limited: time of a load of all over that of the stream; of read(2)",
+        &[
+            against("load ", "load through the service", 0.95),
+            against("read(2) ", "read(2) each frame into the heap", 3.0),
+        ],
+        "a call for each frame to take it and one to give it back",
+    )
 }

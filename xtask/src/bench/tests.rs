@@ -77,7 +77,7 @@ fn written_benchmark_is_read_back() -> Result<()> {
 #[test]
 fn what_was_not_measured_is_missed() -> Result<()> {
     let targets = judged(&[], &[])?;
-    assert_eq!(targets.len(), 10);
+    assert_eq!(targets.len(), 11);
     assert!(targets.values().all(|target| !target.met));
     Ok(())
 }
@@ -173,6 +173,21 @@ fn model_is_compared_with_a_plain_load_and_with_what_frameworks_do() -> Result<(
 }
 
 #[test]
+fn stream_is_compared_with_a_load_of_all_and_with_read() -> Result<()> {
+    for (nanos, met) in [(100, true), (106, false)] {
+        let rows = [
+            row("stream through a ring of 64 MiB", nanos),
+            row("load through the service", 100),
+            row("read(2) each frame into the heap", 4 * nanos),
+        ];
+        let target =
+            judged(&[], &[printed("stream", &rows.join(","))])?.remove("P11").context("P11")?;
+        assert_eq!(target.met, met, "{target:?}");
+    }
+    Ok(())
+}
+
+#[test]
 fn snapshot_is_compared_with_each_codec() -> Result<()> {
     for (jpeg, met) in [(50, true), (49, false)] {
         // The CPU time of a row is 0.5 s for a GiB.
@@ -238,6 +253,7 @@ fn plots_are_drawn() -> Result<()> {
         printed("sizes", &format!("{},{}", row("read", 5), row("write", 9))),
         printed("model", &format!("{},{}", row("mmap, touch each tensor", 5), row("model", 1))),
         printed("snapshot", &format!("{},{}", row("restore: PNG", 5), row("save: PNG", 1))),
+        printed("stream", &format!("{},{}", row("read(2)", 5), row("ring", 1))),
     ])?;
     plot::draw(&bench(free), dir.path())?;
     for (name, word) in [
@@ -245,6 +261,7 @@ fn plots_are_drawn() -> Result<()> {
         ("sizes.svg", "write"),
         ("model.svg", "mmap, touch each tensor"),
         ("snapshot.svg", "restore: PNG"),
+        ("stream.svg", "ring"),
     ] {
         let svg = fs::read_to_string(dir.path().join(name))?;
         assert!(svg.starts_with("<svg") && svg.contains(word), "{name}: {svg}");
