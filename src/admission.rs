@@ -22,7 +22,7 @@ use std::thread;
 use std::time::Duration;
 
 pub use policy::MAX_WAITING;
-pub(crate) use policy::{Class, Counts};
+pub(crate) use policy::{Class, Counts, Lasting};
 
 /// The longest time without progress for a stalling request. Progress is a piece of 64 KiB.
 const STALLING_PATIENCE: Duration = Duration::from_secs(10);
@@ -142,19 +142,20 @@ struct Place {
     _hold: Hold,
 }
 
-/// A batch's place, until dropped.
+/// The place of a batch or of a stream, until dropped.
 #[derive(Debug)]
-pub(crate) struct BatchPlace {
+pub(crate) struct LastingPlace {
     id: u64,
     room: Arc<Room>,
     uid: u32,
+    kind: Lasting,
     class: Class,
     request: Arc<InFlight>,
     // The client may hold the batch and not the service.
     _hold: Hold,
 }
 
-impl BatchPlace {
+impl LastingPlace {
     /// Does `work` on this thread for as long as `progress`, which is told how many bytes have
     /// moved, does not fail.
     pub fn run<T>(
@@ -164,21 +165,23 @@ impl BatchPlace {
     ) -> T {
         let signal = |signal| match signal {
             Signal::Progress(moved) => progress(moved),
-            // Other files of the batch may stall yet.
+            // Other files of a batch may stall yet.
             Signal::Queued | Signal::Settled => progress(0),
         };
-        let outcome = work(&Admitted { id: self.id, request: &self.request, signal: &signal });
-        // Its result may be held for long.
+        work(&Admitted { id: self.id, request: &self.request, signal: &signal })
+    }
+
+    /// Its work has ended: it is in flight no more, although its client may hold it for long.
+    pub fn end(&self) {
         self.room.lock().requests.remove(&self.id);
-        outcome
     }
 }
 
-impl Drop for BatchPlace {
+impl Drop for LastingPlace {
     fn drop(&mut self) {
         let mut state = self.room.lock();
-        state.places.leave_batch(self.uid, self.class);
-        // It may not have started.
+        state.places.leave_lasting(self.uid, self.kind, self.class);
+        // Its work may not have started.
         state.requests.remove(&self.id);
     }
 }
@@ -277,18 +280,18 @@ impl Admission {
         }
     }
 
-    /// Lets a batch of `uid` in.
+    /// Lets a batch or a stream of `uid` in.
     ///
     /// # Errors
-    /// `QuotaExceeded` if the user has as many batches as it may have; `Busy` if another limit is
+    /// `QuotaExceeded` if the user has as many as it may have; `Busy` if another limit is
     /// reached or the service is stopping.
-    pub fn enter_batch(&self, uid: u32, class: Class) -> Result<BatchPlace> {
+    pub fn enter_lasting(&self, uid: u32, kind: Lasting, class: Class) -> Result<LastingPlace> {
         let mut state = self.room.open()?;
-        state.places.enter_batch(uid, class)?;
-        let (id, request) = self.list(&mut state, "submit", uid);
+        state.places.enter_lasting(uid, kind, class)?;
+        let (id, request) = self.list(&mut state, kind.name(), uid);
         drop(state);
         let (room, _hold) = (Arc::clone(&self.room), self.lifetime.hold());
-        Ok(BatchPlace { id, room, uid, class, request, _hold })
+        Ok(LastingPlace { id, room, uid, kind, class, request, _hold })
     }
 
     /// Lets no more requests in, and waits until all calls have their answers, but no longer than

@@ -1,6 +1,6 @@
 //! A batch under way: how far it is, whether it is to end, and what became of it.
 
-use crate::admission::{Admitted, BatchPlace};
+use crate::admission::{Admitted, LastingPlace};
 use dmabufio_core::error::{During, Error, ErrorKind, Result};
 use dmabufio_core::load::Loaded;
 use dmabufio_core::sys::pipe::pipe;
@@ -21,7 +21,7 @@ pub(crate) struct Outcome {
 /// A batch. Its thread and the client's reference share it.
 #[derive(Debug)]
 pub(crate) struct Batch {
-    place: BatchPlace,
+    place: LastingPlace,
     /// Bytes of all extents.
     total: u64,
     moved: AtomicU64,
@@ -44,7 +44,7 @@ enum State {
 
 impl Batch {
     /// One that has not started, of `total` bytes.
-    pub fn new(place: BatchPlace, total: u64) -> Result<Self> {
+    pub fn new(place: LastingPlace, total: u64) -> Result<Self> {
         let (completion, _end) = pipe().during(|| "make a pipe for the end of the batch")?;
         Ok(Self {
             place,
@@ -67,6 +67,7 @@ impl Batch {
                 *thread = Some(thread::current());
             }
             let outcome = batch.place.run(&|moved| batch.progress(moved), work);
+            batch.place.end();
             *batch.lock() = State::Ended(outcome);
         };
         let thread = thread::Builder::new().name("request".to_owned()).spawn(run);

@@ -7,7 +7,7 @@ use std::time::Instant;
 /// What a request does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// Checks its file, allocates, or makes a save durable.
+    /// Checks its file, allocates, makes a save durable, or waits for the client of its stream.
     Other,
     /// Waits for its turn at the disk.
     Queued,
@@ -24,7 +24,7 @@ pub(crate) struct InFlight(Mutex<Flight>);
 pub(crate) struct Flight {
     /// Unique for as long as the process lives.
     pub id: u64,
-    /// The method of the interface.
+    /// The method of the interface, or `stream`.
     pub call: &'static str,
     pub uid: u32,
     pub arrival: Instant,

@@ -1,5 +1,6 @@
 //! The AIDL methods: shells around `requests`.
 
+use crate::requests::stream::{self, OpenStream};
 use crate::requests::submit::{self, Submitted};
 use crate::requests::{allocate, capabilities, dump, load, probe, transfer};
 use crate::state::DmabufIo;
@@ -12,12 +13,16 @@ use aidl::Buffer::Buffer;
 use aidl::BufferDesc::BufferDesc;
 use aidl::Capabilities::Capabilities;
 use aidl::Extent::Extent;
+use aidl::IBufferStream::{BnBufferStream, IBufferStream};
 use aidl::IDmabufIo::{BnDmabufIo, IDmabufIo};
 use aidl::ITransfer::{BnTransfer, ITransfer};
 use aidl::LoadRequest::LoadRequest;
 use aidl::LoadResult::LoadResult;
 use aidl::Plan::Plan;
 use aidl::Receipt::Receipt;
+use aidl::StreamFrame::StreamFrame;
+use aidl::StreamProgress::StreamProgress;
+use aidl::StreamRequest::StreamRequest;
 use aidl::SubmitRequest::SubmitRequest;
 use aidl::SubmitResult::SubmitResult;
 use aidl::TransferProgress::TransferProgress;
@@ -81,6 +86,16 @@ impl IDmabufIo for DmabufIo {
         let submitted = submit::run(&self.state, caller().uid, request);
         Ok(new_binder!(BnTransfer, self.reply("submit", submitted)?))
     }
+
+    fn openStream(
+        &self,
+        request: &StreamRequest,
+        buffers: &[ParcelFileDescriptor],
+    ) -> BinderResult<Strong<dyn IBufferStream>> {
+        self.check_not_null("openStream", "file", &request.file)?;
+        let stream = stream::run(&self.state, caller().uid, request, buffers);
+        Ok(new_binder!(BnBufferStream, self.reply("openStream", stream)?))
+    }
 }
 
 impl ITransfer for Submitted {
@@ -105,6 +120,64 @@ impl ITransfer for Submitted {
 impl Dump for Submitted {}
 
 binder_shim::impl_interface!(Submitted);
+
+impl IBufferStream for OpenStream {
+    fn getBuffers(&self) -> BinderResult<Vec<Buffer>> {
+        answer(self.buffers())
+    }
+
+    fn getReadiness(&self) -> BinderResult<ParcelFileDescriptor> {
+        answer(self.readiness())
+    }
+
+    fn next(&self) -> BinderResult<StreamFrame> {
+        answer(self.next_frame())
+    }
+
+    fn acquire(&self) -> BinderResult<i32> {
+        answer(OpenStream::acquire(self))
+    }
+
+    fn submit(
+        &self,
+        index: i32,
+        buffer_offset: i64,
+        length: i64,
+        timestamp: i64,
+    ) -> BinderResult<()> {
+        answer(OpenStream::submit(self, index, buffer_offset, length, timestamp))
+    }
+
+    fn release(&self, index: i32) -> BinderResult<()> {
+        answer(OpenStream::release(self, index))
+    }
+
+    fn seek(&self, offset: i64) -> BinderResult<()> {
+        answer(OpenStream::seek(self, offset))
+    }
+
+    fn finish(&self) -> BinderResult<()> {
+        OpenStream::finish(self);
+        Ok(())
+    }
+
+    fn getProgress(&self) -> BinderResult<StreamProgress> {
+        Ok(self.progress())
+    }
+
+    fn getResult(&self) -> BinderResult<Receipt> {
+        answer(self.result())
+    }
+}
+
+impl Dump for OpenStream {}
+
+binder_shim::impl_interface!(OpenStream);
+
+/// The answer of an object that is not the service itself: the client knows what it did.
+fn answer<T>(result: Result<T>) -> BinderResult<T> {
+    result.map_err(|error| status::to_status(&error))
+}
 
 impl Dump for DmabufIo {
     fn dump_text(&self, writer: &mut dyn Write, args: &[String]) -> io::Result<()> {
@@ -135,17 +208,23 @@ mod tests {
             service.transfer(&TransferRequest::default()).map(drop),
             service.transfer(&TransferRequest { buffer: here(), ..Default::default() }).map(drop),
             service.load(&LoadRequest::default()).map(drop),
+            service.openStream(&StreamRequest::default(), &[]).map(drop),
         ];
         for status in statuses {
             assert_eq!(status.expect_err("no descriptor").exception_code(), ex::NULL_POINTER);
         }
         let totals = service.state.statistics.totals();
         let uid = caller().uid;
-        let expected = [("transfer", "buffer"), ("transfer", "file"), ("load", "file")]
-            .map(|(call, name)| (call, uid, format!("{name}: no descriptor")));
+        let expected = [
+            ("transfer", "buffer"),
+            ("transfer", "file"),
+            ("load", "file"),
+            ("openStream", "file"),
+        ]
+        .map(|(call, name)| (call, uid, format!("{name}: no descriptor")));
         let failures = totals.last_errors.into_iter();
         let failures: Vec<_> = failures.map(|f| (f.call, f.uid, f.message)).collect();
-        assert_eq!((totals.errors, failures), (3, expected.to_vec()));
+        assert_eq!((totals.errors, failures), (4, expected.to_vec()));
         let dump = dump::run(&service.state, uid, &[]);
         assert!(dump.contains(&format!(" ago: load uid={uid}: file: no descriptor")), "{dump}");
     }

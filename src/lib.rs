@@ -18,6 +18,7 @@ mod requests;
 mod scheduler;
 mod state;
 mod statistics;
+mod stream;
 
 use dmabufio_core::extent::MAX_EXTENTS;
 use dmabufio_core::load::MAX_BATCH;

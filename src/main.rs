@@ -45,8 +45,8 @@ Usage: dmabufio-service [--heap HEAP] [--pool SIZE:COUNT[,SIZE:COUNT...]] [--quo
   --quota UIDS:LIMIT=NUMBER[,LIMIT=NUMBER...]
                  limits of each user among UIDS: all, a user id, or FIRST-LAST. LIMIT is bytes (of
                  live buffers, suffixes K, M, G; unless given, half of the memory), buffers (4096),
-                 requests (16 blocking calls) or batches (8). May be given several times; a later
-                 one overrides an earlier one
+                 requests (16 blocking calls), batches (8) or streams (4). May be given several
+                 times; a later one overrides an earlier one
   --lazy         end once there has been a client, none is left, no request runs and the pool is
                  empty; the service manager starts it again for the next client
   --socket PATH  serve binder RPC on a Unix socket instead of kernel binder

@@ -15,11 +15,13 @@ pub struct Limits {
     pub requests: usize,
     /// Batches, until their results are dropped.
     pub batches: usize,
+    /// Streams, until they are dropped.
+    pub streams: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { bytes: None, buffers: 4096, requests: 16, batches: 8 }
+        Self { bytes: None, buffers: 4096, requests: 16, batches: 8, streams: 4 }
     }
 }
 
@@ -30,6 +32,7 @@ enum Limit {
     Buffers(usize),
     Requests(usize),
     Batches(usize),
+    Streams(usize),
 }
 
 impl FromStr for Limit {
@@ -43,6 +46,7 @@ impl FromStr for Limit {
             "buffers" => count().map(Self::Buffers),
             "requests" => count().map(Self::Requests),
             "batches" => count().map(Self::Batches),
+            "streams" => count().map(Self::Streams),
             _ => Err(()),
         }
     }
@@ -95,6 +99,7 @@ impl Quota {
                 Limit::Buffers(buffers) => limits.buffers = buffers,
                 Limit::Requests(requests) => limits.requests = requests,
                 Limit::Batches(batches) => limits.batches = batches,
+                Limit::Streams(streams) => limits.streams = streams,
             }
         }
         limits
@@ -111,14 +116,17 @@ mod tests {
 
     #[test]
     fn later_rules_override_earlier_ones_limit_by_limit() {
-        let quota =
-            quota(&["all:bytes=1G,requests=4", "0-9999:bytes=2G,batches=3", "1000:buffers=7"]);
+        let quota = quota(&[
+            "all:bytes=1G,requests=4",
+            "0-9999:bytes=2G,batches=3",
+            "1000:buffers=7,streams=1",
+        ]);
         let app = Limits { bytes: Some(1 << 30), requests: 4, ..Limits::default() };
         assert_eq!(quota.of(10_000), app);
         let system = Limits { bytes: Some(2 << 30), batches: 3, ..app };
         assert_eq!(quota.of(0), system);
         assert_eq!(quota.of(9_999), system);
-        assert_eq!(quota.of(1000), Limits { buffers: 7, ..system });
+        assert_eq!(quota.of(1000), Limits { buffers: 7, streams: 1, ..system });
     }
 
     #[test]

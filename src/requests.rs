@@ -7,6 +7,7 @@ mod convert;
 pub(crate) mod dump;
 pub(crate) mod load;
 pub(crate) mod probe;
+pub(crate) mod stream;
 pub(crate) mod submit;
 pub(crate) mod transfer;
 mod turns;

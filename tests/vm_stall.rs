@@ -7,10 +7,8 @@
 
 mod support;
 
-use binder_shim::{dump_remote, ex, pfd};
-use rustix::pipe::pipe;
+use binder_shim::{ex, pfd};
 use std::fs::{self, File};
-use std::io::Read;
 use std::os::fd::AsFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, sleep};
@@ -20,7 +18,7 @@ use support::fuse::FuseFile;
 use support::{read_buffer, Random};
 use vendor_dmabufio::aidl::vendor::dmabufio::{
     Error::Error as Code, FallbackReason::FallbackReason, LoadItem::LoadItem,
-    LoadRequest::LoadRequest, TransferRequest::TransferRequest,
+    LoadRequest::LoadRequest, StreamRequest::StreamRequest, TransferRequest::TransferRequest,
 };
 
 /// How long the service waits for a sign of life.
@@ -62,17 +60,7 @@ fn expect_nothing_left(fixture: &Fixture, before: &Held) {
         assert!(start.elapsed() < Duration::from_secs(5), "left: {now:?}, before: {before:?}");
         sleep(Duration::from_millis(10));
     }
-    assert_eq!(dumped(fixture, "requests given up that have not ended: "), "0");
-}
-
-/// The rest of the line of the service's dump that starts with `key`.
-fn dumped(fixture: &Fixture, key: &str) -> String {
-    let (reader, writer) = pipe().expect("pipe");
-    dump_remote(&mut fixture.service.as_binder(), writer, &[]).expect("dump");
-    let mut text = String::new();
-    File::from(reader).read_to_string(&mut text).expect("read the dump");
-    let value = text.lines().find_map(|line| line.trim().strip_prefix(key));
-    value.unwrap_or_else(|| panic!("no line '{key}' in {text}")).to_owned()
+    assert_eq!(fixture.dumped("requests given up that have not ended: "), "0");
 }
 
 /// The time of a load of an ordinary file: the shortest of many, which other work on the machine
@@ -132,7 +120,7 @@ fn stalled_file_system_times_out_holds_up_nobody_else_and_leaves_nothing() {
             assert!(time >= PATIENCE && time < PATIENCE * 3 / 2, "given up after {time:?}");
         }
     });
-    assert_eq!(dumped(&fixture, "requests given up that have not ended: "), "2");
+    assert_eq!(fixture.dumped("requests given up that have not ended: "), "2");
     expect_busy(&stalled_load());
     drop(stalling);
     expect_nothing_left(&fixture, &before);
@@ -190,4 +178,46 @@ fn slow_file_system_is_served_to_the_end() {
     assert!(time > PATIENCE, "{time:?} shows nothing");
     let filled = read_buffer(duplicate(&buffer.fd).as_fd(), fixture.heap, content.len());
     assert!(filled == content, "the buffer differs");
+}
+
+#[test]
+fn stream_whose_file_stalls_hands_out_what_came_and_ends_with_the_daemon() {
+    let _alone = alone();
+    const FRAME: usize = 128 << 10;
+    let fixture = Fixture::new();
+    fixture.service.transfer(&fixture.valid()).expect("a first load");
+    let before = Held::by(&fixture);
+    let content = Random::new(5).bytes(2 * FRAME);
+    let stalling = FuseFile::stalling_after(fixture.dir.path(), &content);
+    let stream_request = StreamRequest {
+        file: Some(pfd(File::open(&stalling.path).expect("open").into())),
+        frameBytes: FRAME as i64,
+        bufferCount: 4,
+        ..Default::default()
+    };
+    let stream = fixture.service.openStream(&stream_request, &[]).expect("a stream");
+    let start = Instant::now();
+    for part in content.chunks(FRAME) {
+        let frame = loop {
+            match stream.next() {
+                Ok(frame) => break frame,
+                Err(status) => assert_eq!(status.service_specific_error(), Code::BUSY.0),
+            }
+            assert!(start.elapsed() < Duration::from_secs(5), "no frame");
+            sleep(Duration::from_millis(5));
+        };
+        let buffers = stream.getBuffers().expect("the ring");
+        let fd = duplicate(&buffers[frame.index as usize].fd);
+        assert!(read_buffer(fd.as_fd(), fixture.heap, FRAME) == part, "the frame differs");
+    }
+    sleep(Duration::from_millis(200));
+    let status = stream.next().expect_err("the daemon is silent");
+    assert_eq!(status.service_specific_error(), Code::BUSY.0);
+    drop(stream);
+    sleep(Duration::from_millis(200));
+    assert_eq!(fixture.dumped("streams: "), "1", "its thread waits for the daemon");
+    assert_eq!(fixture.service.transfer(&fixture.valid()).expect("a load").bytes, 65_536);
+    drop((stream_request, stalling));
+    expect_nothing_left(&fixture, &before);
+    assert_eq!(fixture.dumped("streams: "), "0");
 }

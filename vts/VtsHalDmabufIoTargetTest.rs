@@ -10,11 +10,12 @@
 //! | of `transfer` | `extents_that_cannot_be_...`, `values_without_a_meaning_...`, `tags_that_cannot_be_...`, `load_that_asks_for_durability_...`, `file_without_the_access_...`, `buffer_without_the_access_...`, `file_is_no_buffer` |
 //! | of `load` | `malformed_item_of_a_load_...` |
 //! | of `submit` | `batch_that_is_empty_or_too_large_is_illegal` |
+//! | of `openStream` and of `IBufferStream` | `stream_that_cannot_be_is_illegal` |
 //! | `EX_NULL_POINTER` | `missing_descriptors_are_null_pointers` |
 //! | `EX_SECURITY` | `save_that_the_kernel_refuses_...` |
 //! | `EX_UNSUPPORTED_OPERATION` | none: that no method works on a buffer needs an exporter that can be neither read nor mapped |
 //! | `NOT_DIRECT` | `body_that_cannot_be_aligned_...`, `item_that_is_not_direct_...`, `mode_direct_is_direct_or_an_error` |
-//! | `BUSY` | `silent_daemon_times_out_and_a_third_...`. A buffer that is attached: needs a device with a driver |
+//! | `BUSY` | `silent_daemon_times_out_and_a_third_...`, `stream_...`. A buffer that is attached: needs a device with a driver |
 //! | `NO_SPACE` | `save_to_a_full_file_system_...`, `save_beyond_the_largest_file_...`. A quota: not every file system of a phone has them on |
 //! | `IO` | `read_that_fails_is_an_io_error` |
 //! | `TIMED_OUT` | `silent_daemon_times_out_...`, `load_returns_what_came_before_...`. Of `probe`: an implementation need not ask the daemon for it |
@@ -28,6 +29,7 @@ mod failures;
 mod fuse;
 mod kernel;
 mod refusals;
+mod streams;
 
 use binder_shim::pfd;
 use device::{

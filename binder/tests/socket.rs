@@ -22,12 +22,14 @@ use vendor_dmabufio::aidl::vendor::dmabufio::{
     Error::Error,
     Extent::Extent,
     Heap::Heap,
+    IBufferStream::IBufferStream,
     IDmabufIo::{BnDmabufIo, IDmabufIo},
     ITransfer::{BnTransfer, ITransfer},
     LoadRequest::LoadRequest,
     LoadResult::LoadResult,
     Plan::Plan,
     Receipt::Receipt,
+    StreamRequest::StreamRequest,
     SubmitRequest::SubmitRequest,
     SubmitResult::SubmitResult,
     TransferProgress::TransferProgress,
@@ -77,6 +79,14 @@ impl IDmabufIo for Copier {
 
     fn submit(&self, _request: &SubmitRequest) -> BinderResult<Strong<dyn ITransfer>> {
         Ok(new_binder!(BnTransfer, Counted::new()))
+    }
+
+    fn openStream(
+        &self,
+        _request: &StreamRequest,
+        _buffers: &[ParcelFileDescriptor],
+    ) -> BinderResult<Strong<dyn IBufferStream>> {
+        unimplemented!("no test opens a stream")
     }
 }
 

@@ -7,6 +7,7 @@ use crate::local::Local;
 use crate::open::open_regular;
 use crate::request::{Load, Transfer};
 use crate::service::{no_dump, Service};
+use crate::stream::{Stream, StreamRequest};
 use crate::submit::{no_service, Batch, Submitted};
 use dmabufio_core::extent::Extent;
 use dmabufio_core::file::RegularFile;
@@ -98,7 +99,19 @@ impl Client {
     pub fn submit(&self, batch: &Batch<'_>) -> Result<Submitted, Error> {
         match &self.0 {
             Backend::Service(service) => service.submit(batch),
-            Backend::Local(_) => Err(no_service()),
+            Backend::Local(_) => Err(no_service("submit", "load and transfer")),
+        }
+    }
+
+    /// Opens a stream. Blocks until the service has allocated the buffers.
+    ///
+    /// # Errors
+    /// `Unsupported` for a client of [`Client::local`]; `QuotaExceeded` while this user has too many
+    /// streams.
+    pub fn open_stream(&self, request: &StreamRequest<'_>) -> Result<Stream, Error> {
+        match &self.0 {
+            Backend::Service(service) => service.open_stream(request),
+            Backend::Local(_) => Err(no_service("stream", "transfer")),
         }
     }
 

@@ -39,6 +39,7 @@ pub mod replace;
 mod request;
 mod service;
 pub mod snapshot;
+pub mod stream;
 mod submit;
 
 pub use buffer::{Buffer, Filled};

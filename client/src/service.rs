@@ -8,6 +8,7 @@ use crate::page_cache::{
     all_resident, plan_resident, receipt_checked, receipt_resident, CachedFile, Split,
 };
 use crate::request::{Load, Transfer};
+use crate::stream::{open_stream, Stream, StreamRequest};
 use crate::submit::{submit, Batch, Submitted};
 use binder_shim::{connect_socket, dump_remote, lookup_within, st, Status, Strong};
 use dmabufio_core::error::{During, Error as CoreError, ErrorKind};
@@ -186,6 +187,10 @@ impl Service {
 
     pub fn submit(&self, batch: &Batch<'_>) -> Result<Submitted, Error> {
         submit(&self.proxy, batch)
+    }
+
+    pub fn open_stream(&self, request: &StreamRequest<'_>) -> Result<Stream, Error> {
+        open_stream(&self.proxy, request)
     }
 
     pub fn dump(&self, args: &[&str]) -> Result<String, Error> {

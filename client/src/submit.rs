@@ -61,14 +61,14 @@ pub struct Submitted {
 }
 
 impl Submitted {
-    /// Waits until the batch has ended, and returns the outcome.
-    pub fn wait(self) -> Result<Outcome, Error> {
+    /// Waits until the batch has ended, and returns the outcome. Each call returns descriptors of
+    /// its own for the same buffers.
+    pub fn wait(&self) -> Result<Outcome, Error> {
         self.poll(-1)?;
         self.outcome()
     }
 
-    /// The outcome if the batch has ended; `None` if it has not. Does not wait for I/O. Each call
-    /// returns descriptors of its own for the same buffers.
+    /// As [`Submitted::wait`] if the batch has ended; `None` if it has not. Does not wait for I/O.
     pub fn try_wait(&self) -> Result<Option<Outcome>, Error> {
         match self.poll(0)? {
             true => self.outcome().map(Some),
@@ -144,7 +144,7 @@ pub(crate) fn submit(
 }
 
 /// The error of a client that has nobody to work for it.
-pub(crate) fn no_service() -> Error {
-    let what = "submit: there is no service that could work on it; use load and transfer";
+pub(crate) fn no_service(call: &str, instead: &str) -> Error {
+    let what = format!("{call}: there is no service that could work on it; use {instead}");
     CoreError::new(ErrorKind::Unsupported, what).into()
 }

@@ -33,6 +33,7 @@ use aidl::Capabilities::Capabilities;
 use aidl::ExtentPlan::ExtentPlan;
 use aidl::FallbackReason::FallbackReason as Reason;
 use aidl::Heap::Heap;
+use aidl::IBufferStream::IBufferStream;
 use aidl::IDmabufIo::{BnDmabufIo, IDmabufIo};
 use aidl::ITransfer::ITransfer;
 use aidl::LoadItem::LoadItem;
@@ -44,6 +45,7 @@ use aidl::Mode::Mode as AidlMode;
 use aidl::Plan::Plan;
 use aidl::Priority::Priority as AidlPriority;
 use aidl::Receipt::Receipt;
+use aidl::StreamRequest::StreamRequest;
 use aidl::SubmitRequest::SubmitRequest;
 use aidl::TransferRequest::TransferRequest;
 
@@ -164,6 +166,14 @@ impl IDmabufIo for Blind {
     }
 
     fn submit(&self, _request: &SubmitRequest) -> BinderResult<Strong<dyn ITransfer>> {
+        Err(exception(ex::UNSUPPORTED_OPERATION, "no test here submits"))
+    }
+
+    fn openStream(
+        &self,
+        _request: &StreamRequest,
+        _buffers: &[ParcelFileDescriptor],
+    ) -> BinderResult<Strong<dyn IBufferStream>> {
         Err(exception(ex::UNSUPPORTED_OPERATION, "no test here submits"))
     }
 }

@@ -32,12 +32,14 @@ use tempfile::tempdir;
 use aidl::Buffer::Buffer;
 use aidl::BufferDesc::BufferDesc;
 use aidl::Capabilities::Capabilities;
+use aidl::IBufferStream::IBufferStream;
 use aidl::IDmabufIo::{BnDmabufIo, IDmabufIo};
 use aidl::ITransfer::ITransfer;
 use aidl::LoadRequest::LoadRequest;
 use aidl::LoadResult::LoadResult;
 use aidl::Plan::Plan;
 use aidl::Receipt::Receipt;
+use aidl::StreamRequest::StreamRequest;
 use aidl::SubmitRequest::SubmitRequest;
 use aidl::TransferRequest::TransferRequest;
 
@@ -69,6 +71,14 @@ impl IDmabufIo for Mortal {
     }
 
     fn submit(&self, _request: &SubmitRequest) -> BinderResult<Strong<dyn ITransfer>> {
+        die()
+    }
+
+    fn openStream(
+        &self,
+        _request: &StreamRequest,
+        _buffers: &[ParcelFileDescriptor],
+    ) -> BinderResult<Strong<dyn IBufferStream>> {
         die()
     }
 }

@@ -11,10 +11,12 @@ pub mod save;
 pub mod sliced;
 pub mod snapshot;
 pub mod stat;
+pub mod stream;
 pub mod verify;
 
 use clap::ValueEnum;
 use dmabufio_core::method::Mode;
+use dmabufio_core::transfer::Durability;
 
 /// `--mode`
 #[derive(Clone, Copy, ValueEnum)]
@@ -33,6 +35,27 @@ impl From<ModeArg> for Mode {
             ModeArg::Auto => Self::Auto,
             ModeArg::Direct => Self::Direct,
             ModeArg::Buffered => Self::Buffered,
+        }
+    }
+}
+
+/// `--durability`
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DurabilityArg {
+    /// Nothing
+    None,
+    /// The data
+    Data,
+    /// The data, all metadata and the file's name
+    Full,
+}
+
+impl From<DurabilityArg> for Durability {
+    fn from(durability: DurabilityArg) -> Self {
+        match durability {
+            DurabilityArg::None => Self::None,
+            DurabilityArg::Data => Self::Data,
+            DurabilityArg::Full => Self::Full,
         }
     }
 }

@@ -30,6 +30,7 @@ Examples:
   dmabufio model load model.gguf --align 64     load tensor by tensor; list, plan and repack too
   dmabufio snapshot save STORE --task 7 --from screen.raw
                                                 save a picture of a task; restore, info, list too
+  dmabufio stream read video.raw                read through a ring of buffers; record too
   dmabufio stat                                 what the service does now; dump has all of it
   dmabufio bench model.gguf                     the six ways of filling a dma-buf, side by side
 
@@ -53,6 +54,7 @@ enum Command {
     Probe(commands::probe::Args),
     Model(commands::model::Args),
     Snapshot(commands::snapshot::Args),
+    Stream(commands::stream::Args),
     Doctor(commands::doctor::Args),
     Dump(commands::dump::Args),
     Stat(commands::stat::Args),
@@ -73,6 +75,7 @@ fn main() -> ExitCode {
         Command::Probe(args) => commands::probe::run(args, &cli.connect, &output),
         Command::Model(args) => commands::model::run(args, &cli.connect, &output),
         Command::Snapshot(args) => commands::snapshot::run(args, &cli.connect, &output),
+        Command::Stream(args) => commands::stream::run(args, &cli.connect, &output),
         Command::Doctor(args) => commands::doctor::run(args, &cli.connect, &output),
         Command::Dump(args) => commands::dump::run(args, &cli.connect, &output),
         Command::Stat(args) => commands::stat::run(args, &cli.connect, &output),

@@ -47,15 +47,31 @@ fn cached(report: &Report, name: &str) -> u64 {
 #[test]
 fn every_table_is_measured() {
     let file = Scratch::new("bench-tables");
-    let tables = "published,ours,whole,sizes,extents,clients";
+    let tables = "published,ours,whole,sizes,extents,clients,model,snapshot";
     let report = bench(&file.0, &["--chunk", "1M", "--table", tables]);
-    assert_eq!(report.tables.len(), 6);
+    assert_eq!(report.tables.len(), 8);
     for row in rows(&report) {
         let figures = row.figures.as_ref().unwrap_or_else(|| panic!("{row:?}"));
         assert!(figures.total.median_nanos > 0 && row.bytes > 0, "{row:?}");
     }
     assert_eq!(cached(&report, "RW_FILE direct read"), 0);
     assert_eq!(cached(&report, "dmabuf buffer read"), PAGES);
+    // The header is read through the page cache, and the kernel reads ahead of it.
+    let header = cached(&report, "model through the service");
+    assert!(header < PAGES / 8, "{header}");
+    assert!(cached(&report, "mmap, touch each tensor") > PAGES / 2);
+    let rows: Vec<&str> = report.tables[7].rows.iter().map(|row| row.name.as_str()).collect();
+    let kinds = ["snapshot", "PNG", "JPEG"];
+    assert_eq!(
+        rows,
+        [kinds.map(|kind| format!("save: {kind}")), kinds.map(|kind| format!("restore: {kind}"))]
+            .concat()
+    );
+    let folder = file.0.parent().expect("a folder");
+    let left = fs::read_dir(folder).expect("list").flatten().map(|entry| entry.file_name());
+    let left: Vec<_> =
+        left.filter(|name| name.as_encoded_bytes().starts_with(b".dmabufio")).collect();
+    assert!(left.is_empty(), "{left:?}");
 }
 
 #[test]

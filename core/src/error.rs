@@ -102,6 +102,12 @@ impl Error {
         Self { what: format!("item {index}: {}", self.what), ..self }
     }
 
+    /// The same failure, with the frame of a stream that it happened in.
+    pub fn in_frame(self, number: u64, file_offset: u64) -> Self {
+        let place = format!("frame {number}: file_offset={file_offset}");
+        Self { what: format!("{place}: {}", self.what), ..self }
+    }
+
     /// The kind of the failure.
     pub fn kind(&self) -> ErrorKind {
         self.kind

@@ -6,6 +6,7 @@
 
 #![allow(unsafe_code)]
 
+pub mod clock;
 pub mod interrupt;
 pub mod ioctl;
 pub mod ioprio;

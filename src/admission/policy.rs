@@ -24,9 +24,12 @@ const MAX_ABANDONED_OF_USER: usize = 2;
 /// The same, of all users.
 const MAX_ABANDONED: usize = 64;
 
-/// Batches of all users, until their results are dropped. Each has a thread while it runs, and up to
-/// 64 descriptors.
+/// Batches of all users, until their results are dropped. Each has a thread while it runs, and up
+/// to 64 descriptors.
 const MAX_BATCHES: usize = 32;
+
+/// Streams of all users. Each has two threads, and up to 35 descriptors.
+const MAX_STREAMS: usize = 16;
 
 /// The class of a request by its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +38,25 @@ pub enum Class {
     Ordinary,
     /// The file may stall.
     Stalling,
+}
+
+/// Work that no binder thread waits for. It has a place until its client drops it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lasting {
+    /// Ends by itself.
+    Batch,
+    /// Ends when its client says so.
+    Stream,
+}
+
+impl Lasting {
+    /// Names it in the dump.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Batch => "submit",
+            Self::Stream => "stream",
+        }
+    }
 }
 
 /// The requests of one user, or of all.
@@ -48,10 +70,12 @@ pub struct Counts {
     pub stalling_waiting: usize,
     /// Those of class [`Class::Stalling`] among the abandoned.
     pub stalling_abandoned: usize,
-    /// Batches, which no binder thread waits for.
+    /// Work of kind [`Lasting::Batch`].
     pub batches: usize,
-    /// Those with a file of class [`Class::Stalling`] among them.
-    pub stalling_batches: usize,
+    /// Work of kind [`Lasting::Stream`].
+    pub streams: usize,
+    /// Batches and streams with a file of class [`Class::Stalling`].
+    pub stalling_lasting: usize,
 }
 
 impl Counts {
@@ -60,11 +84,18 @@ impl Counts {
     }
 
     fn stalling(&self) -> usize {
-        self.stalling_waiting + self.stalling_abandoned + self.stalling_batches
+        self.stalling_waiting + self.stalling_abandoned + self.stalling_lasting
+    }
+
+    fn lasting(&mut self, kind: Lasting) -> &mut usize {
+        match kind {
+            Lasting::Batch => &mut self.batches,
+            Lasting::Stream => &mut self.streams,
+        }
     }
 
     fn is_empty(&self) -> bool {
-        self.waiting + self.abandoned + self.batches == 0
+        self.waiting + self.abandoned + self.batches + self.streams == 0
     }
 }
 
@@ -116,37 +147,52 @@ impl Places {
         Ok(())
     }
 
-    /// Lets a batch in. A user may have as many as there are places left: the more a user has, the
-    /// earlier it has to stop, and a few users cannot take all places.
+    /// Lets a batch or a stream in. A user may have as many as there are places left: the more a
+    /// user has, the earlier it has to stop, and a few users cannot take all places.
     ///
     /// # Errors
     /// As [`Places::enter`].
-    pub fn enter_batch(&mut self, uid: u32, class: Class) -> Result<(), Error> {
+    pub fn enter_lasting(&mut self, uid: u32, kind: Lasting, class: Class) -> Result<(), Error> {
         let all = self.all;
         let user = self.users.get(&uid).copied().unwrap_or_default();
-        let left = MAX_BATCHES - all.batches;
-        let mut limits = vec![
-            Limit::busy("of this user are batches while few places are left", user.batches, left),
-            Limit::quota("of this user are batches", user.batches, self.quota.of(uid).batches),
-            Limit::busy("are batches", all.batches, MAX_BATCHES),
-        ];
+        let limits = self.quota.of(uid);
+        let mut limits = match kind {
+            Lasting::Batch => {
+                let left = MAX_BATCHES - all.batches;
+                let what = "of this user are batches while few places are left";
+                vec![
+                    Limit::busy(what, user.batches, left),
+                    Limit::quota("of this user are batches", user.batches, limits.batches),
+                    Limit::busy("are batches", all.batches, MAX_BATCHES),
+                ]
+            }
+            Lasting::Stream => {
+                let left = MAX_STREAMS - all.streams;
+                let what = "of this user are streams while few places are left";
+                vec![
+                    Limit::busy(what, user.streams, left),
+                    Limit::quota("of this user are streams", user.streams, limits.streams),
+                    Limit::busy("are streams", all.streams, MAX_STREAMS),
+                ]
+            }
+        };
         limits.extend(abandoned_limits(user, all));
         if class == Class::Stalling {
             limits.extend(stalling_limits(user, all));
         }
         check(&limits)?;
         self.change(uid, |counts| {
-            counts.batches += 1;
-            counts.stalling_batches += usize::from(class == Class::Stalling);
+            *counts.lasting(kind) += 1;
+            counts.stalling_lasting += usize::from(class == Class::Stalling);
         });
         Ok(())
     }
 
-    /// A batch has ended, and nobody holds its result.
-    pub fn leave_batch(&mut self, uid: u32, class: Class) {
+    /// A batch or a stream has ended, and nobody holds its result.
+    pub fn leave_lasting(&mut self, uid: u32, kind: Lasting, class: Class) {
         self.change(uid, |counts| {
-            counts.batches -= 1;
-            counts.stalling_batches -= usize::from(class == Class::Stalling);
+            *counts.lasting(kind) -= 1;
+            counts.stalling_lasting -= usize::from(class == Class::Stalling);
         });
     }
 
@@ -243,6 +289,7 @@ mod tests {
 
     const MAX_OF_USER: usize = 16;
     const MAX_BATCHES_OF_USER: usize = 8;
+    const MAX_STREAMS_OF_USER: usize = 4;
 
     /// Fills the places: the number of requests that came in, and the refusal of the next.
     fn fill(places: &mut Places, uid: u32, class: Class) -> (usize, Error) {
@@ -280,9 +327,10 @@ mod tests {
             let (entered, refusal) = fill(&mut places, uid, Class::Ordinary);
             assert_eq!((entered, refusal.kind()), (requests, ErrorKind::QuotaExceeded));
             for _ in 0..batches {
-                places.enter_batch(uid, Class::Ordinary).expect("room");
+                places.enter_lasting(uid, Lasting::Batch, Class::Ordinary).expect("room");
             }
-            let refusal = places.enter_batch(uid, Class::Ordinary).expect_err("the quota");
+            let refusal =
+                places.enter_lasting(uid, Lasting::Batch, Class::Ordinary).expect_err("the quota");
             assert_eq!(refusal.kind(), ErrorKind::QuotaExceeded);
             assert!(refusal.to_string().ends_with("retry when one is done"), "{refusal}");
         }
@@ -290,30 +338,35 @@ mod tests {
 
     #[test]
     fn defaults_are_those_of_the_documents() {
-        let Limits { bytes, buffers, requests, batches } = Limits::default();
+        let Limits { bytes, buffers, requests, batches, streams } = Limits::default();
         assert_eq!((bytes, buffers), (None, 4096));
         assert_eq!((requests, batches), (MAX_OF_USER, MAX_BATCHES_OF_USER));
+        assert_eq!(streams, MAX_STREAMS_OF_USER);
     }
 
     #[test]
     fn few_users_with_hung_batches_leave_places_to_others() {
         let mut places = Places::default();
         let fill = |places: &mut Places, uid| {
-            (0..).find(|_| places.enter_batch(uid, Class::Ordinary).is_err()).expect("an end")
+            (0..)
+                .find(|_| places.enter_lasting(uid, Lasting::Batch, Class::Ordinary).is_err())
+                .expect("an end")
         };
         let held: Vec<usize> = (1..=7).map(|uid| fill(&mut places, uid)).collect();
         assert_eq!(held, [8, 8, 8, 4, 2, 1, 1]);
-        let refusal = places.enter_batch(8, Class::Ordinary).expect_err("32 of all");
+        let refusal =
+            places.enter_lasting(8, Lasting::Batch, Class::Ordinary).expect_err("32 of all");
         assert!(refusal.to_string().starts_with("32 requests are batches"), "{refusal}");
-        places.leave_batch(1, Class::Ordinary);
-        let refusal = places.enter_batch(1, Class::Ordinary).expect_err("7 already");
+        places.leave_lasting(1, Lasting::Batch, Class::Ordinary);
+        let refusal =
+            places.enter_lasting(1, Lasting::Batch, Class::Ordinary).expect_err("7 already");
         assert_eq!(
             refusal.to_string(),
             "7 requests of this user are batches while few places are left, 1 allowed; retry when \
              one is done"
         );
         assert_eq!(refusal.kind(), ErrorKind::Busy);
-        places.enter_batch(8, Class::Ordinary).expect("a user who has none");
+        places.enter_lasting(8, Lasting::Batch, Class::Ordinary).expect("a user who has none");
     }
 
     #[test]
@@ -385,24 +438,56 @@ mod tests {
     fn batches_of_one_user_are_limited_and_take_no_waiting_place() {
         let mut places = Places::default();
         for _ in 0..MAX_BATCHES_OF_USER {
-            places.enter_batch(0, Class::Ordinary).expect("room");
+            places.enter_lasting(0, Lasting::Batch, Class::Ordinary).expect("room");
         }
-        let refusal = places.enter_batch(0, Class::Ordinary).expect_err("8 of this user");
+        let refusal =
+            places.enter_lasting(0, Lasting::Batch, Class::Ordinary).expect_err("8 of this user");
         assert!(refusal.to_string().starts_with("8 requests of this user are batches, 8 allowed"));
         assert_eq!(refusal.kind(), ErrorKind::QuotaExceeded);
-        places.enter_batch(9, Class::Ordinary).expect("another user");
+        places.enter_lasting(9, Lasting::Batch, Class::Ordinary).expect("another user");
         assert_eq!(fill(&mut places, 0, Class::Ordinary).0, MAX_OF_USER);
     }
 
     #[test]
     fn batches_on_file_systems_that_may_stall_share_the_limits_of_such_requests() {
         let mut places = Places::default();
-        places.enter_batch(1, Class::Stalling).expect("room");
+        places.enter_lasting(1, Lasting::Batch, Class::Stalling).expect("room");
         places.enter(1, Class::Stalling).expect("room");
-        places.enter_batch(1, Class::Stalling).expect_err("two already");
+        places.enter_lasting(1, Lasting::Batch, Class::Stalling).expect_err("two already");
         places.enter(1, Class::Stalling).expect_err("two already");
-        places.leave_batch(1, Class::Stalling);
-        places.enter_batch(1, Class::Stalling).expect("room again");
+        places.leave_lasting(1, Lasting::Batch, Class::Stalling);
+        places.enter_lasting(1, Lasting::Batch, Class::Stalling).expect("room again");
+    }
+
+    #[test]
+    fn streams_have_limits_of_their_own_beside_batches() {
+        let rules = vec!["5:streams=1".parse().expect("a rule")];
+        let mut places = Places::new(Quota::new(rules));
+        let enter = |places: &mut Places, uid, kind| {
+            places.enter_lasting(uid, kind, Class::Ordinary).map_err(|error| error.to_string())
+        };
+        enter(&mut places, 5, Lasting::Stream).expect("room");
+        let refusal = places.enter_lasting(5, Lasting::Stream, Class::Ordinary).expect_err("1");
+        assert_eq!(
+            (refusal.kind(), refusal.to_string().as_str()),
+            (
+                ErrorKind::QuotaExceeded,
+                "1 requests of this user are streams, 1 allowed; retry when one is done"
+            )
+        );
+        places.leave_lasting(5, Lasting::Stream, Class::Ordinary);
+        // Few users cannot take all places.
+        let fill = |places: &mut Places, uid| {
+            (0..).find(|_| enter(places, uid, Lasting::Stream).is_err()).expect("an end")
+        };
+        let held: Vec<usize> = (10..16).map(|uid| fill(&mut places, uid)).collect();
+        assert_eq!(held, [MAX_STREAMS_OF_USER, 4, 4, 2, 1, 1]);
+        let refusal = places.enter_lasting(9, Lasting::Stream, Class::Ordinary).expect_err("16");
+        assert_eq!(
+            (refusal.kind(), refusal.to_string().as_str()),
+            (ErrorKind::Busy, "16 requests are streams, 16 allowed; retry when one is done")
+        );
+        enter(&mut places, 10, Lasting::Batch).expect("a batch");
     }
 
     #[test]
@@ -414,8 +499,10 @@ mod tests {
             places.enter(7, class).expect("room");
             places.abandon(7, class);
             places.leave(7, class, true);
-            places.enter_batch(7, class).expect("room");
-            places.leave_batch(7, class);
+            places.enter_lasting(7, Lasting::Batch, class).expect("room");
+            places.leave_lasting(7, Lasting::Batch, class);
+            places.enter_lasting(7, Lasting::Stream, class).expect("room");
+            places.leave_lasting(7, Lasting::Stream, class);
         }
         assert!(places.users.is_empty());
         assert_eq!(places.all(), Counts::default());

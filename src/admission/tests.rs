@@ -161,7 +161,7 @@ fn requests_in_flight_are_listed_with_their_progress_until_they_end() {
             })
         });
         let id = has_begun.recv().expect("an id");
-        let batch = admission.enter_batch(8, Class::Ordinary).expect("room");
+        let batch = admission.enter_lasting(8, Lasting::Batch, Class::Ordinary).expect("room");
         let flights = admission.in_flight();
         assert_eq!(flights.len(), 2);
         let Flight { call, uid, priority, phase, moved, total, abandoned, .. } = flights[0];
@@ -179,8 +179,9 @@ fn requests_in_flight_are_listed_with_their_progress_until_they_end() {
 #[test]
 fn batch_that_has_ended_is_in_flight_no_more_although_its_result_is_held() {
     let admission = Admission::new(Lifetime::Resident, Quota::default());
-    let place = admission.enter_batch(1, Class::Ordinary).expect("room");
+    let place = admission.enter_lasting(1, Lasting::Batch, Class::Ordinary).expect("room");
     place.run(&|_| Ok(()), |_| assert_eq!(admission.in_flight().len(), 1));
+    place.end();
     assert!(admission.in_flight().is_empty());
     assert_eq!(admission.counts().batches, 1);
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::admission::{Admission, Class};
+use crate::admission::{Admission, Class, Lasting};
 use crate::quota::Quota;
 use binder_shim::Lifetime;
 use rustix::fd::AsFd;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 /// A batch of 100 bytes that moves 10 whenever it is told to, until it is cancelled.
 fn start(admission: &Admission) -> (Arc<Batch>, Sender<()>) {
-    let place = admission.enter_batch(1, Class::Ordinary).expect("room");
+    let place = admission.enter_lasting(1, Lasting::Batch, Class::Ordinary).expect("room");
     let batch = Arc::new(Batch::new(place, 100).expect("a pipe"));
     let (go, steps) = channel();
     let work = move |admitted: &Admitted<'_>| {
@@ -89,6 +89,7 @@ fn place_is_kept_until_the_batch_has_ended_and_its_result_is_dropped() {
 fn closed_admission_lets_no_batch_in() {
     let admission = Admission::new(Lifetime::Resident, Quota::default());
     assert!(admission.close(Duration::ZERO));
-    let error = admission.enter_batch(1, Class::Ordinary).map(drop).expect_err("closed");
+    let error =
+        admission.enter_lasting(1, Lasting::Batch, Class::Ordinary).map(drop).expect_err("closed");
     assert_eq!(error.to_string(), "the service is stopping; look it up again");
 }

@@ -15,6 +15,9 @@ use rustix::io::fcntl_dupfd_cloexec;
 /// The longest tag of a request, in bytes.
 const MAX_TAG: usize = 31;
 
+/// The most buffers of a ring.
+const MAX_RING: usize = aidl::IDmabufIo::MAX_RING as usize;
+
 /// A transfer request with checked numbers, enums and text, and unchecked descriptors.
 pub(super) struct CheckedRequest<Fd> {
     pub buffer: Fd,
@@ -85,6 +88,78 @@ impl<'a> CheckedLoad<BorrowedFd<'a>> {
     pub fn into_owned(self) -> Result<CheckedLoad<OwnedFd>> {
         let Self { file, items, mode, priority } = self;
         Ok(CheckedLoad { file: duplicate("file", file)?, items, mode, priority })
+    }
+}
+
+/// A request for a stream with checked numbers, enums and text, and unchecked descriptors.
+pub(super) struct CheckedStream<Fd> {
+    pub file: Fd,
+    /// Those of the client; none if the service allocates the ring.
+    pub buffers: Vec<Fd>,
+    /// How many buffers the ring has.
+    pub count: usize,
+    pub direction: Direction,
+    pub mode: Mode,
+    pub priority: Priority,
+    pub durability: Durability,
+    pub offset: u64,
+    pub frame_bytes: u64,
+}
+
+impl<'a> CheckedStream<BorrowedFd<'a>> {
+    pub fn new(
+        request: &'a aidl::StreamRequest::StreamRequest,
+        buffers: &'a [ParcelFileDescriptor],
+    ) -> Result<Self> {
+        check_tag(&request.tag)?;
+        let (passed, asked) = (buffers.len(), request.bufferCount);
+        let count = match usize::try_from(asked) {
+            Ok(0) => passed,
+            Ok(count) if passed == 0 => count,
+            _ => 0,
+        };
+        if count == 0 || count > MAX_RING {
+            return Err(invalid(format!(
+                "ring: {passed} buffers passed and bufferCount={asked}; one of them must be 0 and \
+                 the other 1 to {MAX_RING}"
+            )));
+        }
+        let direction = Wire::from_aidl(request.direction)?;
+        let durability = Wire::from_aidl(request.durability)?;
+        if direction == Direction::Load && durability != Durability::None {
+            let what =
+                format!("durability={durability:?}: a stream that reads has nothing to save");
+            return Err(invalid(what));
+        }
+        Ok(Self {
+            file: descriptor("file", &request.file)?,
+            buffers: buffers.iter().map(borrow).collect(),
+            count,
+            direction,
+            mode: Wire::from_aidl(request.mode)?,
+            priority: Wire::from_aidl(request.priority)?,
+            durability,
+            offset: unsigned("offset", request.offset)?,
+            frame_bytes: unsigned("frameBytes", request.frameBytes)?,
+        })
+    }
+
+    /// The same request, with descriptors of its own.
+    pub fn into_owned(self) -> Result<CheckedStream<OwnedFd>> {
+        let of_ring = |(i, fd): (usize, BorrowedFd<'_>)| {
+            duplicate("buffer", fd).map_err(|error| error.in_item(i))
+        };
+        Ok(CheckedStream {
+            file: duplicate("file", self.file)?,
+            buffers: self.buffers.into_iter().enumerate().map(of_ring).collect::<Result<_>>()?,
+            count: self.count,
+            direction: self.direction,
+            mode: self.mode,
+            priority: self.priority,
+            durability: self.durability,
+            offset: self.offset,
+            frame_bytes: self.frame_bytes,
+        })
     }
 }
 

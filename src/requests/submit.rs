@@ -2,7 +2,7 @@
 
 use super::convert::{buffer, duplicate, CheckedLoad, CheckedRequest};
 use super::{class, load, total, transfer};
-use crate::admission::{Admitted, Class};
+use crate::admission::{Admitted, Class, Lasting};
 use crate::batch::{Batch, Outcome};
 use crate::state::State;
 use binder_shim::{pfd, ParcelFileDescriptor};
@@ -54,7 +54,8 @@ pub(crate) fn run(state: &Arc<State>, uid: u32, request: &SubmitRequest) -> Resu
     let of_loads = requests(&loads).flat_map(|load| load.items.iter().map(|item| &item.extents));
     let of_transfers = requests(&transfers).map(|transfer| &transfer.extents);
     let total = total(of_loads.chain(of_transfers).flatten());
-    let batch = Arc::new(Batch::new(state.admission.enter_batch(uid, class)?, total)?);
+    let place = state.admission.enter_lasting(uid, Lasting::Batch, class)?;
+    let batch = Arc::new(Batch::new(place, total)?);
     let shared = Arc::clone(state);
     batch.start(move |admitted| Outcome {
         loads: loads

@@ -7,7 +7,7 @@ use std::process::{id, Command};
 /// Sectors of 512 bytes.
 const SECTORS: u64 = (256 << 20) / 512;
 
-/// An ext4 whose reads take longer. Gone when dropped.
+/// An ext4 whose reads, or writes, take longer. Gone when dropped.
 pub struct SlowDisk {
     name: String,
     device: String,
@@ -18,13 +18,22 @@ pub struct SlowDisk {
 impl SlowDisk {
     /// In `dir`, with `delay` milliseconds for each read.
     pub fn mount(dir: &Path, delay: u64) -> Self {
+        Self::with_delays(dir, delay, 0)
+    }
+
+    /// In `dir`, with `delay` milliseconds for each write.
+    pub fn with_slow_writes(dir: &Path, delay: u64) -> Self {
+        Self::with_delays(dir, 0, delay)
+    }
+
+    fn with_delays(dir: &Path, reads: u64, writes: u64) -> Self {
         let (image, path) = (dir.join("slow.image"), dir.join("slow"));
         File::create(&image).and_then(|file| file.set_len(SECTORS * 512)).expect("an image");
         fs::create_dir(&path).expect("mkdir");
         let device = printed(Command::new("losetup").args(["--find", "--show"]).arg(&image));
         let name = format!("slow-{}", id());
         // The second set of parameters is for writes.
-        let table = format!("0 {SECTORS} delay {device} 0 {delay} {device} 0 0");
+        let table = format!("0 {SECTORS} delay {device} 0 {reads} {device} 0 {writes}");
         printed(Command::new("dmsetup").args(["create", "--noudevsync", &name, "--table", &table]));
         printed(Command::new("dmsetup").args(["mknodes", &name]));
         let mapped = format!("/dev/mapper/{name}");

@@ -49,6 +49,7 @@ sed -n 's/^MemTotal: *//p' /proc/meminfo >"$DMABUFIO_OUT/memory"
 if [ "$disk" = limited ]; then
     bench published --size "${part}M" --table published
     bench ours --size "$several" --table ours
+    bench uses --size "${part}M" --table model,stream
     exit
 fi
 bench service --size 1G --table service
@@ -72,6 +73,8 @@ wait "$pool"
 bench blocks --size "$several" --table blocks
 bench sizes --table sizes $quick
 bench growth --size "$some" --table extents,clients
+bench uses --size "${part}M" --table model,stream
+bench snapshot --size 1M --table snapshot
 if [ "$size" = full ]; then
     bench warm --size "${part}M" --table published --cache warm
     bench pressure --size 256M --table pressure

@@ -6,8 +6,8 @@
 #   packages.sh mirror    prints the address from which this machine gets Debian
 set -eu
 # From xfsprogs, tests take the command that encrypts a folder. The guest's init needs udev to find the ports that carry
-# the input, output and exit status of the command.
-vm="dmsetup e2fsprogs erofs-utils f2fs-tools fsverity kmod python3 python3-venv udev util-linux
+# the input, output and exit status of the command. Tests compile programs that use the C interface.
+vm="dmsetup e2fsprogs erofs-utils f2fs-tools fsverity g++ kmod python3 python3-venv udev util-linux
     xfsprogs"
 kernel="bc bison flex gcc libc6-dev libelf-dev linux-source-6.12 make quilt tar xz-utils"
 android="bindgen blueprint-tools checkpolicy debian-archive-keyring debootstrap libclang-dev libxml2-utils m4 secilc

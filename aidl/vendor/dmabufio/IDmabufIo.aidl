@@ -20,11 +20,13 @@ import vendor.dmabufio.Buffer;
 import vendor.dmabufio.BufferDesc;
 import vendor.dmabufio.Capabilities;
 import vendor.dmabufio.Extent;
+import vendor.dmabufio.IBufferStream;
 import vendor.dmabufio.ITransfer;
 import vendor.dmabufio.LoadRequest;
 import vendor.dmabufio.LoadResult;
 import vendor.dmabufio.Plan;
 import vendor.dmabufio.Receipt;
+import vendor.dmabufio.StreamRequest;
 import vendor.dmabufio.SubmitRequest;
 import vendor.dmabufio.TransferRequest;
 
@@ -49,6 +51,9 @@ interface IDmabufIo {
      * submit(). It bounds the descriptors in one request and in one reply.
      */
     const int MAX_BATCH = 32;
+
+    /** The largest number of buffers in the ring of a stream. */
+    const int MAX_RING = 32;
 
     /**
      * Returns the abilities of this service on this device. Never waits for I/O.
@@ -146,4 +151,25 @@ interface IDmabufIo {
      *         or a pipe, or cannot have more descriptors.
      */
     ITransfer submit(in SubmitRequest request);
+
+    /**
+     * Starts a stream between a file and a ring of buffers. Blocks until the service has allocated
+     * the buffers, as allocate() does. The stream shares the disk with all other requests, as a
+     * batch does.
+     *
+     * @param request the file, the frames and the options.
+     * @param buffers the ring, if it is the caller's own (of a camera or of gralloc): at most
+     *        MAX_RING dma-bufs of any exporter, each at least StreamRequest.frameBytes long. Empty if
+     *        the service allocates them.
+     * @return the stream. Keep the reference: dropping it ends the stream.
+     * @throws EX_ILLEGAL_ARGUMENT as for allocate() and transfer(), or if there is neither a buffer
+     *         nor a StreamRequest.bufferCount, or both. The message names the operand.
+     * @throws EX_NULL_POINTER if the file is missing.
+     * @throws ServiceSpecificException Error.QUOTA_EXCEEDED if the caller's user has as many
+     *         streams as it may have, or as for allocate(); Error.BUSY if all users together have too many,
+     *         or as for transfer(); Error.NO_MEMORY as for allocate(), or if the service cannot
+     *         create a thread or a pipe, or cannot have more descriptors; Error.TIMED_OUT as for
+     *         transfer().
+     */
+    IBufferStream openStream(in StreamRequest request, in ParcelFileDescriptor[] buffers);
 }

@@ -7,11 +7,15 @@
 mod figures;
 mod fill;
 mod fio;
+mod model;
 mod ours;
 mod pressure;
 mod report;
 mod runner;
+mod scratch;
 mod service;
+mod snapshot;
+mod stream;
 
 use crate::connect::ConnectArgs;
 use crate::name::NameField;
@@ -23,9 +27,11 @@ use dmabufio_client::Client;
 use dmabufio_core::heap::Heap;
 use dmabufio_core::sys::sysconf::page_size;
 use fio::Job;
+use model::BenchModel;
 use ours::Clients;
 use report::Report;
-use runner::{measure, value_name, Cache, Source};
+use runner::{measure, value_name, Cache, Case, Source};
+use snapshot::BenchSnapshot;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -81,6 +87,12 @@ enum TableArg {
     Clients,
     /// Little memory, little CPU
     Pressure,
+    /// A model, tensor by tensor, beside mmap and read(2)
+    Model,
+    /// A file frame by frame through a ring, beside a load of all of it and read(2)
+    Stream,
+    /// Saving and restoring a picture of a task, beside PNG and JPEG
+    Snapshot,
     /// Memory of the service; needs root
     Service,
     /// Start of the service: it takes over the name of the one that runs
@@ -112,6 +124,9 @@ pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCo
         None
     };
     let mut progress = output.progress(0, "measuring");
+    let mut measured = |source: &Source, table: TableArg, cases: Vec<Case<'_>>| {
+        measure(source, &value_name(table), args.cache, args.runs, cases, &mut progress)
+    };
     for table in &args.table {
         let cases = match (table, &clients) {
             (TableArg::Published, _) => fill::published(&source, args.chunk),
@@ -134,16 +149,21 @@ pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCo
             (TableArg::Extents, Some(clients)) => ours::extents(&source, clients)?,
             (TableArg::Blocks, Some(clients)) => ours::blocks(&source, clients)?,
             (TableArg::Clients, Some(clients)) => ours::clients(&source, clients),
+            (TableArg::Model, Some(clients)) => {
+                let model = BenchModel::new(&source)?;
+                let cases = model::model(&model, clients, args.chunk);
+                report.tables.push(measured(&model.source, *table, cases));
+                continue;
+            }
+            (TableArg::Stream, Some(clients)) => stream::stream(&source, clients, args.chunk),
+            (TableArg::Snapshot, Some(clients)) => {
+                let picture = BenchSnapshot::new(&source.path, clients)?;
+                report.tables.push(measured(&source, *table, snapshot::snapshot(&picture)));
+                continue;
+            }
             (TableArg::Pressure, Some(clients)) => pressure::pressure(&source, clients, args.chunk),
         };
-        report.tables.push(measure(
-            &source,
-            &value_name(*table),
-            args.cache,
-            args.runs,
-            cases,
-            &mut progress,
-        ));
+        report.tables.push(measured(&source, *table, cases));
     }
     drop(progress);
     output.result(&report, |out| report.write(out))?;

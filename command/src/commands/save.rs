@@ -1,17 +1,15 @@
 //! `dmabufio save`
 
 use super::load::{available, load};
-use super::{sliced, verify, ModeArg};
+use super::{sliced, verify, DurabilityArg, ModeArg};
 use crate::connect::ConnectArgs;
 use crate::name::{shown, NameField};
 use crate::output::{Output, ReceiptReport};
 use crate::size;
 use anyhow::{Context, Result};
-use clap::ValueEnum;
 use dmabufio_client::replace::{Cleanup, Replacement};
 use dmabufio_client::Transfer;
 use dmabufio_core::extent::{Direction, Extent};
-use dmabufio_core::transfer::Durability;
 use serde::Serialize;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -53,16 +51,6 @@ pub struct Args {
     verify: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum DurabilityArg {
-    /// Nothing
-    None,
-    /// The data
-    Data,
-    /// The data, all metadata and the file's name
-    Full,
-}
-
 #[derive(Serialize)]
 struct Report {
     #[serde(flatten)]
@@ -89,11 +77,7 @@ pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCo
 
     let transfer = Transfer {
         mode: args.mode.into(),
-        durability: match args.durability {
-            DurabilityArg::None => Durability::None,
-            DurabilityArg::Data => Durability::Data,
-            DurabilityArg::Full => Durability::Full,
-        },
+        durability: args.durability.into(),
         ..Transfer::new(loaded.buffer.as_fd(), file.as_fd(), &[], Direction::Save)
     };
     let extent = Extent { file_offset: 0, buffer_offset: loaded.at, len };

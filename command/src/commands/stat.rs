@@ -35,6 +35,7 @@ struct Dump {
     waiting: u64,
     abandoned: u64,
     batches: u64,
+    streams: u64,
     queued: u64,
     moving: u64,
     in_flight: Vec<Flight>,
@@ -96,8 +97,9 @@ impl Dump {
         let method = self.methods.first().map_or("no method", String::as_str);
         line(format!("heap {}, {method}", self.heap));
         line(format!(
-            "requests   {} running, {} given up, {} batches; {} wait for a turn, {} have one",
-            self.waiting, self.abandoned, self.batches, self.queued, self.moving
+            "requests   {} running, {} given up, {} batches, {} streams; \
+             {} wait for a turn, {} have one",
+            self.waiting, self.abandoned, self.batches, self.streams, self.queued, self.moving
         ));
         line(format!(
             "moved      {} direct, {} bounced, {} buffered",
@@ -166,11 +168,11 @@ mod tests {
     fn dump(counted_us: u64, transfers: u64, bytes: u64) -> Dump {
         let text = format!(
             r#"{{"schema":1,"heap":"system","methods":["rw_file direct"],"waiting":1,
-            "abandoned":0,"batches":0,"queued":1,"moving":0,"in_flight":[{{"id":12,
+            "abandoned":0,"batches":0,"streams":0,"queued":1,"moving":0,"in_flight":[{{"id":12,
             "call":"transfer","uid":10001,"class":"normal","phase":"queued","abandoned":false,
             "age_us":1500,"moved":0,"total":1048576}}],"users":[{{"uid":10001,"buffers":1,
             "bytes":1048576,"promised_buffers":0,"promised_bytes":0,"max_buffers":4096,
-            "max_bytes":1073741824,"max_requests":16,"max_batches":8}}],
+            "max_bytes":1073741824,"max_requests":16,"max_batches":8,"max_streams":4}}],
             "counted_us":{counted_us},"transfers":{transfers},"bytes_direct":{bytes},
             "bytes_bounced":0,"bytes_buffered":0,"latencies":[],"errors":0}}"#
         );

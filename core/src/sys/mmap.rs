@@ -3,7 +3,7 @@
 //! Devices and other processes share a buffer, so no Rust reference to its memory may exist. A
 //! touch of another process's buffer may raise `SIGBUS`. Therefore transfers pass the address to
 //! `pread(2)` and `pwrite(2)` only, where a bad page is `EFAULT`. [`Mapping::read`] and
-//! [`Mapping::write`] are for a process's own buffers.
+//! [`Mapping::write`] are for a process's own buffers, and so is [`Mapping::address`].
 //!
 //! See docs/design/0001-first-slice.md#the-service-never-dereferences-a-mapping
 
@@ -185,6 +185,12 @@ impl Mapping {
         // mapping, to which no reference exists.
         unsafe { ptr::copy_nonoverlapping(data.as_ptr(), start.cast::<u8>(), data.len()) };
         Ok(())
+    }
+
+    /// The address of the first byte, for code that is not Rust. It is valid for as long as this
+    /// value lives.
+    pub fn address(&self) -> *mut c_void {
+        self.start.as_ptr()
     }
 
     /// The address of `at`, if `len` bytes from there lie in the mapping, and the file offset as

@@ -104,6 +104,7 @@ impl<'a> Report<'a> {
             ("abandoned", counts.abandoned.into()),
             ("stalling_abandoned", counts.stalling_abandoned.into()),
             ("batches", counts.batches.into()),
+            ("streams", counts.streams.into()),
             ("queued", self.queued.into()),
             ("moving", self.moving.into()),
             ("in_flight", Json::list(&self.in_flight, flight)),
@@ -160,6 +161,7 @@ fn user(User { uid, charge, limits, bytes }: &User) -> Json {
         ("max_bytes", (*bytes).into()),
         ("max_requests", limits.requests.into()),
         ("max_batches", limits.batches.into()),
+        ("max_streams", limits.streams.into()),
     ])
 }
 

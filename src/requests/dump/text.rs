@@ -26,6 +26,7 @@ impl Display for Report<'_> {
         writeln!(f, "requests given up that have not ended: {}", counts.abandoned)?;
         writeln!(f, "  on file systems that may stall: {}", counts.stalling_abandoned)?;
         writeln!(f, "batches: {}", counts.batches)?;
+        writeln!(f, "streams: {}", counts.streams)?;
         self.in_flight.iter().try_for_each(|flight| write_flight(f, flight))?;
         self.users.iter().try_for_each(|user| write_user(f, user))?;
         if let Some(stock) = &self.stock {
@@ -60,7 +61,7 @@ fn write_flight(f: &mut Formatter<'_>, flight: &Flight) -> fmt::Result {
     let phase = match phase {
         Phase::Queued => "waits for a turn",
         Phase::Moving => "moves",
-        Phase::Other => "checks, allocates or syncs",
+        Phase::Other => "checks, allocates, syncs or waits for its client",
     };
     let given_up = if *abandoned { ", given up" } else { "" };
     let age = time(arrival.elapsed());

@@ -69,6 +69,18 @@ const MODULES: &[Module] = &[
     },
     library("libdmabufio_client", "client"),
     Module {
+        kind: "rust_ffi_shared",
+        name: "libdmabufio_c",
+        dir: "client/c",
+        root: LIB,
+        links: &[],
+        more: "
+    vendor_available: true,
+    // A cc module that links the library has the header.
+    export_include_dirs: [\"include\"],",
+    },
+    test("libdmabufio_c_test", "client/c", LIB),
+    Module {
         kind: "rust_binary",
         name: "dmabufio",
         dir: "command",
@@ -173,7 +185,7 @@ fn complete(packages: &BTreeMap<String, &Value>) -> Result<()> {
         }
         ensure!(package["edition"] == "2021", "{dir}: dmabufio_defaults have another edition");
         for target in array(&package["targets"]) {
-            let built = matches!(target["kind"][0].as_str(), Some("lib" | "bin"));
+            let built = matches!(target["kind"][0].as_str(), Some("lib" | "cdylib" | "bin"));
             let root = Path::new(target["src_path"].as_str().unwrap_or_default());
             let has = MODULES.iter().any(|module| tree::path(module.dir).join(module.root) == root);
             ensure!(has || !built, "no module builds {}", root.display());
@@ -197,8 +209,10 @@ fn write(module: &Module, package: Option<&Value>) -> Result<String> {
     libraries.dedup();
     let libraries: String =
         libraries.iter().map(|library| format!("        \"{library}\",\n")).collect();
-    let lib = package
-        .and_then(|package| array(&package["targets"]).find(|target| target["kind"][0] == "lib"));
+    let lib = package.and_then(|package| {
+        array(&package["targets"])
+            .find(|target| target["kind"][0] == "lib" || target["kind"][0] == "cdylib")
+    });
     let krate = lib.filter(|_| *root == LIB).and_then(|lib| lib["name"].as_str());
     let krate = krate.map_or(String::new(), |name| format!("    crate_name: \"{name}\",\n"));
     Ok(format!(

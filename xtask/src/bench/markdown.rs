@@ -13,6 +13,9 @@ const TITLES: &[(&str, &str)] = &[
     ("sizes", "Table D: bytes in a request"),
     ("clients", "Table E: clients at once"),
     ("pressure", "Table F: little memory, little CPU"),
+    ("model", "Table G: a model, tensor by tensor"),
+    ("snapshot", "Table H: the snapshot of a task"),
+    ("stream", "Table I: frame by frame through a ring"),
     ("extents", "Extents in a request"),
     ("blocks", "Batched extents beside fio"),
 ];

@@ -11,6 +11,7 @@ use super::markdown::scaled;
 use super::report::{Bench, Row, Table};
 
 const SIZE: (u32, u32) = (760, 420);
+const GIB: f64 = (1_u64 << 30) as f64;
 const COLOURS: [RGBColor; 4] = [BLUE, RED, GREEN, MAGENTA];
 
 /// A line through the rows of one name.
@@ -27,8 +28,21 @@ pub fn draw(bench: &Bench, dir: &Path) -> Result<()> {
     for session in &bench.sessions {
         let suffix = if session.disk_rate.is_some() { "-limited" } else { "" };
         if let Some(table) = session.table("published") {
-            bars(table, &dir.join(format!("published{suffix}.svg")))?;
+            let title = "1 GiB: allocate (dark) and read (light)";
+            bars(title, GIB, table, &dir.join(format!("published{suffix}.svg")))?;
         }
+        if let Some(table) = session.table("model") {
+            bars("1 GiB of a model", GIB, table, &dir.join(format!("model{suffix}.svg")))?;
+        }
+        if let Some(table) = session.table("stream") {
+            let title = "1 GiB in frames of 8 MiB";
+            bars(title, GIB, table, &dir.join(format!("stream{suffix}.svg")))?;
+        }
+    }
+    if let Some(table) = free.table("snapshot") {
+        let bytes = table.rows.iter().map(|row| row.bytes).max().unwrap_or(1);
+        let title = "The snapshot of a task, 1440 x 3200 pixels";
+        bars(title, bytes as f64, table, &dir.join("snapshot.svg"))?;
     }
     for (id, title, x) in [
         ("sizes", "Cost of a GiB by the size of a request", "bytes in a request"),
@@ -110,15 +124,14 @@ fn lines(title: &str, x: &str, lines: &[Line], path: &Path) -> Result<()> {
     })
 }
 
-/// Allocating and reading of each row, as one bar.
-fn bars(table: &Table, path: &Path) -> Result<()> {
+/// Allocating and reading of each row, as one bar: the time for `bytes`, to compare runs of any size.
+fn bars(title: &str, bytes: f64, table: &Table, path: &Path) -> Result<()> {
     let rows: Vec<&Row> = table.rows.iter().filter(|row| row.figures.is_some()).collect();
     let parts = |row: &Row| -> (f64, f64) {
         let figures = row.figures.as_ref();
         let alloc = figures.and_then(|figures| figures.alloc.as_ref());
         let alloc = alloc.map_or(0.0, |spread| spread.median_nanos as f64);
-        // The time for a GiB, to compare runs of any size with the published one.
-        let scale = f64::from(1 << 30) / row.bytes as f64 / 1e6;
+        let scale = bytes / row.bytes as f64 / 1e6;
         (alloc * scale, row.nanos().unwrap_or(0.0) * scale)
     };
     let Some(last) = rows.len().checked_sub(1) else {
@@ -127,10 +140,10 @@ fn bars(table: &Table, path: &Path) -> Result<()> {
     let highest = rows.iter().map(|row| parts(row).1).fold(1.0, f64::max) * 1.1;
     svg(path, |area| {
         let mut chart = ChartBuilder::on(area)
-            .caption("1 GiB: allocate (dark) and read (light)", ("sans-serif", 20))
+            .caption(title, ("sans-serif", 20))
             .margin(12)
             .x_label_area_size(44)
-            .y_label_area_size(170)
+            .y_label_area_size(210)
             .build_cartesian_2d(0.0..highest, (0..last).into_segmented())?;
         chart
             .configure_mesh()

@@ -119,7 +119,7 @@ impl Row {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Target {
-    /// `P1` to `P8`.
+    /// `P1` to `P11`.
     pub id: String,
     /// The measured quantity.
     pub what: String,

@@ -1,4 +1,4 @@
-//! The targets P1 to P8: ratios inside one session, each judged from the tables.
+//! The targets P1 to P11: ratios inside one session, each judged from the tables.
 
 use super::report::{Row, Session, Spread, Target};
 
@@ -68,6 +68,9 @@ pub fn judge(free: &Session, limited: &Session, program_bytes: u64) -> Vec<Targe
         memory(free),
         start(free, program_bytes),
         flat(free, limited),
+        model(limited),
+        snapshot(free),
+        stream(limited),
     ]
 }
 
@@ -286,6 +289,63 @@ fn flat(free: &Session, limited: &Session) -> Target {
     )
 }
 
+/// A model against the plain load of the same bytes, and against what frameworks do today.
+fn model(limited: &Session) -> Target {
+    let row = |name| total(limited.row("model", name));
+    let ours = row("model through the service");
+    let today = |what, name| ratio(what, ours, row(name), Bound::AtLeast(3.0));
+    target(
+        "P9",
+        "a cold model with the disk limited: time over that of a plain load; mmap and read(2) over ours",
+        &[
+            ratio("", row("load through the service"), ours, Bound::AtMost(1.05)),
+            today("mmap ", "mmap, touch each tensor"),
+            today("read(2) ", "read(2) each tensor into the heap"),
+        ],
+        "reading and parsing the header before the first tensor",
+    )
+}
+
+/// A snapshot against the codecs: time to restore, and CPU time to save.
+fn snapshot(free: &Session) -> Target {
+    let row = |name: &str| free.row("snapshot", name);
+    let restore = |what, name| {
+        ratio(what, total(row("restore: snapshot")), total(row(name)), Bound::AtLeast(5.0))
+    };
+    let cpu = |name: &str| Some(row(name)?.figures.as_ref()?.cpu_seconds_per_gib);
+    let save = |what: &str, name| {
+        let value = cpu("save: snapshot").zip(cpu(name)).map(|(ours, codec)| ours / codec);
+        Ratio { what: what.to_owned(), value, bound: Bound::AtMost(0.20) }
+    };
+    target(
+        "P10",
+        "a snapshot of 1440 x 3200 pixels: time of a codec to restore it over ours; our CPU time to save it over that of a codec",
+        &[
+            restore("PNG ", "restore: PNG"),
+            restore("JPEG ", "restore: JPEG"),
+            save("save PNG ", "save: PNG"),
+            save("save JPEG ", "save: JPEG"),
+        ],
+        "the checksum of the pixels, and making a save durable",
+    )
+}
+
 fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
+}
+
+/// A stream against the load of the same bytes, which needs memory for all of them.
+fn stream(limited: &Session) -> Target {
+    let row = |name| total(limited.row("stream", name));
+    let ours = row("stream through a ring of 64 MiB");
+    let against = |what, name, bound| ratio(what, ours, row(name), Bound::AtLeast(bound));
+    target(
+        "P11",
+        "frames of 8 MiB through a ring of 64 MiB, disk limited: time of a load of all over that of the stream; of read(2)",
+        &[
+            against("load ", "load through the service", 0.95),
+            against("read(2) ", "read(2) each frame into the heap", 3.0),
+        ],
+        "a call for each frame to take it and one to give it back",
+    )
 }

@@ -77,7 +77,7 @@ fn written_benchmark_is_read_back() -> Result<()> {
 #[test]
 fn what_was_not_measured_is_missed() -> Result<()> {
     let targets = judged(&[], &[])?;
-    assert_eq!(targets.len(), 8);
+    assert_eq!(targets.len(), 11);
     assert!(targets.values().all(|target| !target.met));
     Ok(())
 }
@@ -155,6 +155,61 @@ fn what_calls_and_sizes_add_is_weighed_against_the_limited_disk() -> Result<()> 
 }
 
 #[test]
+fn model_is_compared_with_a_plain_load_and_with_what_frameworks_do() -> Result<()> {
+    for (nanos, met) in [(105, true), (106, false)] {
+        let rows = [
+            row("model through the service", nanos),
+            row("load through the service", 100),
+            row("mmap, touch each tensor", 3 * nanos),
+            row("read(2) each tensor into the heap", 4 * nanos),
+        ];
+        let target =
+            judged(&[], &[printed("model", &rows.join(","))])?.remove("P9").context("P9")?;
+        assert_eq!(target.met, met, "{target:?}");
+        let measured = format!("1.{:02}0, mmap 3.000, read(2) 4.000", nanos - 100);
+        assert_eq!(target.measured, measured);
+    }
+    Ok(())
+}
+
+#[test]
+fn stream_is_compared_with_a_load_of_all_and_with_read() -> Result<()> {
+    for (nanos, met) in [(100, true), (106, false)] {
+        let rows = [
+            row("stream through a ring of 64 MiB", nanos),
+            row("load through the service", 100),
+            row("read(2) each frame into the heap", 4 * nanos),
+        ];
+        let target =
+            judged(&[], &[printed("stream", &rows.join(","))])?.remove("P11").context("P11")?;
+        assert_eq!(target.met, met, "{target:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn snapshot_is_compared_with_each_codec() -> Result<()> {
+    for (jpeg, met) in [(50, true), (49, false)] {
+        // The CPU time of a row is 0.5 s for a GiB.
+        let slow = |name| row(name, 90).replace("0.5", "2.5");
+        let rows = [
+            row("save: snapshot", 10),
+            slow("save: PNG"),
+            slow("save: JPEG"),
+            row("restore: snapshot", 10),
+            row("restore: PNG", 60),
+            row("restore: JPEG", jpeg),
+        ];
+        let free = printed("snapshot", &rows.join(","));
+        let target = judged(&[free], &[])?.remove("P10").context("P10")?;
+        assert_eq!(target.met, met, "{target:?}");
+        let measured = format!("PNG 6.000, JPEG {}.{}00", jpeg / 10, jpeg % 10);
+        assert_eq!(target.measured, format!("{measured}, save PNG 0.200, save JPEG 0.200"));
+    }
+    Ok(())
+}
+
+#[test]
 fn disk_is_limited_to_what_it_was_on_the_phone() -> Result<()> {
     // A GiB in a second.
     let free = session(&[printed("published", &row("dmabuf buffer read", 1_000_000_000))])?;
@@ -196,9 +251,18 @@ fn plots_are_drawn() -> Result<()> {
     let free = session(&[
         printed("published", &format!("{},{}", row("dmabuf buffer read", 5), row("RW_FILE", 2))),
         printed("sizes", &format!("{},{}", row("read", 5), row("write", 9))),
+        printed("model", &format!("{},{}", row("mmap, touch each tensor", 5), row("model", 1))),
+        printed("snapshot", &format!("{},{}", row("restore: PNG", 5), row("save: PNG", 1))),
+        printed("stream", &format!("{},{}", row("read(2)", 5), row("ring", 1))),
     ])?;
     plot::draw(&bench(free), dir.path())?;
-    for (name, word) in [("published.svg", "dmabuf buffer read"), ("sizes.svg", "write")] {
+    for (name, word) in [
+        ("published.svg", "dmabuf buffer read"),
+        ("sizes.svg", "write"),
+        ("model.svg", "mmap, touch each tensor"),
+        ("snapshot.svg", "restore: PNG"),
+        ("stream.svg", "ring"),
+    ] {
         let svg = fs::read_to_string(dir.path().join(name))?;
         assert!(svg.starts_with("<svg") && svg.contains(word), "{name}: {svg}");
     }

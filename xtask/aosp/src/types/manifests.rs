@@ -6,7 +6,7 @@ use toml::{Table, Value};
 use crate::platform::carried;
 
 /// The folders of the Cargo packages that Soong builds, without the root.
-pub const PACKAGES: [&str; 6] = ["binder", "client", "command", "core", "vts", "wire"];
+pub const PACKAGES: [&str; 7] = ["binder", "client", "client/c", "command", "core", "vts", "wire"];
 
 /// A manifest of the tree without the parts that Android does not build, with libbinder_rs, and
 /// with AOSP's versions of crates.

@@ -40,6 +40,8 @@ interface IDmabufIo {
   vendor.dmabufio.Receipt transfer(in vendor.dmabufio.TransferRequest request);
   vendor.dmabufio.LoadResult load(in vendor.dmabufio.LoadRequest request);
   vendor.dmabufio.ITransfer submit(in vendor.dmabufio.SubmitRequest request);
+  vendor.dmabufio.IBufferStream openStream(in vendor.dmabufio.StreamRequest request, in ParcelFileDescriptor[] buffers);
   const int MAX_EXTENTS = 2048;
   const int MAX_BATCH = 32;
+  const int MAX_RING = 32;
 }

@@ -1,0 +1,238 @@
+//! Streams on the kernel's binder: everything of `support/stream_suite.rs`, and what only a disk
+//! that takes its time, or stops, can show.
+
+#![allow(missing_docs, reason = "test code")]
+
+#[path = "support/stream_suite.rs"]
+mod suite;
+mod support;
+
+use dmabufio_client::stream::{Acquired, Next, Ring, Stream, StreamRequest};
+use dmabufio_client::Client;
+use dmabufio_core::extent::Direction;
+use dmabufio_core::sys::clock::monotonic_nanos;
+use dmabufio_core::transfer::Durability;
+use rustix::event::{poll, PollFd, PollFlags};
+use std::env;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+use suite::{client, next_frame};
+use support::fixture::Fixture;
+use support::slow_disk::SlowDisk;
+use support::{big_file, file, is_patched, make_cold, Random};
+
+const MIB: u64 = 1 << 20;
+
+/// Tells the test program that it is the client to kill, and which file to read.
+const VICTIM: &str = "DMABUFIO_TEST_VICTIM";
+
+/// The bytes of all dma-bufs, as the kernel counts them.
+fn dma_buf_bytes() -> u64 {
+    let buffers = fs::read_dir("/sys/kernel/dmabuf/buffers").expect("statistics of dma-bufs");
+    let sizes = buffers.flatten().map(|buffer| fs::read_to_string(buffer.path().join("size")));
+    // One may go meanwhile.
+    sizes.flatten().map(|size| size.trim().parse::<u64>().expect("a size")).sum()
+}
+
+fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < Duration::from_secs(10), "{what}");
+        sleep(Duration::from_millis(10));
+    }
+}
+
+fn reader(client: &Client, file: &File, frame: u64, buffers: usize) -> Stream {
+    let ring = Ring::Allocate(buffers);
+    let request = StreamRequest::new(file.as_fd(), Direction::Load, frame, ring);
+    client.open_stream(&request).unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[test]
+fn large_file_needs_no_more_memory_than_the_ring() {
+    const LEN: u64 = 256 * MIB;
+    const FRAME: u64 = 8 * MIB;
+    let fixture = Fixture::new();
+    let client = client(&fixture);
+    let path = big_file(fixture.dir.path(), LEN);
+    let file = File::open(&path).expect("open");
+    make_cold(&path);
+    let before = dma_buf_bytes();
+    let mut stream = reader(&client, &file, FRAME, 8);
+    let mut peak = 0;
+    while let Next::Frame(frame) = stream.next(suite::soon()).expect("a frame") {
+        peak = peak.max(dma_buf_bytes() - before);
+        stream.release(frame.index).expect("release");
+    }
+    assert_eq!(peak, 64 * MIB, "the ring, and nothing else");
+    stream.finish().expect("finish");
+    let receipt = stream.wait().expect("a receipt");
+    assert_eq!(receipt.bytes(), LEN);
+    assert!(!is_patched() || receipt.direct == LEN, "{receipt:?}");
+    wait_until("the ring is gone", || dma_buf_bytes() == before);
+}
+
+/// Records `count` frames of 1 MiB at 30 frames/s into a file, each with its number in its first
+/// bytes. Returns the numbers of the dropped ones, and of those in the file.
+fn record(client: &Client, path: &Path, count: u64, buffers: usize) -> (Vec<u64>, Vec<u64>) {
+    let file = File::create(path).expect("create");
+    let ring = Ring::Allocate(buffers);
+    let request = StreamRequest::new(file.as_fd(), Direction::Save, MIB, ring);
+    let durability = Durability::Full;
+    let mut stream =
+        client.open_stream(&StreamRequest { durability, ..request }).expect("a stream");
+    let (start, mut dropped) = (Instant::now(), Vec::new());
+    let due = |frame: u64| start + Duration::from_secs(1) / 30 * frame as u32;
+    for number in 0..count {
+        sleep(due(number).saturating_duration_since(Instant::now()));
+        match stream.acquire(Some(due(number))).expect("an answer") {
+            Acquired::Buffer { index, frame } => {
+                assert_eq!(frame, number);
+                stream.buffers()[index].write(0, &number.to_le_bytes()).expect("fill");
+                stream.submit(index, 0, MIB, number as i64).expect("submit");
+            }
+            Acquired::Dropped { frame } => {
+                assert_eq!(frame, number);
+                dropped.push(frame);
+            }
+        }
+    }
+    assert_eq!(stream.dropped(), dropped.len() as u64);
+    stream.finish().expect("finish");
+    let receipt = stream.wait().expect("a receipt");
+    let len = fs::metadata(path).expect("metadata").len();
+    assert_eq!(len, receipt.bytes());
+    assert_eq!(len, (count - dropped.len() as u64) * MIB);
+    let file = File::open(path).expect("open");
+    let number = |at| {
+        let mut number = [0; 8];
+        file.read_exact_at(&mut number, at * MIB).expect("read");
+        u64::from_le_bytes(number)
+    };
+    (dropped, (0..len / MIB).map(number).collect())
+}
+
+#[test]
+fn recorder_loses_no_frame_on_a_fast_disk_and_names_every_lost_one_on_a_slow_one() {
+    let fixture = Fixture::new();
+    let client = client(&fixture);
+    let (dropped, written) = record(&client, &fixture.dir.path().join("fast"), 60, 16);
+    assert_eq!(dropped, [0_u64; 0], "on a fast disk");
+    assert!(written.into_iter().eq(0..60));
+    // Each frame takes at least three times as long as the camera needs for one.
+    let disk = SlowDisk::with_slow_writes(fixture.dir.path(), 100);
+    let (dropped, written) = record(&client, &disk.path.join("slow"), 60, 4);
+    println!("dropped {dropped:?}");
+    // Elsewhere the page cache takes the frames.
+    assert!(!is_patched() || dropped.len() >= 20, "{dropped:?}");
+    let mut all: Vec<u64> = dropped.iter().chain(&written).copied().collect();
+    all.sort_unstable();
+    assert!(all.into_iter().eq(0..60), "each frame is in the file or dropped");
+    assert!(written.windows(2).all(|pair| pair[0] < pair[1]), "{written:?}");
+}
+
+#[test]
+fn frame_wakes_who_polls_for_it() {
+    let fixture = Fixture::new();
+    let client = client(&fixture);
+    let disk = SlowDisk::mount(fixture.dir.path(), 10);
+    let path = file(&disk.path, "wakes", &Random::new(12).bytes(100 * 65_536));
+    let file = File::open(path).expect("open");
+    let mut stream = reader(&client, &file, 65_536, 2);
+    let mut times = Vec::new();
+    loop {
+        match stream.next(Some(Instant::now())).expect("an answer") {
+            Next::Frame(frame) => stream.release(frame.index).expect("release"),
+            Next::EndOfFile => break,
+            Next::TimedOut => {
+                let mut fds = [PollFd::new(&stream, PollFlags::IN)];
+                assert_eq!(poll(&mut fds, 10_000), Ok(1));
+                let now = monotonic_nanos() as i64;
+                match stream.next(Some(Instant::now())).expect("an answer") {
+                    Next::Frame(frame) => {
+                        times.push(now - frame.ready_nanos);
+                        stream.release(frame.index).expect("release");
+                    }
+                    Next::EndOfFile => break,
+                    // What the readiness told was the frame before.
+                    Next::TimedOut => {}
+                }
+            }
+        }
+    }
+    times.sort_unstable();
+    assert!(times.len() >= 20, "{times:?}");
+    let (median, longest) = (times[times.len() / 2], times[times.len() - 1]);
+    println!("woken after {median} ns, at most {longest} ns, {} times", times.len());
+    assert!(median < 2_000_000, "{times:?}");
+}
+
+#[test]
+fn control_calls_answer_at_once_while_streams_hang() {
+    let fixture = Fixture::new();
+    let client = client(&fixture);
+    let disk = SlowDisk::mount(fixture.dir.path(), 0);
+    let path = file(&disk.path, "hanging", &Random::new(13).bytes(MIB as usize));
+    let file = File::open(path).expect("open");
+    disk.suspend();
+    let mut streams: Vec<_> = (0..4).map(|_| reader(&client, &file, 65_536, 2)).collect();
+    let start = Instant::now();
+    for _ in 0..100 {
+        for stream in &mut streams {
+            assert_eq!(stream.next(Some(start)).expect("an answer"), Next::TimedOut);
+            stream.seek(65_536).expect("seek");
+            assert!(!stream.progress().expect("progress").ended);
+        }
+    }
+    let time = start.elapsed() / 1200;
+    println!("a call takes {time:?}");
+    assert!(time < Duration::from_millis(5), "{time:?}");
+    assert_eq!(fixture.service.transfer(&fixture.valid()).expect("another disk").bytes, 65_536);
+    drop(streams);
+    disk.resume();
+    wait_until("the streams are gone", || fixture.dumped("streams: ") == "0");
+}
+
+#[test]
+fn streams_of_a_client_that_is_killed_end_and_free_their_buffers() {
+    let fixture = Fixture::new();
+    let client = client(&fixture);
+    if let Some(path) = env::var_os(VICTIM) {
+        let file = File::open(path).expect("open");
+        let mut streams: Vec<_> = (0..4).map(|_| reader(&client, &file, MIB, 4)).collect();
+        for stream in &mut streams {
+            next_frame(stream);
+        }
+        println!("streaming");
+        sleep(Duration::from_secs(60));
+        drop(streams);
+        return;
+    }
+    let disk = SlowDisk::mount(fixture.dir.path(), 20);
+    let path = file(&disk.path, "killed", &Random::new(14).bytes(32 << 20));
+    let before = dma_buf_bytes();
+    let test = "streams_of_a_client_that_is_killed_end_and_free_their_buffers";
+    let mut victim = Command::new(env::current_exe().expect("this program"))
+        .args(["--exact", test, "--nocapture"])
+        .env(VICTIM, &path)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("start the client");
+    let output = BufReader::new(victim.stdout.take().expect("its output"));
+    let streaming = output.lines().map_while(Result::ok).any(|line| line.contains("streaming"));
+    assert!(streaming, "the client has no frame");
+    assert_eq!(fixture.dumped("streams: "), "4");
+    assert_eq!(dma_buf_bytes() - before, 16 * MIB);
+    victim.kill().expect("kill");
+    victim.wait().expect("wait");
+    let start = Instant::now();
+    wait_until("the streams are gone", || fixture.dumped("streams: ") == "0");
+    wait_until("the buffers are gone", || dma_buf_bytes() == before);
+    println!("the streams of a dead client are gone after {:?}", start.elapsed());
+}
