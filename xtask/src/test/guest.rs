@@ -26,6 +26,9 @@ const BUILT: &[&str] = &["--workspace", "--test=methods", "--test=vm_*"];
 /// The tests of the kernel's patches, and of the module.
 const SELFTESTS: &[&str] = &["kernel/selftests/dmabuf-rw-file", "kernel/selftests/dmabufio-heap"];
 
+/// The rate of the slow disk in bytes a second.
+const SLOW_DISK: u64 = 200_000_000;
+
 /// The combinations and their tests.
 fn combinations() -> impl Iterator<Item = (Flavour, Bus, Fs, Extra, &'static str)> {
     const METHODS: &str = "binary(methods)";
@@ -38,14 +41,19 @@ fn combinations() -> impl Iterator<Item = (Flavour, Bus, Fs, Extra, &'static str
     // All tests run as on a phone, with SELinux enforcing. Those that move data run once more
     // without the ioctl and without SELinux. With the other disk and file system, only the methods
     // behave differently.
-    let full = [(Flavour::Patched, Extra::Selinux, "all()"), (Flavour::Stock, Extra::None, DATA)];
+    const ALL: &str = "not binary(vm_patched_fair)";
+    let full = [(Flavour::Patched, Extra::Selinux, ALL), (Flavour::Stock, Extra::None, DATA)];
     let all = full.into_iter().flat_map(|(kernel, extra, tests)| {
         [
             (kernel, Bus::Ufs, Fs::F2fs, extra, tests),
             (kernel, Bus::Virtio, Fs::Ext4, Extra::None, METHODS),
         ]
     });
-    all.chain([(Flavour::Stock, Bus::Ufs, Fs::F2fs, Extra::Module, MODULE)])
+    all.chain([
+        (Flavour::Stock, Bus::Ufs, Fs::F2fs, Extra::Module, MODULE),
+        // On a disk without a limit, the emulated CPUs are what clients share.
+        (Flavour::Patched, Bus::Ufs, Fs::F2fs, Extra::SlowDisk, "binary(vm_patched_fair)"),
+    ])
 }
 
 /// What a combination has besides.
@@ -54,6 +62,7 @@ enum Extra {
     None,
     Selinux,
     Module,
+    SlowDisk,
 }
 
 /// The programs for the guest.
@@ -76,6 +85,7 @@ pub fn run(table: &mut Table) {
             Extra::None => format!("{kernel} {disk}/{fs}"),
             Extra::Selinux => format!("{kernel} {disk}/{fs} selinux"),
             Extra::Module => format!("{kernel} {disk}/{fs} module"),
+            Extra::SlowDisk => format!("{kernel} {disk}/{fs} slow disk"),
         };
         table.run("vm", &name, || {
             let options = Options {
@@ -88,7 +98,7 @@ pub fn run(table: &mut Table) {
                 selinux: extra == Extra::Selinux,
                 no_service: false,
                 timeout: 45,
-                disk_rate: None,
+                disk_rate: (extra == Extra::SlowDisk).then_some(SLOW_DISK),
                 out: Some(programs.dir.path().join("out")),
             };
             boot(&programs, options, &name, tests)
@@ -105,6 +115,7 @@ fn boot(programs: &Programs, options: Options, name: &str, tests: &str) -> Resul
     let selftests: &[&str] = match options.kernel {
         Flavour::Stock if options.module => &["absent", "heap"],
         Flavour::Stock => &["absent"],
+        _ if options.disk_rate.is_some() => &[],
         _ => &["arguments", "data", "files", "sharing"],
     };
     let words = [dir.to_string_lossy().as_ref(), tests].map(exec::quote).join(" ");
