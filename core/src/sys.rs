@@ -7,6 +7,7 @@
 #![allow(unsafe_code)]
 
 pub mod clock;
+pub mod crc32c;
 pub mod interrupt;
 pub mod ioctl;
 pub mod ioprio;
