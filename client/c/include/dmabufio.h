@@ -30,22 +30,24 @@ enum dmabufio_error_kind {
   DMABUFIO_ERROR_KIND_BUSY = 6,
   // Not enough memory, or not enough descriptors.
   DMABUFIO_ERROR_KIND_NO_MEMORY = 7,
+  // This user would exceed its quota. The text names the limit and the use.
+  DMABUFIO_ERROR_KIND_QUOTA_EXCEEDED = 8,
   // No space or quota on the file system, or above the size cap of a store.
-  DMABUFIO_ERROR_KIND_NO_SPACE = 8,
+  DMABUFIO_ERROR_KIND_NO_SPACE = 9,
   // The file made no progress.
-  DMABUFIO_ERROR_KIND_TIMED_OUT = 9,
+  DMABUFIO_ERROR_KIND_TIMED_OUT = 10,
   // The caller cancelled the request.
-  DMABUFIO_ERROR_KIND_CANCELLED = 10,
+  DMABUFIO_ERROR_KIND_CANCELLED = 11,
   // Anything else that the kernel reports.
-  DMABUFIO_ERROR_KIND_IO = 11,
+  DMABUFIO_ERROR_KIND_IO = 12,
   // The service cannot be reached, or it ended.
-  DMABUFIO_ERROR_KIND_UNREACHABLE = 12,
+  DMABUFIO_ERROR_KIND_UNREACHABLE = 13,
   // The model or the snapshot contradicts its format. The text names the field and the offset.
-  DMABUFIO_ERROR_KIND_MALFORMED = 13,
+  DMABUFIO_ERROR_KIND_MALFORMED = 14,
   // There is no such tensor or snapshot.
-  DMABUFIO_ERROR_KIND_NOT_FOUND = 14,
+  DMABUFIO_ERROR_KIND_NOT_FOUND = 15,
   // A bug in this library.
-  DMABUFIO_ERROR_KIND_INTERNAL = 15,
+  DMABUFIO_ERROR_KIND_INTERNAL = 16,
 };
 
 // The permitted use of mapped memory.
