@@ -537,13 +537,35 @@ struct dmabufio_tensors *dmabufio_tensors_load(const struct dmabufio_client *cli
                                                uint32_t mode,
                                                struct dmabufio_error **error);
 
+// Allocates the buffers of `dmabufio_tensors_load` and loads nothing: `dmabufio_tensors_fill` loads
+// the tensors of a layer or an expert when they are needed. NULL on failure.
+struct dmabufio_tensors *dmabufio_tensors_allocate(const struct dmabufio_client *client,
+                                                   const struct dmabufio_model *model,
+                                                   const char *const *patterns,
+                                                   size_t pattern_count,
+                                                   uint64_t alignment,
+                                                   uint64_t buffer_size,
+                                                   struct dmabufio_error **error);
+
+// Loads the tensors that match one of `patterns` into their places in the buffers, again or for the
+// first time. `model` is the one that the buffers were planned for. No byte of another tensor changes.
+// After a failure, the tensors that match have any content. `receipt` may be NULL.
+bool dmabufio_tensors_fill(const struct dmabufio_tensors *tensors,
+                           const struct dmabufio_client *client,
+                           const struct dmabufio_model *model,
+                           const char *const *patterns,
+                           size_t pattern_count,
+                           uint32_t mode,
+                           struct dmabufio_receipt *receipt,
+                           struct dmabufio_error **error);
+
 // Stores where the tensor called `name` is.
 bool dmabufio_tensors_get(const struct dmabufio_tensors *tensors,
                           const char *name,
                           struct dmabufio_view *view,
                           struct dmabufio_error **error);
 
-// Stores the report on the load of all tensors.
+// Stores the report of `dmabufio_tensors_load`.
 bool dmabufio_tensors_receipt(const struct dmabufio_tensors *tensors,
                               struct dmabufio_receipt *receipt,
                               struct dmabufio_error **error);
