@@ -25,6 +25,7 @@
 
 mod buffer;
 mod capabilities;
+mod chunks;
 mod client;
 mod convert;
 mod crc32c;

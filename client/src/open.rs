@@ -10,9 +10,9 @@ use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::fs::{metadata, File, Metadata, OpenOptions};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Opens a regular file for reading, with further `flags`. Never waits for the other end of a pipe.
 /// Opens no device, because the open of a device may have side effects.
@@ -55,6 +55,11 @@ pub(crate) fn open_regular_at(
     check_type(path, FileType::from_raw_mode(stat.st_mode))?;
     clear_nonblock(&file).map_err(failed)?;
     Ok(File::from(file))
+}
+
+/// A path to the open file `fd`.
+pub(crate) fn in_proc(fd: BorrowedFd<'_>) -> PathBuf {
+    format!("/proc/self/fd/{}", fd.as_raw_fd()).into()
 }
 
 /// Receivers of the descriptor expect blocking reads.

@@ -38,7 +38,8 @@ mod cleanup;
 pub use cleanup::Cleanup;
 
 use crate::error::{errno, Error};
-use attributes::{adopt, in_proc};
+use crate::open::in_proc;
+use attributes::adopt;
 use cleanup::Link;
 use dmabufio_core::error::{During, Error as CoreError, ErrorKind, Result as CoreResult};
 use dmabufio_core::file::describe;

@@ -30,22 +30,24 @@ enum dmabufio_error_kind {
   DMABUFIO_ERROR_KIND_BUSY = 6,
   // Not enough memory, or not enough descriptors.
   DMABUFIO_ERROR_KIND_NO_MEMORY = 7,
+  // This user would exceed its quota. The text names the limit and the use.
+  DMABUFIO_ERROR_KIND_QUOTA_EXCEEDED = 8,
   // No space or quota on the file system, or above the size cap of a store.
-  DMABUFIO_ERROR_KIND_NO_SPACE = 8,
+  DMABUFIO_ERROR_KIND_NO_SPACE = 9,
   // The file made no progress.
-  DMABUFIO_ERROR_KIND_TIMED_OUT = 9,
+  DMABUFIO_ERROR_KIND_TIMED_OUT = 10,
   // The caller cancelled the request.
-  DMABUFIO_ERROR_KIND_CANCELLED = 10,
+  DMABUFIO_ERROR_KIND_CANCELLED = 11,
   // Anything else that the kernel reports.
-  DMABUFIO_ERROR_KIND_IO = 11,
+  DMABUFIO_ERROR_KIND_IO = 12,
   // The service cannot be reached, or it ended.
-  DMABUFIO_ERROR_KIND_UNREACHABLE = 12,
+  DMABUFIO_ERROR_KIND_UNREACHABLE = 13,
   // The model or the snapshot contradicts its format. The text names the field and the offset.
-  DMABUFIO_ERROR_KIND_MALFORMED = 13,
+  DMABUFIO_ERROR_KIND_MALFORMED = 14,
   // There is no such tensor or snapshot.
-  DMABUFIO_ERROR_KIND_NOT_FOUND = 14,
+  DMABUFIO_ERROR_KIND_NOT_FOUND = 15,
   // A bug in this library.
-  DMABUFIO_ERROR_KIND_INTERNAL = 15,
+  DMABUFIO_ERROR_KIND_INTERNAL = 16,
 };
 
 // The permitted use of mapped memory.
@@ -535,13 +537,35 @@ struct dmabufio_tensors *dmabufio_tensors_load(const struct dmabufio_client *cli
                                                uint32_t mode,
                                                struct dmabufio_error **error);
 
+// Allocates the buffers of `dmabufio_tensors_load` and loads nothing: `dmabufio_tensors_fill` loads
+// the tensors of a layer or an expert when they are needed. NULL on failure.
+struct dmabufio_tensors *dmabufio_tensors_allocate(const struct dmabufio_client *client,
+                                                   const struct dmabufio_model *model,
+                                                   const char *const *patterns,
+                                                   size_t pattern_count,
+                                                   uint64_t alignment,
+                                                   uint64_t buffer_size,
+                                                   struct dmabufio_error **error);
+
+// Loads the tensors that match one of `patterns` into their places in the buffers, again or for the
+// first time. `model` is the one that the buffers were planned for. No byte of another tensor changes.
+// After a failure, the tensors that match have any content. `receipt` may be NULL.
+bool dmabufio_tensors_fill(const struct dmabufio_tensors *tensors,
+                           const struct dmabufio_client *client,
+                           const struct dmabufio_model *model,
+                           const char *const *patterns,
+                           size_t pattern_count,
+                           uint32_t mode,
+                           struct dmabufio_receipt *receipt,
+                           struct dmabufio_error **error);
+
 // Stores where the tensor called `name` is.
 bool dmabufio_tensors_get(const struct dmabufio_tensors *tensors,
                           const char *name,
                           struct dmabufio_view *view,
                           struct dmabufio_error **error);
 
-// Stores the report on the load of all tensors.
+// Stores the report of `dmabufio_tensors_load`.
 bool dmabufio_tensors_receipt(const struct dmabufio_tensors *tensors,
                               struct dmabufio_receipt *receipt,
                               struct dmabufio_error **error);

@@ -56,5 +56,5 @@ fn example_loads_a_tensor_and_reads_it() {
     let output = Command::new(&program).args(["memfd", "/nowhere", "x"]).output().expect("run");
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).expect("text");
-    assert_eq!(said, "error 11: open \"/nowhere\": No such file or directory (os error 2)\n");
+    assert_eq!(said, "error 12: open \"/nowhere\": No such file or directory (os error 2)\n");
 }

@@ -66,8 +66,7 @@ fn unknown(field: &dyn Display, offset: u64, kind: u32) -> Fault {
 }
 
 impl Header {
-    pub fn parse(part: &Part) -> FaultResult<Self> {
-        let mut reader = Reader::new(part);
+    pub fn parse(part: &Part, mut reader: Reader<'_>) -> FaultResult<Self> {
         reader.skip(&"magic", 1, MAGIC.len() as u64)?;
         let at = reader.offset();
         let version = reader.u32(&"version")?;

@@ -15,11 +15,12 @@ pub(super) enum Header {
 impl Header {
     pub fn parse(part: &Part) -> Result<Self, ModelError> {
         let parse = || -> FaultResult<Self> {
-            let mut magic = [0; 4];
-            Reader::new(part).read(&"magic", &mut magic)?;
+            let (mut reader, mut magic) = (Reader::new(part), [0; 4]);
+            reader.read(&"magic", &mut magic)?;
+            reader.rewind();
             Ok(match magic {
-                gguf::MAGIC => Self::Gguf(gguf::Header::parse(part)?),
-                _ => Self::Safetensors(safetensors::Header::parse(part)?),
+                gguf::MAGIC => Self::Gguf(gguf::Header::parse(part, reader)?),
+                _ => Self::Safetensors(safetensors::Header::parse(reader)?),
             })
         };
         parse().map_err(|fault| fault.within(part.name()))

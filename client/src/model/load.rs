@@ -115,13 +115,14 @@ impl Tensors {
     }
 
     /// Loads the tensors whose names match one of `patterns`, which [`Model::select`] describes, into
-    /// their places, again or for the first time. No byte of another tensor changes.
+    /// their places, again or for the first time. `model` is the one that was planned. No byte of another
+    /// tensor changes, so threads can fill different tensors at the same time.
     ///
     /// # Errors
-    /// [`ModelError::NoSuchTensor`] if the plan has none of them; those of [`Tensors::load`], after
-    /// which the tensors that match have any content.
+    /// [`ModelError::NoSuchTensor`] if the plan has none of them; [`ModelError::Layout`] if `model` is another
+    /// one; those of [`Tensors::load`], after which the tensors that match have any content.
     pub fn fill(
-        &mut self,
+        &self,
         client: &Client,
         model: &Model,
         patterns: &[&str],
@@ -132,11 +133,15 @@ impl Tensors {
         // Extents of each buffer, in the order of the file.
         let mut extents: Vec<Vec<Extent>> = vec![Vec::new(); self.buffers.len()];
         for index in selected {
-            let name = &model.tensors()[index].name;
-            let place = self.by_name.get(name).map(|&i| (&self.plan.places()[i], &self.tensors[i]));
-            let Some((place, tensor)) = place else {
-                return Err(ModelError::NoSuchTensor(name.clone()));
+            let tensor = &model.tensors()[index];
+            let Some(&i) = self.by_name.get(&tensor.name) else {
+                return Err(ModelError::NoSuchTensor(tensor.name.clone()));
             };
+            if self.tensors[i] != *tensor {
+                let what = format!("tensor {:?}: not the one that was planned", tensor.name);
+                return Err(ModelError::Layout(what));
+            }
+            let place = &self.plan.places()[i];
             if tensor.len > 0 {
                 join(&mut extents[place.buffer], place, tensor);
             }
@@ -145,8 +150,8 @@ impl Tensors {
         for ((buffer, planned), extents) in
             self.buffers.iter().zip(self.plan.buffers()).zip(&extents)
         {
-            let part = &model.parts()[planned.part];
             for extents in extents.chunks(most) {
+                let part = &model.parts()[planned.part];
                 receipt.add(&transfer(client, part, buffer, extents, mode)?);
             }
         }

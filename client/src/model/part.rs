@@ -1,6 +1,7 @@
 //! The files of a model.
 
 use super::error::{Fault, ModelError, Problem};
+use crate::chunks::{Chunks, Opened};
 use crate::open::open_regular;
 use rustix::fs::OFlags;
 use std::fs::File;
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 pub struct Part {
     name: PathBuf,
     file: File,
+    opened: Opened,
     range: Range<u64>,
 }
 
@@ -20,7 +22,7 @@ impl Part {
     /// The regular file at `path`.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
         let file = open_regular(path, OFlags::empty())?;
-        let part = Self { name: path.to_owned(), file, range: 0..0 };
+        let part = Self { name: path.to_owned(), file, opened: Opened::Here, range: 0..0 };
         let len = part.file_len()?;
         Ok(Self { range: 0..len, ..part })
     }
@@ -31,7 +33,7 @@ impl Part {
     /// # Errors
     /// [`ModelError::Malformed`] if the file ends before the range does.
     pub fn new(name: &Path, file: File, range: Range<u64>) -> Result<Self, ModelError> {
-        let part = Self { name: name.to_owned(), file, range };
+        let part = Self { name: name.to_owned(), file, opened: Opened::Elsewhere, range };
         let available = part.file_len()?.saturating_sub(part.range.start);
         let needed = part.range.end.saturating_sub(part.range.start);
         if needed > available || part.range.end < part.range.start {
@@ -46,6 +48,11 @@ impl Part {
         let len =
             metadata.map_err(|error| Fault::read(&"the size", 0, error).within(&self.name))?.len();
         Ok(len)
+    }
+
+    /// The file, to read its header.
+    pub(super) fn chunks(&self) -> Chunks<'_> {
+        Chunks::new(&self.file, self.opened)
     }
 
     /// The name.

@@ -2,24 +2,24 @@
 
 use super::error::{Fault, FaultResult, Problem};
 use super::part::Part;
+use crate::chunks::Chunks;
 use std::fmt::Display;
-use std::os::unix::fs::FileExt;
-
-/// Bytes that are read at a time.
-const CHUNK: u64 = 64 << 10;
 
 pub(super) struct Reader<'a> {
     part: &'a Part,
     /// The next byte, as an offset in the file.
     at: u64,
-    chunk: Vec<u8>,
-    chunk_start: u64,
+    chunks: Chunks<'a>,
 }
 
 impl<'a> Reader<'a> {
     pub fn new(part: &'a Part) -> Self {
-        let at = part.range().start;
-        Self { part, at, chunk: Vec::new(), chunk_start: at }
+        Self { part, at: part.range().start, chunks: part.chunks() }
+    }
+
+    /// Goes back to the front.
+    pub fn rewind(&mut self) {
+        self.at = self.part.range().start;
     }
 
     /// The offset of the next byte in the file.
@@ -52,26 +52,10 @@ impl<'a> Reader<'a> {
 
     pub fn read(&mut self, field: &dyn Display, out: &mut [u8]) -> FaultResult<()> {
         self.need(field, out.len() as u64, 1)?;
-        let mut done = 0;
-        while done < out.len() {
-            let chunk_end = self.chunk_start + self.chunk.len() as u64;
-            if self.at >= chunk_end {
-                self.refill(field)?;
-            }
-            let ready = &self.chunk[(self.at - self.chunk_start) as usize..];
-            let len = ready.len().min(out.len() - done);
-            out[done..done + len].copy_from_slice(&ready[..len]);
-            done += len;
-            self.at += len as u64;
-        }
+        let read = self.chunks.read_exact_at(out, self.at);
+        read.map_err(|error| Fault::read(field, self.at, error))?;
+        self.at += out.len() as u64;
         Ok(())
-    }
-
-    fn refill(&mut self, field: &dyn Display) -> FaultResult<()> {
-        self.chunk.resize(CHUNK.min(self.remaining()) as usize, 0);
-        self.chunk_start = self.at;
-        let read = self.part.file().read_exact_at(&mut self.chunk, self.at);
-        read.map_err(|error| Fault::read(field, self.at, error))
     }
 
     /// `len` bytes, at most `limit`.

@@ -2,7 +2,6 @@
 
 use super::dtype::Dtype;
 use super::error::{Fault, FaultResult, Problem};
-use super::part::Part;
 use super::reader::Reader;
 use super::tensor::Tensor;
 use serde::de::{DeserializeSeed, Error as _, MapAccess, Visitor};
@@ -34,8 +33,7 @@ struct Entry {
 }
 
 impl Header {
-    pub fn parse(part: &Part) -> FaultResult<Self> {
-        let mut reader = Reader::new(part);
+    pub fn parse(mut reader: Reader<'_>) -> FaultResult<Self> {
         let len = reader.u64(&"header length")?;
         let start = reader.offset();
         let text = reader.bytes(&"header", len, LONGEST_HEADER)?;

@@ -1,14 +1,14 @@
 //! What a new file takes over from the one that it replaces, beside the name.
 
 use crate::error::errno;
+use crate::open::in_proc;
 use dmabufio_core::error::{During, Result};
 use rustix::fs::{fsetxattr, fstat, getxattr, listxattr, Stat, XattrFlags};
 use rustix::io::Errno;
 use std::ffi::{CStr, CString};
 use std::fs::{File, Permissions};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{fchown, PermissionsExt};
-use std::path::PathBuf;
 
 /// What a mode keeps: no set-user-ID, no set-group-ID.
 const PERMISSIONS: u32 = 0o777;
@@ -44,11 +44,6 @@ pub fn adopt(file: &File, existing: BorrowedFd<'_>, stat: &Stat) -> Result<()> {
         kept.during(|| "keep its permissions")?;
     }
     Ok(())
-}
-
-/// A path to the open file `fd`.
-pub fn in_proc(fd: BorrowedFd<'_>) -> PathBuf {
-    format!("/proc/self/fd/{}", fd.as_raw_fd()).into()
 }
 
 /// The names of the extended attributes of `file`, which may be open with `O_PATH`.

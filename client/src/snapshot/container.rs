@@ -4,6 +4,7 @@ use super::error::{Fault, Problem, SnapshotError};
 use super::header::{padded, Header, PAYLOAD_OFFSET};
 use super::picture::Picture;
 use crate::buffer::Buffer;
+use crate::chunks::{Chunks, Opened};
 use crate::client::Client;
 use crate::crc32c::Crc32c;
 use crate::digest::{Algorithm, Digest, Digester};
@@ -121,7 +122,7 @@ pub(super) fn header(file: &File, name: &Path) -> Result<Header, SnapshotError> 
         return Err(truncated(file_len));
     }
     let mut bytes = [0; PAYLOAD_OFFSET as usize];
-    match file.read_exact_at(&mut bytes, 0) {
+    match Chunks::new(file, Opened::Here).read_exact_at(&mut bytes, 0) {
         // It has become shorter.
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(truncated(0)),
         read => read.map_err(failed)?,

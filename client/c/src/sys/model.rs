@@ -122,21 +122,96 @@ pub unsafe extern "C" fn dmabufio_tensors_load(
     unsafe {
         call(error, ptr::null_mut(), || {
             let (client, model) = (get("client", client)?, get("model", model)?);
-            let patterns = list("patterns", patterns, pattern_count)?;
-            let patterns = patterns.iter().map(|&pattern| text("pattern", pattern));
-            let mut patterns = patterns.collect::<Result<Vec<_>, _>>()?;
-            if patterns.is_empty() {
-                patterns.push("*");
-            }
-            let mut layout = Layout::of(&client.0)?.aligned(alignment);
-            if buffer_size != 0 {
-                layout.buffer_size = buffer_size;
-            }
-            let plan = Plan::new(&model.0, &patterns, &layout)?;
+            let patterns = self::patterns(patterns, pattern_count)?;
+            let plan = plan(&client, &model, &patterns, alignment, buffer_size)?;
             let mode = numbers::mode(mode)?;
             Ok(insert(Tensors(InnerTensors::load(&client.0, &model.0, plan, mode)?)))
         })
     }
+}
+
+/// Allocates the buffers of `dmabufio_tensors_load` and loads nothing: `dmabufio_tensors_fill` loads
+/// the tensors of a layer or an expert when they are needed. NULL on failure.
+#[no_mangle]
+pub unsafe extern "C" fn dmabufio_tensors_allocate(
+    client: *const Client,
+    model: *const Model,
+    patterns: *const *const c_char,
+    pattern_count: usize,
+    alignment: u64,
+    buffer_size: u64,
+    error: *mut *mut Error,
+) -> *mut Tensors {
+    // SAFETY: the caller promises the contract of this module.
+    unsafe {
+        call(error, ptr::null_mut(), || {
+            let (client, model) = (get("client", client)?, get("model", model)?);
+            let patterns = self::patterns(patterns, pattern_count)?;
+            let plan = plan(&client, &model, &patterns, alignment, buffer_size)?;
+            Ok(insert(Tensors(InnerTensors::allocate(&client.0, &model.0, plan)?)))
+        })
+    }
+}
+
+/// Loads the tensors that match one of `patterns` into their places in the buffers, again or for the
+/// first time. `model` is the one that the buffers were planned for. No byte of another tensor changes.
+/// After a failure, the tensors that match have any content. `receipt` may be NULL.
+#[no_mangle]
+pub unsafe extern "C" fn dmabufio_tensors_fill(
+    tensors: *const Tensors,
+    client: *const Client,
+    model: *const Model,
+    patterns: *const *const c_char,
+    pattern_count: usize,
+    mode: u32,
+    receipt: *mut Receipt,
+    error: *mut *mut Error,
+) -> bool {
+    // SAFETY: the caller promises the contract of this module.
+    unsafe {
+        call(error, false, || {
+            let place = (!receipt.is_null()).then(|| Place::new("receipt", receipt)).transpose()?;
+            let (tensors, client) = (get("tensors", tensors)?, get("client", client)?);
+            let model = get("model", model)?;
+            let patterns = self::patterns(patterns, pattern_count)?;
+            let mode = numbers::mode(mode)?;
+            let filled = tensors.0.fill(&client.0, &model.0, &patterns, mode)?;
+            if let Some(place) = place {
+                place.set((&filled).into());
+            }
+            Ok(true)
+        })
+    }
+}
+
+/// The patterns, or the one that all names match if there are none.
+///
+/// # Safety
+/// `patterns` is null, misaligned, or leads to `count` pointers to text, as [`text`] wants them.
+unsafe fn patterns<'a>(
+    patterns: *const *const c_char,
+    count: usize,
+) -> Result<Vec<&'a str>, Error> {
+    // SAFETY: the promise of the caller.
+    let patterns = unsafe { list("patterns", patterns, count)? };
+    // SAFETY: the promise of the caller.
+    let patterns = patterns.iter().map(|&pattern| unsafe { text("pattern", pattern) });
+    let patterns: Vec<_> = patterns.collect::<Result<_, _>>()?;
+    Ok(if patterns.is_empty() { vec!["*"] } else { patterns })
+}
+
+fn plan(
+    client: &Client,
+    model: &Model,
+    patterns: &[&str],
+    alignment: u64,
+    buffer_size: u64,
+) -> Result<Plan, Error> {
+    let mut layout = Layout::of(&client.0)?.aligned(alignment);
+    if buffer_size != 0 {
+        layout.buffer_size = buffer_size;
+    }
+    Ok(Plan::new(&model.0, patterns, &layout)?)
 }
 
 /// Stores where the tensor called `name` is.
@@ -166,7 +241,7 @@ pub unsafe extern "C" fn dmabufio_tensors_get(
     }
 }
 
-/// Stores the report on the load of all tensors.
+/// Stores the report of `dmabufio_tensors_load`.
 #[no_mangle]
 pub unsafe extern "C" fn dmabufio_tensors_receipt(
     tensors: *const Tensors,

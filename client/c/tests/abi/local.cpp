@@ -223,7 +223,31 @@ static void models(dmabufio_client* client, const std::string& folder) {
     EXPECT(!dmabufio_tensors_get(tensors, "a", &view, &error));
     EXPECT_ERROR(INVALID_REQUEST, "tensors: not a handle");
 
+    // A tensor that is loaded later, into a buffer that is there.
+    tensors = dmabufio_tensors_allocate(client, model, nullptr, 0, 64, 0, &error);
+    EXPECT(tensors != nullptr && dmabufio_tensors_get(tensors, "a", &view, &error));
+    mapping = dmabufio_map(view.buffer, view.offset, view.len, DMABUFIO_ACCESS_READ, &error);
+    const std::vector<uint8_t> zeros(24);
+    EXPECT(std::memcmp(dmabufio_mapping_data(mapping, &error), zeros.data(), 24) == 0);
+    dmabufio_unmap(mapping);
+    const char* one[] = {"a"};
+    dmabufio_receipt filled;
+    EXPECT(dmabufio_tensors_fill(
+        tensors, client, model, one, 1, DMABUFIO_MODE_AUTO, &filled, &error));
+    EXPECT(filled.direct + filled.bounced + filled.buffered == 24);
+    EXPECT(dmabufio_tensors_fill(
+        tensors, client, model, nullptr, 0, DMABUFIO_MODE_AUTO, nullptr, &error));
+    mapping = dmabufio_map(view.buffer, view.offset, view.len, DMABUFIO_ACCESS_READ, &error);
+    EXPECT(std::memcmp(dmabufio_mapping_data(mapping, &error), data.data(), 24) == 0);
+    dmabufio_unmap(mapping);
+
     const char* none[] = {"nothing*"};
+    EXPECT(!dmabufio_tensors_fill(
+        tensors, client, model, none, 1, DMABUFIO_MODE_AUTO, nullptr, &error));
+    EXPECT_ERROR(NOT_FOUND, "nothing*");
+    EXPECT(!dmabufio_tensors_fill(tensors, client, model, one, 1, 99, nullptr, &error));
+    EXPECT_ERROR(INVALID_REQUEST, "mode");
+    dmabufio_tensors_free(tensors);
     EXPECT(!dmabufio_tensors_load(client, model, none, 1, 1, 0, DMABUFIO_MODE_AUTO, &error));
     EXPECT_ERROR(NOT_FOUND, "nothing*");
     EXPECT(!dmabufio_tensors_load(client, model, nullptr, 0, 3, 0, DMABUFIO_MODE_AUTO, &error));
