@@ -13,6 +13,7 @@ use crate::quota::Quota;
 use binder_shim::{Hold, Lifetime};
 use dmabufio_core::error::{Error, ErrorKind, Result};
 use dmabufio_core::priority::Priority;
+use dmabufio_core::trace;
 use policy::Places;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -167,7 +168,7 @@ impl BatchPlace {
             // Other files of the batch may stall yet.
             Signal::Queued | Signal::Settled => progress(0),
         };
-        let outcome = work(&Admitted { id: self.id, request: &self.request, signal: &signal });
+        let outcome = perform(&self.request, &signal, work);
         // Its result may be held for long.
         self.room.lock().requests.remove(&self.id);
         outcome
@@ -181,6 +182,18 @@ impl Drop for BatchPlace {
         // It may not have started.
         state.requests.remove(&self.id);
     }
+}
+
+/// Does `work` for `request` on this thread, and marks both in the trace.
+fn perform<T>(
+    request: &InFlight,
+    signal: &dyn Fn(Signal) -> Result<()>,
+    work: impl FnOnce(&Admitted<'_>) -> T,
+) -> T {
+    let Flight { id, call, .. } = request.now();
+    trace::set_request(id);
+    let _span = trace::span(call);
+    work(&Admitted { id, request, signal })
 }
 
 /// The state of a request in [`Places`].
@@ -234,8 +247,7 @@ impl Admission {
                 }
                 send(&sender, signal)
             };
-            let (id, request) = (place.id, &place.request);
-            let result = work(&Admitted { id, request, signal: &signal });
+            let result = perform(&place.request, &signal, work);
             // Before the answer, so that the next request of this user finds it free.
             drop(place);
             // Perhaps no thread waits for it any more.

@@ -23,4 +23,5 @@ pub mod probe;
 pub mod route;
 mod support;
 pub mod sys;
+pub mod trace;
 pub mod transfer;
