@@ -2,7 +2,7 @@
 //!
 //! A binder thread never does such work itself. [`Admission::run`] lets a request in if [`policy`]
 //! has room for it, does its work on a thread of its own, and stops waiting if the work makes no
-//! progress. Nothing interrupts a thread that waits for a FUSE daemon which has read the request,
+//! progress. If the client dies, the work ends at its next sign of life. Nothing interrupts a thread that waits for a FUSE daemon which has read the request,
 //! or for the lock of an inode. Such a thread keeps its place and its descriptors until it returns;
 //! then it does nothing more and ends.
 
@@ -10,9 +10,10 @@ mod policy;
 
 use crate::in_flight::{Flight, InFlight, Phase};
 use crate::quota::Quota;
-use binder_shim::{Hold, Lifetime};
+use binder_shim::{caller, Hold, Lifetime};
 use dmabufio_core::error::{Error, ErrorKind, Result};
 use dmabufio_core::priority::Priority;
+use dmabufio_core::process::Process;
 use dmabufio_core::trace;
 use policy::Places;
 use std::collections::BTreeMap;
@@ -236,12 +237,29 @@ impl Admission {
         class: Class,
         work: impl FnOnce(&Admitted<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
+        // The caller waits, so the number is its own unless it has just been killed; then the work
+        // may run to its end. So it does before Linux 5.3, and where the kernel gives no number.
+        let client = Process::open(caller().pid).ok();
+        self.run_for(client, call, uid, class, work)
+    }
+
+    fn run_for<T: Send + 'static>(
+        &self,
+        client: Option<Process>,
+        call: &'static str,
+        uid: u32,
+        class: Class,
+        work: impl FnOnce(&Admitted<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let standing = Arc::new(Mutex::new(Standing { class, abandoned: false }));
         let (place, _call) = self.enter(call, uid, class, &standing)?;
         let request = Arc::clone(&place.request);
         let (sender, messages) = channel();
         let run = move || {
             let signal = |signal| {
+                if client.as_ref().is_some_and(Process::has_ended) {
+                    return Err(Error::new(ErrorKind::Cancelled, "the client has died"));
+                }
                 if signal == Signal::Settled {
                     place.settle();
                 }

@@ -7,13 +7,12 @@
 mod suite;
 mod support;
 
-use binder_shim::{describe, dump_remote, ex, pfd, Strong};
+use binder_shim::{describe, ex, pfd, Strong};
 use rustix::fs::OFlags;
 use rustix::io::write;
-use rustix::pipe::pipe;
 use std::env;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -47,24 +46,10 @@ fn load(fixture: &Fixture, path: &Path) -> (Strong<dyn ITransfer>, Buffer) {
     (submit(fixture, &batch), buffer)
 }
 
-fn whole_dump(fixture: &Fixture, args: &[&str]) -> String {
-    let (reader, writer) = pipe().expect("pipe");
-    dump_remote(&mut fixture.service.as_binder(), writer, args).expect("dump");
-    let mut text = String::new();
-    File::from(reader).read_to_string(&mut text).expect("read the dump");
-    text
-}
-
-fn dumped(fixture: &Fixture, key: &str) -> String {
-    let text = whole_dump(fixture, &[]);
-    let value = text.lines().find_map(|line| line.trim().strip_prefix(key));
-    value.unwrap_or_else(|| panic!("no line '{key}' in {text}")).to_owned()
-}
-
 fn wait_for_no_batches(fixture: &Fixture, patience: Duration) {
     let start = Instant::now();
-    while dumped(fixture, "batches: ") != "0" {
-        assert!(start.elapsed() < patience, "{}", dumped(fixture, "batches: "));
+    while fixture.dumped("batches: ") != "0" {
+        assert!(start.elapsed() < patience, "{}", fixture.dumped("batches: "));
         sleep(Duration::from_millis(10));
     }
 }
@@ -138,9 +123,9 @@ fn control_calls_answer_at_once_while_batches_hang() {
     // A pipe takes 64 KiB, so nobody has to read meanwhile. The goal is 100 ms; the emulated CPUs may
     // take longer, and a dump that waits for the disk takes for ever.
     for args in [&[][..], &["--json"], &["--client", "0"]] {
-        quick_within(Duration::from_millis(500), "dump", &|| drop(whole_dump(&fixture, args)));
+        quick_within(Duration::from_millis(500), "dump", &|| drop(fixture.dump(args)));
     }
-    let text = whole_dump(&fixture, &[]);
+    let text = fixture.dump(&[]);
     assert_eq!(text.matches(": submit uid=0 normal, ").count(), 8, "{text}");
     assert!(text.contains(&format!(", moves, 0 of {LEN} bytes after ")), "{text}");
     assert!(!text.contains("hanging"), "a file name: {text}");
@@ -159,7 +144,7 @@ fn dropped_batch_ends() {
     let disk = SlowDisk::mount(fixture.dir.path(), 60);
     let path = file(&disk.path, "dropped", &Random::new(9).bytes(LEN));
     let batches: Vec<_> = (0..4).map(|_| load(&fixture, &path)).collect();
-    assert_eq!(dumped(&fixture, "batches: "), "4");
+    assert_eq!(fixture.dumped("batches: "), "4");
     drop(batches);
     wait_for_no_batches(&fixture, Duration::from_secs(10));
 }
@@ -186,7 +171,7 @@ fn batches_of_a_client_that_is_killed_end() {
     let output = BufReader::new(victim.stdout.take().expect("its output"));
     let submitted = output.lines().map_while(Result::ok).any(|line| line.contains("submitted"));
     assert!(submitted, "the client has submitted nothing");
-    assert_eq!(dumped(&fixture, "batches: "), "4");
+    assert_eq!(fixture.dumped("batches: "), "4");
     victim.kill().expect("kill");
     victim.wait().expect("wait");
     let start = Instant::now();

@@ -20,6 +20,7 @@ pub mod method;
 pub mod pool;
 pub mod priority;
 pub mod probe;
+pub mod process;
 pub mod route;
 mod support;
 pub mod sys;

@@ -2,15 +2,17 @@
 
 use super::{file, read_buffer, scratch, vm_heap, vm_kernel, Random};
 use binder_shim::{
-    borrow, connect_socket, describe, ex, lookup_within, pfd, ExceptionCode, ParcelFileDescriptor,
-    Status, Strong,
+    borrow, connect_socket, describe, dump_remote, ex, lookup_within, pfd, ExceptionCode,
+    ParcelFileDescriptor, Status, Strong,
 };
 use dmabufio_core::heap::Heap;
 use dmabufio_wire::INSTANCE;
 use rustix::fs::{Mode, OFlags};
+use rustix::pipe::pipe;
 use std::collections::HashSet;
 use std::env;
 use std::fs::{self, File};
+use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{chown, MetadataExt};
 use std::path::PathBuf;
@@ -131,6 +133,22 @@ impl Fixture {
             assert!(time < Duration::from_secs(10), "{buffers:?}: not {count} beside {given:?}");
             sleep(Duration::from_millis(5));
         }
+    }
+
+    /// The dump of the service.
+    pub fn dump(&self, args: &[&str]) -> String {
+        let (reader, writer) = pipe().expect("pipe");
+        dump_remote(&mut self.service.as_binder(), writer, args).expect("dump");
+        let mut text = String::new();
+        File::from(reader).read_to_string(&mut text).expect("read the dump");
+        text
+    }
+
+    /// The rest of the line of the dump that starts with `key`.
+    pub fn dumped(&self, key: &str) -> String {
+        let text = self.dump(&[]);
+        let value = text.lines().find_map(|line| line.trim().strip_prefix(key));
+        value.unwrap_or_else(|| panic!("no line '{key}' in {text}")).to_owned()
     }
 
     pub fn allocate(&self, size: i64) -> Buffer {

@@ -32,8 +32,8 @@ fn combinations() -> impl Iterator<Item = (Flavour, Bus, Fs, Extra, &'static str
     // The module changes only the heap: that of the methods, that of the service, and what doctor
     // says of it.
     const MODULE: &str = "binary(/^(methods|vm_service|vm_fixtures|vm_doctor)$/)";
-    // Not the tests of the service alone: its threads, its memory, its pool, its end.
-    const DATA: &str = "not binary(/^vm_(selinux|patched|lazy|many|pool|stall|stuck)/)";
+    // Not the tests of the service alone: its clients, its threads, its memory, its pool, its end.
+    const DATA: &str = "not binary(/^vm_(selinux|patched|killed|lazy|many|pool|stall|stuck)/)";
     // All tests run as on a phone, with SELinux enforcing. Those that move data run once more
     // without the ioctl and without SELinux. With the other disk and file system, only the methods
     // behave differently.
