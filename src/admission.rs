@@ -2,7 +2,7 @@
 //!
 //! A binder thread never does such work itself. [`Admission::run`] lets a request in if [`policy`]
 //! has room for it, does its work on a thread of its own, and stops waiting if the work makes no
-//! progress. Nothing interrupts a thread that waits for a FUSE daemon which has read the request,
+//! progress. If the client dies, the work ends at its next sign of life. Nothing interrupts a thread that waits for a FUSE daemon which has read the request,
 //! or for the lock of an inode. Such a thread keeps its place and its descriptors until it returns;
 //! then it does nothing more and ends.
 
@@ -10,9 +10,11 @@ mod policy;
 
 use crate::in_flight::{Flight, InFlight, Phase};
 use crate::quota::Quota;
-use binder_shim::{Hold, Lifetime};
+use binder_shim::{caller, Hold, Lifetime};
 use dmabufio_core::error::{Error, ErrorKind, Result};
 use dmabufio_core::priority::Priority;
+use dmabufio_core::process::Process;
+use dmabufio_core::trace;
 use policy::Places;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -168,7 +170,7 @@ impl LastingPlace {
             // Other files of a batch may stall yet.
             Signal::Queued | Signal::Settled => progress(0),
         };
-        work(&Admitted { id: self.id, request: &self.request, signal: &signal })
+        perform(&self.request, &signal, work)
     }
 
     /// Its work has ended: it is in flight no more, although its client may hold it for long.
@@ -184,6 +186,18 @@ impl Drop for LastingPlace {
         // Its work may not have started.
         state.requests.remove(&self.id);
     }
+}
+
+/// Does `work` for `request` on this thread, and marks both in the trace.
+fn perform<T>(
+    request: &InFlight,
+    signal: &dyn Fn(Signal) -> Result<()>,
+    work: impl FnOnce(&Admitted<'_>) -> T,
+) -> T {
+    let Flight { id, call, .. } = request.now();
+    trace::set_request(id);
+    let _span = trace::span(call);
+    work(&Admitted { id, request, signal })
 }
 
 /// The state of a request in [`Places`].
@@ -226,19 +240,35 @@ impl Admission {
         class: Class,
         work: impl FnOnce(&Admitted<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
+        // The caller waits, so the number is its own unless it has just been killed; then the work
+        // may run to its end. So it does before Linux 5.3, and where the kernel gives no number.
+        let client = Process::open(caller().pid).ok();
+        self.run_for(client, call, uid, class, work)
+    }
+
+    fn run_for<T: Send + 'static>(
+        &self,
+        client: Option<Process>,
+        call: &'static str,
+        uid: u32,
+        class: Class,
+        work: impl FnOnce(&Admitted<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let standing = Arc::new(Mutex::new(Standing { class, abandoned: false }));
         let (place, _call) = self.enter(call, uid, class, &standing)?;
         let request = Arc::clone(&place.request);
         let (sender, messages) = channel();
         let run = move || {
             let signal = |signal| {
+                if client.as_ref().is_some_and(Process::has_ended) {
+                    return Err(Error::new(ErrorKind::Cancelled, "the client has died"));
+                }
                 if signal == Signal::Settled {
                     place.settle();
                 }
                 send(&sender, signal)
             };
-            let (id, request) = (place.id, &place.request);
-            let result = work(&Admitted { id, request, signal: &signal });
+            let result = perform(&place.request, &signal, work);
             // Before the answer, so that the next request of this user finds it free.
             drop(place);
             // Perhaps no thread waits for it any more.

@@ -6,6 +6,7 @@ use dmabufio_core::heap::{Allocator, Heap};
 use dmabufio_core::pool::{Class, Pool};
 use dmabufio_core::probe;
 use dmabufio_core::sys::signal::Termination;
+use dmabufio_core::trace;
 use dmabufio_service::{DmabufIo, Quota, Rule, MAX_WAITING};
 use dmabufio_wire::INSTANCE;
 use log::LevelFilter;
@@ -133,6 +134,9 @@ fn run(options: Options) -> Result<()> {
         log::warn!("no rw_file: {reason}");
     }
 
+    if let Err(error) = trace::start() {
+        log::info!("no events in the kernel's trace: {error}");
+    }
     service.start_threads()?;
     let (draining, socket) = (service.clone(), options.socket.clone());
     thread::Builder::new()

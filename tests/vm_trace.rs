@@ -1,10 +1,12 @@
 //! What the kernel's own trace of the block layer says of a transfer: the sectors that its threads
-//! read are those that the receipt calls direct, and nothing else is.
+//! read are those that the receipt calls direct, and nothing else is. And the events that the
+//! service itself writes to the trace.
 
 #![allow(missing_docs, reason = "test code")]
 
 mod support;
 
+use binder_shim::pfd;
 use dmabufio_core::buffer::Buffer;
 use dmabufio_core::extent::{Direction, Extent};
 use dmabufio_core::file::RegularFile;
@@ -14,17 +16,35 @@ use dmabufio_core::transfer::receipt::Receipt;
 use dmabufio_core::transfer::{transfer, Durability, Request};
 use rustix::fs::{fstat, major, minor, OFlags};
 use rustix::thread::gettid;
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 use support::disks::{run, Disks};
+use support::fixture::{duplicate, list, request, Fixture};
 use support::{
     allocate, heaps, is_patched, make_cold, open, read_buffer, write_buffer, Random, PAGE,
 };
+use vendor_dmabufio::aidl::vendor::dmabufio::{
+    Direction::Direction as WireDirection, Durability::Durability as WireDurability,
+    LoadItem::LoadItem, LoadRequest::LoadRequest, LoadedItem::LoadedItem,
+    SubmitRequest::SubmitRequest, TransferRequest::TransferRequest,
+};
 
 const LEN: u64 = 4 << 20;
+
+/// The mount point of tracefs.
+fn tracefs() -> &'static Path {
+    let root = Path::new("/sys/kernel/tracing");
+    if !root.join("instances").exists() {
+        run(Command::new("mount").args(["-t", "tracefs", "none"]).arg(root));
+    }
+    root
+}
 
 /// An instance of the kernel's trace, which records what this thread and those that it starts ask of
 /// one disk.
@@ -42,11 +62,8 @@ struct Traffic {
 
 impl Trace {
     fn of(file: &File) -> Self {
-        let root = Path::new("/sys/kernel/tracing");
-        if !root.join("instances").exists() {
-            run(Command::new("mount").args(["-t", "tracefs", "none"]).arg(root));
-        }
-        let dir = root.join("instances").join(format!("dmabufio-{}", gettid().as_raw_nonzero()));
+        let dir =
+            tracefs().join("instances").join(format!("dmabufio-{}", gettid().as_raw_nonzero()));
         fs::create_dir(&dir).expect("an instance of the trace");
         let trace = Self(dir);
         let device = fstat(file).expect("fstat").st_dev;
@@ -266,4 +283,132 @@ fn fully_cached_file_is_not_read_again() {
             }
         }
     }
+}
+
+/// Whether the kernel records into its main trace.
+fn set_tracing(on: bool) {
+    fs::write(tracefs().join("tracing_on"), if on { "1" } else { "0" }).expect("tracing_on");
+}
+
+/// A service that may write to the trace, which records.
+fn traced_service() -> Fixture {
+    set_tracing(true);
+    // It opens the trace at its start.
+    Fixture::start(&[])
+}
+
+/// What the service writes to the trace during `work`: `B io 7`, `C dmabufio bytes in flight|65536`,
+/// `E`.
+fn events_of<T>(fixture: &Fixture, work: impl FnOnce() -> T) -> (T, Vec<String>) {
+    let (trace, pid) = (tracefs().join("trace"), fixture.pid());
+    fs::write(&trace, "").expect("empty the trace");
+    let done = work();
+    let text = fs::read_to_string(trace).expect("read the trace");
+    let of_service = |line: &str| {
+        let (_, event) = line.split_once("tracing_mark_write: ")?;
+        let (kind, rest) = event.split_once('|')?;
+        match rest.split_once('|') {
+            Some((process, what)) if process == pid => Some(format!("{kind} {what}")),
+            None if rest == pid => Some(kind.to_owned()),
+            _ => None,
+        }
+    };
+    (done, text.lines().filter_map(of_service).collect())
+}
+
+/// The names of the spans among `events`, which are all of the request `id`, and all end.
+fn spans<'a>(events: &'a [String], id: i64) -> BTreeSet<&'a str> {
+    let begins = || events.iter().filter_map(|event| event.strip_prefix("B "));
+    let ends = events.iter().filter(|event| *event == "E").count();
+    assert_eq!(begins().count(), ends, "{events:?}");
+    let suffix = format!(" {id}");
+    let name = |span: &'a str| span.strip_suffix(&suffix).expect("the id of the receipt");
+    begins().map(name).collect()
+}
+
+#[test]
+fn service_marks_its_work_in_the_trace_with_the_id_of_the_receipt() {
+    let _turn = turn();
+    let fixture = traced_service();
+    let service = &fixture.service;
+    let (path, _) = fixture.file("traced", 100_000);
+    let open = || {
+        make_cold(&path);
+        File::open(&path).expect("open")
+    };
+    let (buffer, unaligned) = (fixture.allocate(131_072), [(77, 77, 90_000)]);
+    let load = || request(Some(pfd(duplicate(&buffer.fd))), open(), &unaligned);
+    // The kernel refuses the events, and the service pauses.
+    set_tracing(false);
+    let first = service.transfer(&load()).expect("load").id;
+    set_tracing(true);
+    sleep(Duration::from_millis(200));
+
+    let (receipt, events) = events_of(&fixture, || service.transfer(&load()).expect("load"));
+    assert!(first > 0 && receipt.id > first, "{first}, {}", receipt.id);
+    assert!(receipt.bytesBounced > 0 || !is_patched(), "{receipt:?}");
+    let bounce = (receipt.bytesBounced > 0).then_some("bounce");
+    let names = |more: &[&'static str]| -> BTreeSet<&str> {
+        ["queue", "io"].iter().chain(more).copied().chain(bounce).collect()
+    };
+    assert_eq!(spans(&events, receipt.id), names(&["transfer"]));
+
+    let save = TransferRequest {
+        direction: WireDirection::SAVE,
+        durability: WireDurability::FULL,
+        file: Some(pfd(File::create(fixture.dir.path().join("saved")).expect("create").into())),
+        ..load()
+    };
+    let (receipt, events) = events_of(&fixture, || service.transfer(&save).expect("save"));
+    assert!(
+        spans(&events, receipt.id).is_superset(&["transfer", "io", "sync"].into()),
+        "{events:?}"
+    );
+
+    let item = || LoadItem { size: 131_072, extents: list(&unaligned) };
+    let load = || LoadRequest {
+        file: Some(pfd(open().into())),
+        items: vec![item(), item()],
+        ..Default::default()
+    };
+    let receipts = |items: Vec<LoadedItem>| -> BTreeSet<i64> {
+        items.into_iter().map(|item| item.receipt.expect("a receipt").id).collect()
+    };
+    let (loaded, events) = events_of(&fixture, || service.load(&load()).expect("load"));
+    let ids = receipts(loaded.items);
+    let id = *ids.first().expect("an id");
+    assert_eq!(ids.len(), 1, "{ids:?}");
+    assert_eq!(spans(&events, id), names(&["load"]));
+
+    let (ids, events) = events_of(&fixture, || {
+        let batch = SubmitRequest { loads: vec![load(), load()], ..Default::default() };
+        let batch = service.submit(&batch).expect("submit");
+        let start = Instant::now();
+        while !batch.getProgress().expect("progress").ended {
+            assert!(start.elapsed() < Duration::from_secs(10), "the batch does not end");
+            sleep(Duration::from_millis(5));
+        }
+        let loads = batch.getResult().expect("the result").loads;
+        receipts(loads.into_iter().flat_map(|load| load.items).collect())
+    });
+    assert_eq!(ids.len(), 1, "{ids:?}");
+    assert_eq!(spans(&events, *ids.first().expect("an id")), names(&["submit"]));
+}
+
+#[test]
+fn service_counts_bytes_in_flight_in_the_trace_when_they_change() {
+    const LEN: i64 = 40 << 20;
+    let _turn = turn();
+    let fixture = traced_service();
+    let (path, _) = fixture.file("counted", LEN as usize);
+    let file = File::open(path).expect("open");
+    let load = request(fixture.allocate(LEN).fd, file, &[(0, 0, LEN)]);
+    let (_, events) = events_of(&fixture, || fixture.service.transfer(&load).expect("load"));
+    let counter = |event: &String| event.strip_prefix("C dmabufio bytes in flight|")?.parse().ok();
+    let counts: Vec<i64> = events.iter().filter_map(counter).collect();
+    // Several turns, and nobody else has one: it does not wait between them.
+    let (last, others) = counts.split_last().expect("a count");
+    assert!(*last == 0 && others.iter().all(|count| *count > 0), "{counts:?}");
+    assert!(counts.windows(2).all(|pair| pair[0] != pair[1]), "{counts:?}");
+    assert!(others.len() > 1, "{counts:?}");
 }

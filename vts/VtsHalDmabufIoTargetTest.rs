@@ -36,6 +36,7 @@ use device::{
     adds_up, content, duplicate, extent, on_every_instance, open, request, specific, LEN,
 };
 use rustix::fs::{fadvise, Advice, OFlags};
+use std::collections::HashSet;
 use std::env;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -77,6 +78,7 @@ fn buffer_is_zeroed_and_as_large_as_asked() {
 fn load_is_exact_and_its_receipt_adds_up() {
     on_every_instance(|device| {
         let (path, expected) = device.file("model", LEN + 777);
+        let mut ids = HashSet::new();
         for mode in [Mode::AUTO, Mode::BUFFERED] {
             let buffer = device.allocate(LEN + 777).fd;
             let kept = duplicate(&buffer);
@@ -84,6 +86,7 @@ fn load_is_exact_and_its_receipt_adds_up() {
             let load = TransferRequest { mode, ..request(buffer, file, LEN + 777) };
             let receipt = device.service.transfer(&load).expect("load");
             adds_up(&receipt, LEN + 777);
+            assert!(ids.insert(receipt.id), "two requests have the number {}", receipt.id);
             if mode == Mode::BUFFERED {
                 assert_eq!(receipt.bytesDirect, 0);
             }
@@ -170,12 +173,16 @@ fn many_buffers_are_loaded_at_once() {
         };
         let loaded = device.service.load(&load).expect("load").items;
         assert_eq!(loaded.len(), 2);
+        let mut ids = HashSet::new();
         for (item, expected) in loaded.iter().zip(expected.chunks(half)) {
             assert_eq!(item.error, 0, "{}", item.message);
-            adds_up(item.receipt.as_ref().expect("a receipt"), half);
+            let receipt = item.receipt.as_ref().expect("a receipt");
+            adds_up(receipt, half);
+            ids.insert(receipt.id);
             let buffer = item.buffer.as_ref().expect("a buffer");
             assert!(content(&buffer.fd, half) == expected);
         }
+        assert_eq!(ids.len(), 1, "the numbers of one request: {ids:?}");
     });
 }
 

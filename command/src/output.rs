@@ -89,6 +89,7 @@ pub fn print(text: &str) -> std::io::Result<()> {
 /// A receipt for people and programs. Bytes and nanoseconds.
 #[derive(Serialize)]
 pub struct ReceiptReport {
+    pub id: u64,
     pub bytes: u64,
     pub bytes_direct: u64,
     pub bytes_bounced: u64,
@@ -104,6 +105,7 @@ pub struct ReceiptReport {
 impl ReceiptReport {
     pub fn new(receipt: &Receipt) -> Self {
         Self {
+            id: receipt.id,
             bytes: receipt.bytes(),
             bytes_direct: receipt.direct,
             bytes_bounced: receipt.bounced,

@@ -45,7 +45,7 @@ pub enum ErrorKind {
     QuotaExceeded,
     /// The file made no progress: a user-space daemon does not answer for it, or somebody holds it.
     TimedOut,
-    /// The caller gave the request up before it had finished.
+    /// The caller gave the request up, or died, before it had finished.
     Cancelled,
     /// Anything else that the kernel reports.
     Io,

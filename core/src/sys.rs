@@ -14,6 +14,7 @@ pub mod ioprio;
 pub mod mmap;
 pub mod nice;
 pub mod pagecache;
+pub mod pidfd;
 pub mod pipe;
 pub mod signal;
 pub mod splice;

@@ -1,4 +1,5 @@
 use super::*;
+use std::process::Command;
 use std::sync::mpsc::Receiver;
 use std::thread::{scope, sleep};
 use std::time::Instant;
@@ -184,4 +185,26 @@ fn batch_that_has_ended_is_in_flight_no_more_although_its_result_is_held() {
     place.end();
     assert!(admission.in_flight().is_empty());
     assert_eq!(admission.counts().batches, 1);
+}
+
+#[test]
+fn work_of_a_client_that_has_died_ends_at_its_next_sign_whether_it_moves_or_waits() {
+    let signs: [fn(&Admitted<'_>) -> Result<()>; 3] = [
+        |admitted| admitted.progress(1),
+        |admitted| admitted.queued(),
+        |admitted| admitted.settle(false),
+    ];
+    for sign in signs {
+        let admission = Admission::new(Lifetime::Resident, Quota::default());
+        let mut child = Command::new("sleep").arg("60").spawn().expect("sleep");
+        let client = Process::open(child.id() as i32).expect("a process");
+        let work = move |admitted: &Admitted<'_>| {
+            sign(admitted).expect("it lives");
+            child.kill().and_then(|()| child.wait()).expect("kill");
+            sign(admitted)
+        };
+        let end = admission.run_for(Some(client), "transfer", 1, Class::Ordinary, work);
+        assert_eq!(end, Err(Error::new(ErrorKind::Cancelled, "the client has died")));
+        wait_until_empty(&admission);
+    }
 }

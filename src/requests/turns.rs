@@ -7,6 +7,7 @@ use crate::state::State;
 use dmabufio_core::error::Result;
 use dmabufio_core::file::RegularFile;
 use dmabufio_core::priority::Priority;
+use dmabufio_core::trace::{self, BytesInFlight};
 use dmabufio_core::transfer::turns::Turns;
 
 /// The turns of one request on one file.
@@ -15,6 +16,7 @@ pub(super) struct RequestTurns<'a> {
     /// `None` on a file that may stall: such requests are few, take short turns and must not hold
     /// up others.
     seat: Option<Seat<'a>>,
+    in_flight: BytesInFlight,
 }
 
 impl<'a> RequestTurns<'a> {
@@ -26,26 +28,34 @@ impl<'a> RequestTurns<'a> {
         admitted: &'a Admitted<'a>,
     ) -> Self {
         let seat = (!file.may_stall()).then(|| state.scheduler.seat(uid, class));
-        Self { admitted, seat }
+        Self { admitted, seat, in_flight: BytesInFlight::default() }
     }
 }
 
 impl Turns for RequestTurns<'_> {
     fn next(&mut self, moved: u64, wanted: u64) -> Result<u64> {
-        let Self { admitted, seat } = self;
+        let Self { admitted, seat, in_flight } = self;
         let progress = admitted.progress(moved);
         let Some(seat) = seat else {
             admitted.enter(if wanted > 0 { Phase::Moving } else { Phase::Other });
+            in_flight.set(wanted);
             return progress.map(|()| wanted);
         };
         if progress.is_err() || wanted == 0 {
             seat.release(moved);
+            in_flight.set(0);
             admitted.enter(Phase::Other);
             return progress.map(|()| 0);
         }
-        let bytes = seat.next(moved, wanted, &mut || admitted.queued())?;
+        let queue = trace::span("queue");
+        let bytes = seat.next(moved, wanted, &mut || {
+            in_flight.set(0);
+            admitted.queued()
+        })?;
+        drop(queue);
         admitted.progress(0)?;
         admitted.enter(Phase::Moving);
+        in_flight.set(bytes);
         Ok(bytes)
     }
 }

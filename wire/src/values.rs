@@ -79,6 +79,7 @@ pub fn extent_plan_from_aidl(plan: &aidl::ExtentPlan::ExtentPlan) -> Result<Exte
 /// A receipt, for the client.
 pub fn receipt_to_aidl(receipt: Receipt) -> aidl::Receipt::Receipt {
     aidl::Receipt::Receipt {
+        id: saturated(receipt.id),
         bytes: saturated(receipt.bytes()),
         bytesDirect: saturated(receipt.direct),
         bytesBounced: saturated(receipt.bounced),
@@ -95,6 +96,7 @@ pub fn receipt_to_aidl(receipt: Receipt) -> aidl::Receipt::Receipt {
 /// A receipt that the service sent.
 pub fn receipt_from_aidl(from: &aidl::Receipt::Receipt) -> Result<Receipt> {
     Ok(Receipt {
+        id: unsigned("id", from.id)?,
         direct: unsigned("bytesDirect", from.bytesDirect)?,
         bounced: unsigned("bytesBounced", from.bytesBounced)?,
         buffered: unsigned("bytesBuffered", from.bytesBuffered)?,

@@ -55,4 +55,10 @@ parcelable Receipt {
     long ioNanos;
     /** Nanoseconds spent on making a save durable. */
     long syncNanos;
+    /**
+     * The number of the request in the dump and in the trace of the service. All items of a load,
+     * and all requests of a batch, have the same number; no other request has it while the service
+     * lives.
+     */
+    long id;
 }

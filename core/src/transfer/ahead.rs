@@ -10,6 +10,7 @@ use super::request::Request;
 use super::turns::Turns;
 use crate::error::Result;
 use crate::route::Route;
+use crate::trace;
 use std::collections::HashMap;
 use std::mem;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -116,10 +117,13 @@ impl Ahead {
             return Self(HashMap::new());
         }
         let round = Round { state: Mutex::default(), changed: Condvar::new() };
+        let id = trace::request();
         let work = |wait: bool| {
+            trace::set_request(id);
             let mut worker = Worker::new(request);
             round.work(wait, |i| {
                 let (role, piece) = small[i];
+                let _span = trace::span(role.span());
                 worker.attempt(route, role.method(route), piece).map(|moved| (piece, moved))
             });
         };

@@ -2,6 +2,7 @@
 
 use super::request::{Durability, Request};
 use crate::error::{During, Error, Result};
+use crate::trace;
 use rustix::fs::{fdatasync, fsync};
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 pub(super) fn make_durable(request: &Request<'_>) -> Result<Duration> {
     let Request { file, durability, .. } = *request;
     let start = Instant::now();
+    let _span = (durability != Durability::None).then(|| trace::span("sync"));
     let synced = match durability {
         Durability::None => return Ok(Duration::ZERO),
         Durability::Data => fdatasync(file.fd()).during(|| "file: fdatasync"),

@@ -11,6 +11,7 @@ use super::turns::Turns;
 use crate::error::{Error, ErrorKind, Result};
 use crate::method::{FallbackReason, Method, Mode};
 use crate::route::Route;
+use crate::trace;
 use std::mem;
 use std::time::Duration;
 
@@ -69,7 +70,7 @@ impl<'a> Mover<'a> {
             }
         }
         turns.next(self.unreported, 0)?;
-        Ok(Receipt { sync: self.sync, ..self.tally.finish() })
+        Ok(Receipt { id: trace::request(), sync: self.sync, ..self.tally.finish() })
     }
 
     /// Moves one piece, in as many turns as it takes. Returns how many bytes moved: fewer only at
@@ -108,6 +109,7 @@ impl<'a> Mover<'a> {
     fn step(&mut self, role: Role, piece: Piece) -> Result<Moved> {
         loop {
             let method = role.method(self.route);
+            let _span = trace::span(role.span());
             match self.worker.attempt(self.route, method, piece) {
                 Ok(moved) => return Ok(moved),
                 Err(error) => self.route = self.step_down(method, piece, error)?,

@@ -26,6 +26,14 @@ pub(crate) enum Role {
 }
 
 impl Role {
+    /// The name of its moves in the trace.
+    pub fn span(self) -> &'static str {
+        match self {
+            Self::Edge => "bounce",
+            Self::Body | Self::Buffered => "io",
+        }
+    }
+
     /// The method for a segment of this role.
     pub fn method(self, route: Route) -> Method {
         match self {

@@ -8,6 +8,8 @@ use std::time::Duration;
 /// The report on a transfer. Counts are bytes; their sum `direct + bounced + buffered` moved.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Receipt {
+    /// Names the request in the dump and in the trace of the service; 0 without a service.
+    pub id: u64,
     /// Moved by direct I/O, without the page cache.
     pub direct: u64,
     /// Moved by the CPU at the edges of direct bodies.
@@ -35,8 +37,8 @@ impl Receipt {
         self.direct + self.bounced + self.buffered
     }
 
-    /// Adds the receipt of another transfer. Takes the method from the receipt with more bytes; if
-    /// both have the same number, from the one with more direct bytes.
+    /// Adds the receipt of another transfer. Keeps the first id. Takes the method from the receipt
+    /// with more bytes; if both have the same number, from the one with more direct bytes.
     pub fn add(&mut self, other: &Self) {
         if (other.bytes(), other.direct) > (self.bytes(), self.direct) {
             self.method = other.method;
@@ -44,6 +46,9 @@ impl Receipt {
         // A transfer with nothing direct has nothing to check.
         let checked = |receipt: &Self| receipt.direct == 0 || receipt.checked;
         self.checked = self.direct + other.direct > 0 && checked(self) && checked(other);
+        if self.id == 0 {
+            self.id = other.id;
+        }
         self.direct += other.direct;
         self.bounced += other.bounced;
         self.buffered += other.buffered;

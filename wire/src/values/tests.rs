@@ -4,6 +4,7 @@ use dmabufio_core::method::{FallbackReason, Method};
 #[test]
 fn receipt_survives_the_round_trip() {
     let receipt = Receipt {
+        id: 7,
         direct: 1,
         bounced: 2,
         buffered: 3,

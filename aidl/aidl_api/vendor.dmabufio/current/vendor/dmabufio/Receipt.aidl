@@ -44,4 +44,5 @@ parcelable Receipt {
   long queueNanos;
   long ioNanos;
   long syncNanos;
+  long id;
 }

@@ -1,0 +1,170 @@
+//! Clients that are killed while a blocking call waits for a slow disk. Kernel binder says which
+//! process calls.
+
+#![allow(missing_docs, reason = "test code")]
+
+mod support;
+
+use binder_shim::{describe, pfd, BinderResult};
+use std::env;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+use support::fixture::{list, request, Fixture};
+use support::slow_disk::SlowDisk;
+use support::{file, make_cold, Random};
+use vendor_dmabufio::aidl::vendor::dmabufio::{LoadItem::LoadItem, LoadRequest::LoadRequest};
+
+/// The file on the slow disk. Its load takes more than twenty turns.
+const LEN: i64 = 48 << 20;
+
+/// Milliseconds for each read.
+const DELAY: u64 = 300;
+
+/// How soon nothing is left of a client.
+const BOUND: Duration = Duration::from_secs(1);
+
+/// Tells the test program that it is a client to kill, and which file to load.
+const VICTIM: &str = "DMABUFIO_TEST_VICTIM";
+
+/// What the service has for its clients.
+#[derive(Debug, PartialEq)]
+struct Holdings {
+    /// Its requests and the charges of its users, as the dump shows them.
+    dumped: Vec<String>,
+    descriptors: usize,
+    /// The names of those threads that work for requests.
+    threads: Vec<String>,
+    /// The dma-bufs of the whole machine.
+    buffers: usize,
+}
+
+impl Holdings {
+    fn of(fixture: &Fixture) -> Self {
+        let is_holding = |line: &&str| {
+            ["requests ", "request ", "batches", "user "].iter().any(|key| line.starts_with(key))
+        };
+        let dump = fixture.dump(&[]);
+        let tasks = fs::read_dir(format!("/proc/{}/task", fixture.pid())).expect("its threads");
+        // One may end meanwhile.
+        let names = tasks.flatten().flat_map(|task| fs::read_to_string(task.path().join("comm")));
+        let works = |name: &String| ["request", "allocate", "transfer"].contains(&name.trim());
+        Self {
+            dumped: dump.lines().filter(is_holding).map(str::to_owned).collect(),
+            descriptors: fixture.descriptors().len(),
+            threads: names.filter(works).collect(),
+            buffers: fs::read_dir("/sys/kernel/dmabuf/buffers").expect("dma-bufs").count(),
+        }
+    }
+}
+
+/// In a client: makes the call, of which it does not see the end.
+fn be_killed<T>(call: impl FnOnce() -> BinderResult<T>) {
+    println!("calls");
+    match call() {
+        Ok(_) => panic!("the call has ended"),
+        Err(status) => panic!("{}", describe(&status)),
+    }
+}
+
+/// Starts clients that run `test`, and returns when all of them are about to call.
+fn start_victims(test: &str, path: &Path, count: usize) -> Vec<Child> {
+    let start = |_| {
+        Command::new(env::current_exe().expect("this program"))
+            .args(["--exact", test, "--nocapture"])
+            .env(VICTIM, path)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("start a client")
+    };
+    let mut victims: Vec<Child> = (0..count).map(start).collect();
+    for victim in &mut victims {
+        let output = BufReader::new(victim.stdout.take().expect("its output"));
+        assert!(output.lines().map_while(Result::ok).any(|line| line.contains("calls")));
+    }
+    victims
+}
+
+/// Kills the clients, and returns how long it takes until the service has what it had `before`.
+fn kill(mut victims: Vec<Child>, fixture: &Fixture, before: &Holdings) -> Duration {
+    let start = Instant::now();
+    victims.iter_mut().for_each(|victim| victim.kill().expect("kill"));
+    for mut victim in victims {
+        victim.wait().expect("wait");
+    }
+    loop {
+        let now = Holdings::of(fixture);
+        if now == *before {
+            return start.elapsed();
+        }
+        assert!(start.elapsed() < BOUND, "{:?}: {now:?}, before {before:?}", start.elapsed());
+        sleep(Duration::from_millis(5));
+    }
+}
+
+/// Waits until `count` requests have moved bytes or wait for that, with a buffer each.
+fn wait_for(fixture: &Fixture, count: usize, before: &Holdings) {
+    let start = Instant::now();
+    let in_mid_load = |text: &str| text.matches(&format!(" of {LEN} bytes after ")).count();
+    loop {
+        let now = Holdings::of(fixture);
+        if in_mid_load(&now.dumped.join("\n")) == count && now.buffers == before.buffers + count {
+            return;
+        }
+        assert!(start.elapsed() < Duration::from_secs(20), "{now:?}, before {before:?}");
+        sleep(Duration::from_millis(5));
+    }
+}
+
+/// A disk, and a file on it that is in no page cache.
+fn slow_file(fixture: &Fixture) -> (SlowDisk, PathBuf) {
+    let disk = SlowDisk::mount(fixture.dir.path(), DELAY);
+    let path = file(&disk.path, "slow", &Random::new(12).bytes(LEN as usize));
+    make_cold(&path);
+    (disk, path)
+}
+
+#[test]
+fn transfer_of_a_client_that_is_killed_ends_and_its_buffer_is_free() {
+    let fixture = Fixture::new();
+    if let Some(path) = env::var_os(VICTIM) {
+        let file = File::open(path).expect("open");
+        let transfer = request(fixture.allocate(LEN).fd, file, &[(0, 0, LEN)]);
+        return be_killed(|| fixture.service.transfer(&transfer));
+    }
+    let (_disk, path) = slow_file(&fixture);
+    let before = Holdings::of(&fixture);
+    let test = "transfer_of_a_client_that_is_killed_ends_and_its_buffer_is_free";
+    let victims = start_victims(test, &path, 1);
+    wait_for(&fixture, 1, &before);
+    let time = kill(victims, &fixture, &before);
+    println!("nothing is left of a killed client after {time:?}");
+}
+
+#[test]
+fn nothing_is_left_of_100_clients_that_are_killed_in_mid_load() {
+    let fixture = Fixture::new();
+    if let Some(path) = env::var_os(VICTIM) {
+        let load = LoadRequest {
+            file: Some(pfd(File::open(path).expect("open").into())),
+            items: vec![LoadItem { size: LEN, extents: list(&[(0, 0, LEN)]) }],
+            ..Default::default()
+        };
+        return be_killed(|| fixture.service.load(&load));
+    }
+    let (_disk, path) = slow_file(&fixture);
+    let before = Holdings::of(&fixture);
+    let test = "nothing_is_left_of_100_clients_that_are_killed_in_mid_load";
+    // A user may have 16 calls at a time.
+    let times: Vec<Duration> = (0..10)
+        .map(|_| {
+            let victims = start_victims(test, &path, 10);
+            wait_for(&fixture, 10, &before);
+            kill(victims, &fixture, &before)
+        })
+        .collect();
+    println!("nothing is left of ten killed clients after {times:?}");
+}
