@@ -26,6 +26,7 @@
 mod buffer;
 mod capabilities;
 mod client;
+mod connection;
 mod convert;
 mod crc32c;
 pub mod digest;
