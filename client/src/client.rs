@@ -21,6 +21,14 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 /// A connection to the service, or the core in this process.
+///
+/// # When the service dies
+/// Buffers stay valid. The client waits up to 10 s for the service to start again, connects to it,
+/// and makes the request again: each of its functions, and the caller sees one result. This is safe
+/// because a request has the same effect when it is made twice: nobody has got the buffers of the
+/// first attempt, and a transfer, also a save, moves the same bytes to the same place. If the service
+/// dies three times during one request, or does not start again, the error is [`Error::Died`]. A
+/// batch that the service has accepted ends with the service, see [`Submitted`].
 pub struct Client(Backend);
 
 enum Backend {
@@ -47,7 +55,7 @@ impl Client {
     /// Returns the abilities of this back end on this machine.
     pub fn capabilities(&self) -> Result<Capabilities, Error> {
         match &self.0 {
-            Backend::Service(service) => service.capabilities().cloned(),
+            Backend::Service(service) => service.capabilities(),
             Backend::Local(local) => Ok(local.capabilities()),
         }
     }

@@ -13,17 +13,22 @@ pub enum Error {
     /// The request failed, here or in the service.
     #[error(transparent)]
     Failed(#[from] CoreError),
-    /// The client cannot reach the service, or the service ended.
+    /// The client cannot reach the service.
     #[error("cannot reach the service: {0}")]
     Unreachable(String),
+    /// The service died before it answered, and the client cannot make the request again by itself.
+    /// A transfer may have moved some of its bytes, all, or none. Making the request again is safe.
+    /// Buffers stay valid.
+    #[error("{0}")]
+    Died(String),
 }
 
 impl Error {
-    /// The kind of the failure; `None` if the request did not reach the service.
+    /// The kind of the failure; `None` if there is no answer of the service.
     pub fn kind(&self) -> Option<ErrorKind> {
         match self {
             Self::Failed(error) => Some(error.kind()),
-            Self::Unreachable(_) => None,
+            Self::Unreachable(_) | Self::Died(_) => None,
         }
     }
 }

@@ -27,6 +27,7 @@ mod buffer;
 mod capabilities;
 mod chunks;
 mod client;
+mod connection;
 mod convert;
 mod crc32c;
 pub mod digest;

@@ -2,15 +2,16 @@
 
 use crate::buffer::{Buffer, Filled};
 use crate::capabilities::Capabilities;
+use crate::connection::{Connection, Process};
 use crate::convert;
-use crate::error::{errno, not_found, of_call, Error};
+use crate::error::{errno, of_call, Error};
 use crate::page_cache::{
     all_resident, plan_resident, receipt_checked, receipt_resident, CachedFile, Split,
 };
 use crate::request::{Load, Transfer};
 use crate::stream::{open_stream, Stream, StreamRequest};
 use crate::submit::{submit, Batch, Submitted};
-use binder_shim::{connect_socket, dump_remote, lookup_within, st, Status, Strong};
+use binder_shim::{dump_remote, st, Status, Strong};
 use dmabufio_core::error::{During, Error as CoreError, ErrorKind};
 use dmabufio_core::extent::{check_placement, Direction, Extent};
 use dmabufio_core::load::Item;
@@ -19,59 +20,43 @@ use dmabufio_core::sys::pipe::pipe;
 use dmabufio_core::transfer::plan::ExtentPlan;
 use dmabufio_core::transfer::receipt::Receipt;
 use dmabufio_core::transfer::watch::Watch;
-use dmabufio_wire::{
-    aidl, extent_plan_from_aidl, extents_to_aidl, receipt_from_aidl, signed, INSTANCE,
-};
+use dmabufio_wire::{aidl, extent_plan_from_aidl, extents_to_aidl, receipt_from_aidl, signed};
 use rustix::fs::fstat;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::slice;
-use std::sync::OnceLock;
 use std::thread;
-use std::time::Duration;
 
 use aidl::IDmabufIo::IDmabufIo;
 
-/// The longest wait for a service that is starting.
-const PATIENCE: Duration = Duration::from_secs(2);
-
-/// A connection to the service.
-pub(crate) struct Service {
-    proxy: Strong<dyn IDmabufIo>,
-    /// Constant for as long as the service lives.
-    capabilities: OnceLock<Capabilities>,
-}
+/// The calls to the service.
+pub(crate) struct Service(Connection);
 
 impl Service {
     /// Finds the service on kernel binder.
     pub fn find() -> Result<Self, Error> {
-        let proxy = lookup_within(INSTANCE, PATIENCE)
-            .map_err(|status| not_found(&format!("{INSTANCE} on kernel binder"), &status))?;
-        Ok(Self { proxy, capabilities: OnceLock::new() })
+        Connection::binder().map(Self)
     }
 
     /// Connects to the service on a Unix socket.
     pub fn connect(path: &Path) -> Result<Self, Error> {
-        let proxy = connect_socket(path)
-            .map_err(|status| not_found(&format!("socket {path:?}"), &status))?;
-        Ok(Self { proxy, capabilities: OnceLock::new() })
+        Connection::socket(path).map(Self)
     }
 
-    pub fn capabilities(&self) -> Result<&Capabilities, Error> {
-        if let Some(known) = self.capabilities.get() {
-            return Ok(known);
-        }
-        let sent = self.proxy.getCapabilities().map_err(|status| of_call(&status, 0))?;
-        let sent = convert::capabilities(&sent)?;
-        Ok(self.capabilities.get_or_init(|| sent))
+    pub fn capabilities(&self) -> Result<Capabilities, Error> {
+        self.0.call(Process::capabilities)
     }
 
     pub fn allocate(&self, size: u64, tag: &str) -> Result<Buffer, Error> {
         let size = signed("size", size)?;
         let desc = aidl::BufferDesc::BufferDesc { size, tag: tag.to_owned() };
-        convert::buffer(self.proxy.allocate(&desc).map_err(|status| of_call(&status, 1))?)
+        let allocated = self.0.call(|service| {
+            let allocated = service.proxy.allocate(&desc);
+            allocated.map_err(|status| of_call(&status, 1))
+        })?;
+        convert::buffer(allocated)
     }
 
     pub fn probe(
@@ -80,8 +65,10 @@ impl Service {
         extents: &[Extent],
     ) -> Result<Vec<ExtentPlan>, Error> {
         let passed = convert::passed("file", file)?;
-        let plan = self.proxy.probe(&passed, &extents_to_aidl(extents)?);
-        let plan = plan.map_err(|status| of_call(&status, 0))?;
+        let sent = extents_to_aidl(extents)?;
+        let plan = self.0.call(|service| {
+            service.proxy.probe(&passed, &sent).map_err(|status| of_call(&status, 0))
+        })?;
         let resident = match CachedFile::new(file) {
             Some(file) if self.loads_directly()? => file.resident(extents),
             _ => vec![false; extents.len()],
@@ -186,32 +173,15 @@ impl Service {
     }
 
     pub fn submit(&self, batch: &Batch<'_>) -> Result<Submitted, Error> {
-        submit(&self.proxy, batch)
+        self.0.call(|service| submit(&service.proxy, batch))
     }
 
     pub fn open_stream(&self, request: &StreamRequest<'_>) -> Result<Stream, Error> {
-        open_stream(&self.proxy, request)
+        self.0.call(|service| open_stream(&service.proxy, request))
     }
 
     pub fn dump(&self, args: &[&str]) -> Result<String, Error> {
-        let (reader, writer) = pipe().during(|| "dump: make a pipe")?;
-        thread::scope(|scope| {
-            let read = move || {
-                let mut text = Vec::new();
-                File::from(reader).read_to_end(&mut text).map(|_| text)
-            };
-            let read = thread::Builder::new().spawn_scoped(scope, read);
-            let read =
-                read.map_err(|error| CoreError::from_errno("dump: start a thread", errno(error)))?;
-            let dumped = dump_remote(&mut self.proxy.as_binder(), writer, args);
-            let text = read.join().unwrap_or_else(|_| Ok(Vec::new()));
-            dumped.map_err(|code| match code {
-                st::INVALID_OPERATION => no_dump(),
-                code => of_call(&Status::from(code), 0),
-            })?;
-            let text = text.map_err(|error| CoreError::from_errno("dump: read", errno(error)))?;
-            Ok(String::from_utf8_lossy(&text).into_owned())
-        })
+        self.0.call(|service| dump(&service.proxy, args))
     }
 
     /// Splits the items of a load into resident extents and the rest. An item here is extents and
@@ -250,9 +220,12 @@ impl Service {
         request: &Transfer<'_>,
         file: Option<&CachedFile<'_>>,
     ) -> Result<Receipt, Error> {
-        let watch = watch(file, request.mode, request.extents);
-        let request = convert::transfer_request(request)?;
-        let receipt = self.proxy.transfer(&request).map_err(|status| of_call(&status, 0))?;
+        let sent = convert::transfer_request(request)?;
+        let (receipt, watch) = self.0.call(|service| {
+            let watch = watch(file, request.mode, request.extents);
+            let receipt = service.proxy.transfer(&sent).map_err(|status| of_call(&status, 0))?;
+            Ok((receipt, watch))
+        })?;
         Ok(receipt_checked(convert::received(receipt_from_aidl(&receipt))?, watch))
     }
 
@@ -263,15 +236,41 @@ impl Service {
         file: Option<&CachedFile<'_>>,
     ) -> Result<Vec<Result<Filled, Error>>, Error> {
         let Load { items, mode, .. } = *request;
-        let watches: Vec<_> = items.iter().map(|item| watch(file, mode, &item.extents)).collect();
-        let request = convert::load_request(request)?;
-        let result = self.proxy.load(&request).map_err(|status| of_call(&status, items.len()))?;
+        let sent = convert::load_request(request)?;
+        let (result, watches) = self.0.call(|service| {
+            let watch = |item: &Item| watch(file, mode, &item.extents);
+            let watches: Vec<_> = items.iter().map(watch).collect();
+            let result = service.proxy.load(&sent);
+            Ok((result.map_err(|status| of_call(&status, items.len()))?, watches))
+        })?;
         let filled = |(item, watch)| {
             let Filled { buffer, receipt } = convert::loaded_item(item)?;
             Ok(Filled { buffer, receipt: receipt_checked(receipt, watch) })
         };
         Ok(result.items.into_iter().zip(watches).map(filled).collect())
     }
+}
+
+/// Reads the dump of `service`.
+fn dump(service: &Strong<dyn IDmabufIo>, args: &[&str]) -> Result<String, Error> {
+    let (reader, writer) = pipe().during(|| "dump: make a pipe")?;
+    thread::scope(|scope| {
+        let read = move || {
+            let mut text = Vec::new();
+            File::from(reader).read_to_end(&mut text).map(|_| text)
+        };
+        let read = thread::Builder::new().spawn_scoped(scope, read);
+        let read =
+            read.map_err(|error| CoreError::from_errno("dump: start a thread", errno(error)))?;
+        let dumped = dump_remote(&mut service.as_binder(), writer, args);
+        let text = read.join().unwrap_or_else(|_| Ok(Vec::new()));
+        dumped.map_err(|code| match code {
+            st::INVALID_OPERATION => no_dump(),
+            code => of_call(&Status::from(code), 0),
+        })?;
+        let text = text.map_err(|error| CoreError::from_errno("dump: read", errno(error)))?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    })
 }
 
 /// The error of a dump where nobody can be asked.

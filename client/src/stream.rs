@@ -3,7 +3,7 @@
 use crate::buffer::Buffer;
 use crate::convert::{buffer, passed, received};
 use crate::error::{of_call, Error};
-use binder_shim::{into_fd, Status, Strong};
+use binder_shim::{into_fd, st, Status, Strong};
 use dmabufio_core::error::{During, Error as CoreError, ErrorKind};
 use dmabufio_core::extent::Direction;
 use dmabufio_core::method::Mode;
@@ -139,6 +139,9 @@ pub struct StreamProgress {
 /// is edge-triggered: after [`Stream::next`] or [`Stream::acquire`] found nothing at a deadline in
 /// the past, it becomes readable as soon as the same call may succeed. It reports a hang-up once
 /// the stream has ended.
+///
+/// The stream dies with the service: all functions then fail with [`Error::Died`]. The caller can
+/// open it again where it stood.
 pub struct Stream {
     stream: Strong<dyn IBufferStream>,
     readiness: OwnedFd,
@@ -175,13 +178,13 @@ impl Stream {
 
     /// Gives back a buffer of [`Stream::next`] or, unused, of [`Stream::acquire`].
     pub fn release(&self, index: usize) -> Result<(), Error> {
-        self.stream.release(sent(index)).map_err(|status| of_call(&status, 0))
+        self.stream.release(sent(index)).map_err(|status| of_stream(&status))
     }
 
     /// Lets a stream that reads go on at another place of the file, with the next frame. The caller
     /// keeps the buffers that it has.
     pub fn seek(&self, offset: u64) -> Result<(), Error> {
-        self.stream.seek(signed("offset", offset)?).map_err(|status| of_call(&status, 0))
+        self.stream.seek(signed("offset", offset)?).map_err(|status| of_stream(&status))
     }
 
     /// A buffer for the frame that is due now, of a stream that writes. Waits for it until
@@ -223,13 +226,13 @@ impl Stream {
     ) -> Result<(), Error> {
         let (offset, len) = (signed("buffer_offset", buffer_offset)?, signed("len", len)?);
         let submitted = self.stream.submit(sent(index), offset, len, timestamp_nanos);
-        submitted.map_err(|status| of_call(&status, 0))
+        submitted.map_err(|status| of_stream(&status))
     }
 
     /// Asks the service to end the stream: one that writes after all frames that were submitted,
     /// one that reads now. [`Stream::wait`] waits for the end.
     pub fn finish(&self) -> Result<(), Error> {
-        self.stream.finish().map_err(|status| of_call(&status, 0))
+        self.stream.finish().map_err(|status| of_stream(&status))
     }
 
     /// Waits until a stream has ended after [`Stream::finish`] or an error, and returns the
@@ -237,13 +240,13 @@ impl Stream {
     pub fn wait(self) -> Result<Receipt, Error> {
         // For the hang-up only.
         self.poll(PollFlags::empty(), None)?;
-        let receipt = self.stream.getResult().map_err(|status| of_call(&status, 0))?;
+        let receipt = self.stream.getResult().map_err(|status| of_stream(&status))?;
         received(receipt_from_aidl(&receipt))
     }
 
     /// How far the stream is. Does not wait for I/O.
     pub fn progress(&self) -> Result<StreamProgress, Error> {
-        let progress = self.stream.getProgress().map_err(|status| of_call(&status, 0))?;
+        let progress = self.stream.getProgress().map_err(|status| of_stream(&status))?;
         Ok(StreamProgress {
             frames: received(unsigned("frames", progress.frames))?,
             bytes: received(unsigned("bytes", progress.bytes))?,
@@ -259,7 +262,7 @@ impl Stream {
         call: impl Fn() -> Result<T, Status>,
     ) -> Result<Option<T>, Error> {
         loop {
-            match call().map_err(|status| of_call(&status, 0)) {
+            match call().map_err(|status| of_stream(&status)) {
                 Err(error) if error.kind() == Some(ErrorKind::Busy) => {}
                 answer => return answer.map(Some),
             }
@@ -334,6 +337,18 @@ pub(crate) fn open_stream(
     let buffers = stream.getBuffers().map_err(|status| of_call(&status, MAX_RING as usize))?;
     let buffers = buffers.into_iter().map(buffer).collect::<Result<_, _>>()?;
     Ok(Stream { stream, readiness: into_fd(readiness), buffers, due: 0, dropped: 0 })
+}
+
+/// The error of a failed call about a stream.
+fn of_stream(status: &Status) -> Error {
+    match status.transaction_error() {
+        st::DEAD_OBJECT => Error::Died(
+            "the service died, and the stream with it; its file has the frames that were written \
+             until then; open the stream again where it stood"
+                .to_owned(),
+        ),
+        _ => of_call(status, 0),
+    }
 }
 
 /// A number of buffers. The service refuses one that does not fit.

@@ -4,7 +4,7 @@ use crate::buffer::Filled;
 use crate::convert::{load_request, loaded_item, received, transfer_request};
 use crate::error::{of_call, Error};
 use crate::request::{Load, Transfer};
-use binder_shim::{into_fd, Strong};
+use binder_shim::{into_fd, st, Status, Strong};
 use dmabufio_core::error::{During, Error as CoreError, ErrorKind};
 use dmabufio_core::load::MAX_BATCH;
 use dmabufio_core::transfer::receipt::Receipt;
@@ -55,6 +55,11 @@ pub struct Progress {
 ///
 /// Its descriptor reports a hang-up (`POLLHUP`) once the batch has ended, or the service has: for
 /// poll(2) and epoll(7), among descriptors of other kinds. It has nothing to read.
+///
+/// The batch dies with the service: all functions then fail with [`Error::Died`]. Its loads are
+/// lost, and each of its transfers has moved some of its bytes, all, or none. The caller can submit
+/// the batch again. The client does not, because the descriptor and the progress are those of one
+/// batch.
 pub struct Submitted {
     transfer: Strong<dyn ITransfer>,
     completion: OwnedFd,
@@ -80,12 +85,12 @@ impl Submitted {
     /// piece in flight. Requests that had not finished by then fail with
     /// [`ErrorKind::Cancelled`]. Once the batch has ended, no buffer and no file changes any more.
     pub fn cancel(&self) -> Result<(), Error> {
-        self.transfer.cancel().map_err(|status| of_call(&status, 0))
+        self.transfer.cancel().map_err(|status| of_batch(&status, 0))
     }
 
     /// How far the batch is. Does not wait for I/O.
     pub fn progress(&self) -> Result<Progress, Error> {
-        let progress = self.transfer.getProgress().map_err(|status| of_call(&status, 0))?;
+        let progress = self.transfer.getProgress().map_err(|status| of_batch(&status, 0))?;
         Ok(Progress {
             bytes: received(unsigned("bytes", progress.bytes))?,
             total: received(unsigned("totalBytes", progress.totalBytes))?,
@@ -110,7 +115,7 @@ impl Submitted {
     }
 
     fn outcome(&self) -> Result<Outcome, Error> {
-        let result = self.transfer.getResult().map_err(|status| of_call(&status, MAX_BATCH))?;
+        let result = self.transfer.getResult().map_err(|status| of_batch(&status, MAX_BATCH))?;
         let load =
             |load: aidl::LoadResult::LoadResult| load.items.into_iter().map(loaded_item).collect();
         let transfer = |transfer: aidl::TransferResult::TransferResult| match &transfer.receipt {
@@ -141,6 +146,18 @@ pub(crate) fn submit(
     let transfer = service.submit(&request).map_err(|status| of_call(&status, 0))?;
     let completion = transfer.getCompletion().map_err(|status| of_call(&status, 1))?;
     Ok(Submitted { transfer, completion: into_fd(completion) })
+}
+
+/// The error of a failed call about a batch that would have returned `descriptors`.
+fn of_batch(status: &Status, descriptors: usize) -> Error {
+    match status.transaction_error() {
+        st::DEAD_OBJECT => Error::Died(
+            "the service died before it told the outcome of this batch; its loads are lost, and \
+             what its transfers have done is unknown; submit it again"
+                .to_owned(),
+        ),
+        _ => of_call(status, descriptors),
+    }
 }
 
 /// The error of a client that has nobody to work for it.

@@ -24,9 +24,9 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::thread::{self, sleep};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::tempdir;
 
 use aidl::Buffer::Buffer;
@@ -142,31 +142,80 @@ fn socket_without_a_service_is_unreachable_by_its_path() {
     }
 }
 
-#[test]
-fn service_that_dies_in_the_middle_of_a_call_is_unreachable() {
-    const SOCKET: &str = "MORTAL_SERVICE_SOCKET";
+/// The variable with the socket of a process that is to be the service [`Mortal`].
+const SOCKET: &str = "MORTAL_SERVICE_SOCKET";
+
+/// Starts [`Mortal`] as a process. It is this program, which comes to `test` and there to
+/// [`be_mortal_if_asked`].
+fn start_mortal(test: &str, socket: &Path) -> Process {
+    let service = Command::new(current_exe().expect("this program"))
+        .args(["--exact", test])
+        .env(SOCKET, socket)
+        .stdout(Stdio::null())
+        .spawn();
+    Process(service.expect("start the service"))
+}
+
+fn be_mortal_if_asked() {
     if let Some(path) = var_os(SOCKET) {
-        // In the process that this test starts.
         let service = new_binder!(BnDmabufIo, Mortal).as_binder();
         serve_socket(Path::new(&path), service, 2, || ()).expect("serve");
     }
+}
+
+#[test]
+fn call_that_ends_the_service_is_made_three_times_in_all() {
+    be_mortal_if_asked();
     let dir = tempdir().expect("a folder");
     let socket = dir.path().join("socket");
-    let service = Command::new(current_exe().expect("this program"))
-        .args(["--exact", "service_that_dies_in_the_middle_of_a_call_is_unreachable"])
-        .env(SOCKET, &socket)
-        .spawn();
-    let mut service = Process(service.expect("start the service"));
+    let test = "call_that_ends_the_service_is_made_three_times_in_all";
+    let mut service = start_mortal(test, &socket);
     let client = connect(&socket);
     assert_eq!(client.capabilities().expect("it lives").max_extents, 7);
-    let error = client.allocate(4096, "").expect_err("it died");
-    let status = service.0.wait().expect("wait");
-    assert_eq!(status.signal(), Some(Signal::Kill as i32), "{status}");
-    let later = client.allocate(4096, "").expect_err("it is dead");
-    for error in [error, later] {
-        assert!(matches!(error, Error::Unreachable(_)), "{error:?}");
-        let start = "cannot reach the service: it has died (";
-        assert!(error.to_string().starts_with(start), "{error}");
+    let (error, deaths) = thread::scope(|scope| {
+        let call = scope.spawn(|| client.allocate(4096, "").expect_err("it dies"));
+        let mut deaths = 0;
+        while !call.is_finished() {
+            if let Some(status) = service.0.try_wait().expect("wait") {
+                assert_eq!(status.signal(), Some(Signal::Kill as i32), "{status}");
+                deaths += 1;
+                service = start_mortal(test, &socket);
+            }
+            sleep(Duration::from_millis(5));
+        }
+        (call.join().expect("no panic"), deaths)
+    });
+    assert_eq!(deaths, 3);
+    assert!(matches!(error, Error::Died(_)), "{error:?}");
+    assert_eq!(error.kind(), None);
+    let text = "the service died 3 times before it answered; what it has done is unknown";
+    assert_eq!(error.to_string(), text);
+    assert_eq!(client.capabilities().expect("the fourth lives").max_extents, 7);
+}
+
+#[test]
+fn service_that_does_not_start_again_is_given_up_after_ten_seconds() {
+    be_mortal_if_asked();
+    let dir = tempdir().expect("a folder");
+    let socket = dir.path().join("socket");
+    let test = "service_that_does_not_start_again_is_given_up_after_ten_seconds";
+    let _service = start_mortal(test, &socket);
+    let client = connect(&socket);
+    let start = Instant::now();
+    // Each thread has its own ten seconds, and they pass at the same time.
+    let errors = thread::scope(|scope| {
+        let calls = [(); 3].map(|()| scope.spawn(|| client.allocate(4096, "").expect_err("dead")));
+        calls.map(|call| call.join().expect("no panic"))
+    });
+    let time = start.elapsed();
+    assert!(time >= Duration::from_secs(10) && time < Duration::from_secs(15), "{time:?}");
+    for error in errors {
+        assert!(matches!(error, Error::Died(_)), "{error:?}");
+        let start = format!(
+            "the service died and has not come back within 10 s; what it has done is unknown: \
+             cannot reach the service: socket {socket:?}: cannot connect ("
+        );
+        assert!(error.to_string().starts_with(&start), "{error}");
     }
 }
 

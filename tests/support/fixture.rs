@@ -11,7 +11,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::pipe::pipe;
 use std::collections::HashSet;
 use std::env;
-use std::fs::{self, File};
+use std::fs::{self, DirEntry, File};
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{chown, MetadataExt};
@@ -116,16 +116,7 @@ impl Fixture {
     pub fn held_buffers(&self, count: usize, given: &HashSet<u64>) -> HashSet<u64> {
         let start = Instant::now();
         loop {
-            let entries = fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("descriptors");
-            let buffers: HashSet<u64> = entries
-                .flatten()
-                .filter(|entry| {
-                    let link = fs::read_link(entry.path()).unwrap_or_default();
-                    let link = link.to_string_lossy();
-                    link.starts_with("/memfd:dmabufio") || link.starts_with("/dmabuf:")
-                })
-                .flat_map(|entry| fs::metadata(entry.path()).map(|metadata| metadata.ino()))
-                .collect();
+            let buffers = buffers_of(&self.pid());
             if buffers.len() == count && buffers.is_disjoint(given) {
                 return buffers;
             }
@@ -209,6 +200,19 @@ impl Drop for Fixture {
             let _ = child.wait();
         }
     }
+}
+
+/// The buffers that a process has, by inode. None if there is no such process.
+pub fn buffers_of(pid: &str) -> HashSet<u64> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd"));
+    let is_buffer = |entry: &DirEntry| {
+        let link = fs::read_link(entry.path()).unwrap_or_default();
+        let link = link.to_string_lossy();
+        link.starts_with("/memfd:dmabufio") || link.starts_with("/dmabuf:")
+    };
+    let inode = |entry: DirEntry| fs::metadata(entry.path()).map(|metadata| metadata.ino());
+    // One may be closed meanwhile.
+    entries.into_iter().flatten().flatten().filter(is_buffer).flat_map(inode).collect()
 }
 
 pub fn list(extents: &[(i64, i64, i64)]) -> Vec<Extent> {

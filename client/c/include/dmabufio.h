@@ -40,14 +40,17 @@ enum dmabufio_error_kind {
   DMABUFIO_ERROR_KIND_CANCELLED = 11,
   // Anything else that the kernel reports.
   DMABUFIO_ERROR_KIND_IO = 12,
-  // The service cannot be reached, or it ended.
+  // The service cannot be reached.
   DMABUFIO_ERROR_KIND_UNREACHABLE = 13,
+  // The service died before it answered. What it has done is unknown; the caller may make the
+  // request again. Buffers stay valid.
+  DMABUFIO_ERROR_KIND_DIED = 14,
   // The model or the snapshot contradicts its format. The text names the field and the offset.
-  DMABUFIO_ERROR_KIND_MALFORMED = 14,
+  DMABUFIO_ERROR_KIND_MALFORMED = 15,
   // There is no such tensor or snapshot.
-  DMABUFIO_ERROR_KIND_NOT_FOUND = 15,
+  DMABUFIO_ERROR_KIND_NOT_FOUND = 16,
   // A bug in this library.
-  DMABUFIO_ERROR_KIND_INTERNAL = 16,
+  DMABUFIO_ERROR_KIND_INTERNAL = 17,
 };
 
 // The permitted use of mapped memory.

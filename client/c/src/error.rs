@@ -39,14 +39,17 @@ pub enum ErrorKind {
     Cancelled = 11,
     /// Anything else that the kernel reports.
     Io = 12,
-    /// The service cannot be reached, or it ended.
+    /// The service cannot be reached.
     Unreachable = 13,
+    /// The service died before it answered. What it has done is unknown; the caller may make the
+    /// request again. Buffers stay valid.
+    Died = 14,
     /// The model or the snapshot contradicts its format. The text names the field and the offset.
-    Malformed = 14,
+    Malformed = 15,
     /// There is no such tensor or snapshot.
-    NotFound = 15,
+    NotFound = 16,
     /// A bug in this library.
-    Internal = 16,
+    Internal = 17,
 }
 
 /// A failure: a kind for programs and a text for people.
@@ -106,6 +109,7 @@ impl From<ClientError> for Error {
         match error {
             ClientError::Failed(error) => error.into(),
             ClientError::Unreachable(_) => Self::new(ErrorKind::Unreachable, error),
+            ClientError::Died(_) => Self::new(ErrorKind::Died, error),
         }
     }
 }
