@@ -56,7 +56,8 @@ impl Mortal for Supervised {
         self.child.id()
     }
 
-    fn kill(&mut self) {
+    fn kill(&mut self, pid: u32) {
+        assert_eq!(pid, self.child.id());
         self.child.kill().expect("kill");
         self.child.wait().expect("wait");
         self.child = start(self.dir.path());

@@ -12,7 +12,6 @@ use dmabufio_core::heap::Heap;
 use dmabufio_wire::INSTANCE;
 use rustix::fs::OFlags;
 use rustix::pipe::pipe;
-use rustix::thread::{unshare, UnshareFlags};
 use std::env;
 use std::fs::{self, File};
 use std::io::Read;
@@ -23,8 +22,8 @@ use std::time::{Duration, Instant};
 use support::fixture::request;
 use support::fuse::FuseFile;
 use support::hungry::Hungry;
+use support::machine::{run, wait_for, Machine};
 use support::{open, scratch, write_buffer, Random};
-use tempfile::TempDir;
 use vendor_dmabufio::aidl::vendor::dmabufio::{
     Buffer::Buffer, BufferDesc::BufferDesc, Direction::Direction, Error::Error as Code,
     IDmabufIo::IDmabufIo, TransferRequest::TransferRequest,
@@ -47,7 +46,7 @@ fn lazy_service_comes_for_a_client_and_stays_for_clients_requests_and_a_warm_poo
     if let Ok(transfer) = env::var(CLIENT) {
         return act_as_client(&transfer);
     }
-    let machine = Machine::start();
+    let machine = Machine::start(&["--lazy", "--pool", &format!("{POOLED}:4")]);
     stays_for_a_client(&machine);
     stays_for_a_request_whose_client_has_died(&machine);
     stays_for_a_thread_that_a_file_system_stalls(&machine);
@@ -145,71 +144,7 @@ fn dumped(service: &Strong<dyn IDmabufIo>, text: &str) -> bool {
     dump.contains(text)
 }
 
-fn wait_for(what: &str, mut reached: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !reached() {
-        assert!(start.elapsed() < Duration::from_secs(15), "{what}: not within 15 s");
-        sleep(Duration::from_millis(50));
-    }
-}
-
-fn run(program: &str, args: &[&str]) {
-    let status = Command::new(program).args(args).status();
-    assert!(status.as_ref().is_ok_and(|s| s.success()), "{program} {args:?}: {status:?}");
-}
-
-/// A binder, and a service manager that starts the lazy service for its first client.
-struct Machine {
-    hub: Child,
-    dir: TempDir,
-}
-
 impl Machine {
-    fn start() -> Self {
-        unshare(UnshareFlags::NEWNS).expect("a mount namespace");
-        run("mount", &["--make-rprivate", "/"]);
-        run("mount", &["-t", "binder", "binder", "/dev/binderfs"]);
-        // The service manager trusts no program in a folder that others can write to.
-        let dir = TempDir::new_in("/run/dmabufio").expect("a folder");
-        let program = dir.path().join("service");
-        fs::copy(env!("CARGO_BIN_EXE_dmabufio-service"), &program).expect("copy the service");
-        let config = format!(
-            "[global]\nlist = {{ user = [\"root\"] }}\n\
-             [[rule]]\nname = \"vendor.dmabufio.*\"\n\
-             add = {{ user = [\"root\"] }}\nfind = {{ user = [\"root\"] }}\n\
-             [[service]]\nname = \"{INSTANCE}\"\n\
-             start = {{ exec = [\"{}\", \"--lazy\", \"--pool\", \"{POOLED}:4\"] }}\n",
-            program.display()
-        );
-        let hub_dir = dir.path().join("hub.d");
-        fs::create_dir(&hub_dir).expect("mkdir");
-        fs::write(hub_dir.join("lazy.toml"), config).expect("write the rules");
-        let log = File::create(dir.path().join("log")).expect("a log");
-        let hub = Command::new("rsb_hub")
-            .arg("--config")
-            .arg(&hub_dir)
-            .env("RUST_LOG", "info")
-            .stdout(log.try_clone().expect("dup"))
-            .stderr(log)
-            .spawn()
-            .expect("start the service manager");
-        let machine = Self { hub, dir };
-        wait_for("the service manager", || {
-            Command::new("rsb_service").arg("list").output().is_ok_and(|out| out.status.success())
-        });
-        machine
-    }
-
-    fn log(&self) -> PathBuf {
-        self.dir.path().join("log")
-    }
-
-    fn lookup(&self) -> Strong<dyn IDmabufIo> {
-        lookup_within(INSTANCE, Duration::from_secs(15)).unwrap_or_else(|status| {
-            panic!("{status:?}: {}", fs::read_to_string(self.log()).unwrap_or_default())
-        })
-    }
-
     /// A process that does what `what` says to a file, through the service.
     fn client(&self, what: &str, path: &Path) -> Child {
         Command::new(env::current_exe().expect("this program"))
@@ -218,19 +153,6 @@ impl Machine {
             .stdout(Stdio::null())
             .spawn()
             .expect("start a client")
-    }
-
-    /// The process of the service, unless it has ended or is about to.
-    fn service_pid(&self) -> Option<u32> {
-        let program = self.dir.path().join("service");
-        let is_it = |pid: &u32| {
-            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-            fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == program)
-                && !status.contains("State:\tZ")
-        };
-        let entries = fs::read_dir("/proc").expect("processes").flatten();
-        let mut pids = entries.flat_map(|entry| entry.file_name().to_string_lossy().parse());
-        pids.find(is_it)
     }
 
     fn expect_alive(&self, pid: u32, time: Duration) {
@@ -252,15 +174,6 @@ impl Machine {
         // Nobody can start it before the service manager has reaped it.
         wait_for("its last trace", || !Path::new(&format!("/proc/{pid}")).exists());
         println!("ended after {:?}", start.elapsed());
-    }
-}
-
-impl Drop for Machine {
-    fn drop(&mut self) {
-        let _ = self.hub.kill().and_then(|()| self.hub.wait());
-        if let Some(pid) = self.service_pid() {
-            let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).status();
-        }
     }
 }
 

@@ -26,8 +26,8 @@ pub trait Mortal {
     fn client(&self) -> Client;
     /// Its process. Waits for one that is starting.
     fn pid(&self) -> u32;
-    /// Sends SIGKILL to its process, and returns when there is no such process.
-    fn kill(&mut self);
+    /// Sends SIGKILL to its process, which is `pid`, and returns when there is no such process.
+    fn kill(&mut self, pid: u32);
     /// A folder for files.
     fn dir(&self) -> &Path;
 }
@@ -90,12 +90,12 @@ pub fn kill_in_mid_load(mortal: &mut impl Mortal, count: usize) {
         let (filled, held) = thread::scope(|scope| {
             let loading = scope.spawn(load);
             let wanted = 1 + random.below(BUFFERS as u64 / 2) as usize;
-            let pid = mortal.pid().to_string();
+            let pid = mortal.pid();
             let mut held = HashSet::new();
             while held.len() < wanted && !loading.is_finished() {
-                held = buffers_of(&pid);
+                held = buffers_of(&pid.to_string());
             }
-            mortal.kill();
+            mortal.kill(pid);
             (loading.join().expect("a load"), held)
         });
         check(&before, &content);
@@ -177,7 +177,7 @@ pub fn kill_in_mixed_calls(mortal: &mut impl Mortal, count: usize) {
                 sleep(Duration::from_millis(1));
             }
             sleep(Duration::from_millis(random.below(30)));
-            mortal.kill();
+            mortal.kill(mortal.pid());
         }
         end.store(true, Ordering::Relaxed);
         println!("loads, saves and questions: {:?}", finished());
@@ -192,7 +192,7 @@ pub fn kill_with_a_batch(mortal: &mut impl Mortal) {
     let loads = [Load::new(file.as_fd(), &items)];
     let batch = Batch { loads: &loads, transfers: &[] };
     let submitted = client.submit(&batch).expect("submit");
-    mortal.kill();
+    mortal.kill(mortal.pid());
     let mut fds = [PollFd::new(&submitted, PollFlags::empty())];
     assert_eq!(poll(&mut fds, 10_000), Ok(1), "the descriptor tells of the death");
     let errors = [

@@ -9,6 +9,7 @@ pub mod fixture;
 #[path = "../../vts/fuse.rs"]
 pub mod fuse;
 pub mod hungry;
+pub mod machine;
 pub mod slow_disk;
 
 use dmabufio_core::buffer::Buffer;

@@ -1,6 +1,7 @@
 //! Runs cargo.
 
 use std::env;
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -44,12 +45,33 @@ pub fn release() -> Result<PathBuf> {
             "--bins",
             "--message-format=json-render-diagnostics",
         ]))?;
-    let made = output.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let mut programs = made.filter_map(|message| message["executable"].as_str().map(PathBuf::from));
-    let service = programs.find(|program| program.ends_with("dmabufio-service"));
+    let service = programs(&output).find(|program| program.ends_with("dmabufio-service"));
     let service = service
         .context("cargo built no dmabufio-service; is it still a binary of the root package?")?;
     service.parent().map(ToOwned::to_owned).context("a program without a folder")
+}
+
+/// The program of the tests `name` of the root package.
+pub fn test(name: &str) -> Result<PathBuf> {
+    let output = step(format!("building the tests {name}")).capture(&mut command(&[
+        "test",
+        "--no-run",
+        "--test",
+        name,
+        "--message-format=json-render-diagnostics",
+    ]))?;
+    let is_it = |program: &PathBuf| {
+        let file = program.file_name().map(OsStr::to_string_lossy);
+        file.is_some_and(|file| file.starts_with(&format!("{name}-")))
+    };
+    let test = programs(&output).find(is_it);
+    test.with_context(|| format!("cargo built no tests {name}"))
+}
+
+/// The programs that cargo names in its messages.
+fn programs(messages: &str) -> impl Iterator<Item = PathBuf> + '_ {
+    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from))
 }
 
 /// The metadata of the packages in the tree.

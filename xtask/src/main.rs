@@ -14,6 +14,7 @@ mod fuzz;
 mod kernel;
 mod presubmit;
 mod setup;
+mod soak;
 mod test;
 mod vm;
 
@@ -38,6 +39,8 @@ enum Cmd {
     Vm(vm::Args),
     /// Run the fuzz targets of the parsers
     Fuzz(fuzz::Args),
+    /// Let 64 clients of one service come and go in the VM, and see what is left
+    Soak(soak::Args),
     /// Build the kernels that the VM boots
     Kernel(kernel::Args),
     /// Check a change before it is sent: format, lints, documentation, architecture, links
@@ -70,6 +73,7 @@ fn dispatch(command: Cmd) -> Result<u8> {
         Cmd::Presubmit(args) => return presubmit::run(&args),
         Cmd::Aosp(args) => return aosp::run(&args),
         Cmd::Vm(args) => return vm::run(&args),
+        Cmd::Soak(args) => return soak::run(&args),
         Cmd::Fuzz(args) => fuzz::run(&args)?,
         Cmd::Kernel(args) => kernel::run(&args)?,
     }
