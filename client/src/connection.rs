@@ -10,7 +10,7 @@
 use crate::capabilities::Capabilities;
 use crate::convert;
 use crate::error::{not_found, of_call, Error};
-use binder_shim::{connect_socket, lookup_within, ping, st, Strong};
+use binder_shim::{connect_socket, lookup_within, ping, st, SpIBinder, Strong};
 use dmabufio_wire::{aidl, INSTANCE};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -50,6 +50,8 @@ pub(crate) struct Process {
 pub(crate) struct Connection {
     way: Way,
     current: Mutex<Arc<Process>>,
+    /// Held by the thread that connects again. It may have to wait, and `current` must not.
+    connecting: Mutex<()>,
 }
 
 impl Connection {
@@ -65,7 +67,7 @@ impl Connection {
 
     fn new(way: Way) -> Result<Self, Error> {
         let first = way.find(PATIENCE)?;
-        Ok(Self { way, current: Mutex::new(Arc::new(first)) })
+        Ok(Self { way, current: Mutex::new(Arc::new(first)), connecting: Mutex::new(()) })
     }
 
     /// Calls the service, and calls it again after it has died.
@@ -76,7 +78,6 @@ impl Connection {
         for _ in 0..ATTEMPTS {
             let process = Arc::clone(&self.lock());
             match call(&process) {
-                // A process that dies while it answers causes other errors than `DEAD_OBJECT`, too.
                 Err(Error::Unreachable(_)) if process.has_died() => self.replace(&process)?,
                 result => return result,
             }
@@ -89,28 +90,30 @@ impl Connection {
     /// Connects to the process that comes after `dead`.
     fn replace(&self, dead: &Arc<Process>) -> Result<(), Error> {
         let deadline = Instant::now() + RESTART;
+        let mut last = None;
         loop {
-            // Not held during the pause: others may have their own deadlines.
-            let mut current = self.lock();
-            if !Arc::ptr_eq(&current, dead) {
-                return Ok(());
-            }
-            // For a moment, the service manager still names the dead process.
-            match self.way.find(Duration::ZERO).and_then(Process::alive) {
-                Ok(next) => {
-                    *current = Arc::new(next);
+            // One thread at a time, and the others keep their own deadlines.
+            if let Ok(_connecting) = self.connecting.try_lock() {
+                if !Arc::ptr_eq(&self.lock(), dead) {
                     return Ok(());
                 }
-                Err(error) if Instant::now() >= deadline => {
-                    return Err(Error::Died(format!(
-                        "the service died and has not come back within {} s; what it has done is \
-                         unknown: {error}",
-                        RESTART.as_secs()
-                    )));
+                // For a moment, the service manager still names the dead process.
+                match self.way.find(Duration::ZERO).and_then(Process::alive) {
+                    Ok(next) => {
+                        *self.lock() = Arc::new(next);
+                        return Ok(());
+                    }
+                    Err(error) => last = Some(error),
                 }
-                Err(_) => {}
             }
-            drop(current);
+            if Instant::now() >= deadline {
+                let why = last.map_or(String::new(), |error| format!(": {error}"));
+                return Err(Error::Died(format!(
+                    "the service died and has not come back within {} s; what it has done is \
+                     unknown{why}",
+                    RESTART.as_secs()
+                )));
+            }
             sleep(PAUSE);
         }
     }
@@ -152,6 +155,12 @@ impl Process {
     }
 
     fn has_died(&self) -> bool {
-        matches!(ping(&mut self.proxy.as_binder()), Err(st::DEAD_OBJECT))
+        has_died(self.proxy.as_binder())
     }
+}
+
+/// Whether the process behind `binder` has died. A process that dies while it answers causes other
+/// errors than `DEAD_OBJECT`, too.
+pub(crate) fn has_died(mut binder: SpIBinder) -> bool {
+    matches!(ping(&mut binder), Err(st::DEAD_OBJECT))
 }

@@ -1,9 +1,10 @@
 //! Streams: a file that the service reads ahead, or writes, through a ring of buffers.
 
 use crate::buffer::Buffer;
+use crate::connection::has_died;
 use crate::convert::{buffer, passed, received};
 use crate::error::{of_call, Error};
-use binder_shim::{into_fd, st, Status, Strong};
+use binder_shim::{into_fd, Status, Strong};
 use dmabufio_core::error::{During, Error as CoreError, ErrorKind};
 use dmabufio_core::extent::Direction;
 use dmabufio_core::method::Mode;
@@ -178,13 +179,13 @@ impl Stream {
 
     /// Gives back a buffer of [`Stream::next`] or, unused, of [`Stream::acquire`].
     pub fn release(&self, index: usize) -> Result<(), Error> {
-        self.stream.release(sent(index)).map_err(|status| of_stream(&status))
+        self.stream.release(sent(index)).map_err(|status| self.error(&status))
     }
 
     /// Lets a stream that reads go on at another place of the file, with the next frame. The caller
     /// keeps the buffers that it has.
     pub fn seek(&self, offset: u64) -> Result<(), Error> {
-        self.stream.seek(signed("offset", offset)?).map_err(|status| of_stream(&status))
+        self.stream.seek(signed("offset", offset)?).map_err(|status| self.error(&status))
     }
 
     /// A buffer for the frame that is due now, of a stream that writes. Waits for it until
@@ -226,13 +227,13 @@ impl Stream {
     ) -> Result<(), Error> {
         let (offset, len) = (signed("buffer_offset", buffer_offset)?, signed("len", len)?);
         let submitted = self.stream.submit(sent(index), offset, len, timestamp_nanos);
-        submitted.map_err(|status| of_stream(&status))
+        submitted.map_err(|status| self.error(&status))
     }
 
     /// Asks the service to end the stream: one that writes after all frames that were submitted,
     /// one that reads now. [`Stream::wait`] waits for the end.
     pub fn finish(&self) -> Result<(), Error> {
-        self.stream.finish().map_err(|status| of_stream(&status))
+        self.stream.finish().map_err(|status| self.error(&status))
     }
 
     /// Waits until a stream has ended after [`Stream::finish`] or an error, and returns the
@@ -240,19 +241,31 @@ impl Stream {
     pub fn wait(self) -> Result<Receipt, Error> {
         // For the hang-up only.
         self.poll(PollFlags::empty(), None)?;
-        let receipt = self.stream.getResult().map_err(|status| of_stream(&status))?;
+        let receipt = self.stream.getResult().map_err(|status| self.error(&status))?;
         received(receipt_from_aidl(&receipt))
     }
 
     /// How far the stream is. Does not wait for I/O.
     pub fn progress(&self) -> Result<StreamProgress, Error> {
-        let progress = self.stream.getProgress().map_err(|status| of_stream(&status))?;
+        let progress = self.stream.getProgress().map_err(|status| self.error(&status))?;
         Ok(StreamProgress {
             frames: received(unsigned("frames", progress.frames))?,
             bytes: received(unsigned("bytes", progress.bytes))?,
             timestamp_nanos: progress.timestampNanos,
             ended: progress.ended,
         })
+    }
+
+    /// The error of a failed call.
+    fn error(&self, status: &Status) -> Error {
+        match of_call(status, 0) {
+            Error::Unreachable(_) if has_died(self.stream.as_binder()) => Error::Died(
+                "the service died, and the stream with it; its file has the frames that were \
+                 written until then; open the stream again where it stood"
+                    .to_owned(),
+            ),
+            error => error,
+        }
     }
 
     /// Repeats `call` while it is `Busy`, until `deadline`; then it is `None`.
@@ -262,7 +275,7 @@ impl Stream {
         call: impl Fn() -> Result<T, Status>,
     ) -> Result<Option<T>, Error> {
         loop {
-            match call().map_err(|status| of_stream(&status)) {
+            match call().map_err(|status| self.error(&status)) {
                 Err(error) if error.kind() == Some(ErrorKind::Busy) => {}
                 answer => return answer.map(Some),
             }
@@ -337,18 +350,6 @@ pub(crate) fn open_stream(
     let buffers = stream.getBuffers().map_err(|status| of_call(&status, MAX_RING as usize))?;
     let buffers = buffers.into_iter().map(buffer).collect::<Result<_, _>>()?;
     Ok(Stream { stream, readiness: into_fd(readiness), buffers, due: 0, dropped: 0 })
-}
-
-/// The error of a failed call about a stream.
-fn of_stream(status: &Status) -> Error {
-    match status.transaction_error() {
-        st::DEAD_OBJECT => Error::Died(
-            "the service died, and the stream with it; its file has the frames that were written \
-             until then; open the stream again where it stood"
-                .to_owned(),
-        ),
-        _ => of_call(status, 0),
-    }
 }
 
 /// A number of buffers. The service refuses one that does not fit.

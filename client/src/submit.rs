@@ -1,10 +1,11 @@
 //! Batches: requests that the service works on while the client does something else.
 
 use crate::buffer::Filled;
+use crate::connection::has_died;
 use crate::convert::{load_request, loaded_item, received, transfer_request};
 use crate::error::{of_call, Error};
 use crate::request::{Load, Transfer};
-use binder_shim::{into_fd, st, Status, Strong};
+use binder_shim::{into_fd, Status, Strong};
 use dmabufio_core::error::{During, Error as CoreError, ErrorKind};
 use dmabufio_core::load::MAX_BATCH;
 use dmabufio_core::transfer::receipt::Receipt;
@@ -85,12 +86,12 @@ impl Submitted {
     /// piece in flight. Requests that had not finished by then fail with
     /// [`ErrorKind::Cancelled`]. Once the batch has ended, no buffer and no file changes any more.
     pub fn cancel(&self) -> Result<(), Error> {
-        self.transfer.cancel().map_err(|status| of_batch(&status, 0))
+        self.transfer.cancel().map_err(|status| self.error(&status, 0))
     }
 
     /// How far the batch is. Does not wait for I/O.
     pub fn progress(&self) -> Result<Progress, Error> {
-        let progress = self.transfer.getProgress().map_err(|status| of_batch(&status, 0))?;
+        let progress = self.transfer.getProgress().map_err(|status| self.error(&status, 0))?;
         Ok(Progress {
             bytes: received(unsigned("bytes", progress.bytes))?,
             total: received(unsigned("totalBytes", progress.totalBytes))?,
@@ -114,8 +115,20 @@ impl Submitted {
         }
     }
 
+    /// The error of a failed call that would have returned `descriptors`.
+    fn error(&self, status: &Status, descriptors: usize) -> Error {
+        match of_call(status, descriptors) {
+            Error::Unreachable(_) if has_died(self.transfer.as_binder()) => Error::Died(
+                "the service died before it told the outcome of this batch; its loads are lost, \
+                 and what its transfers have done is unknown; submit it again"
+                    .to_owned(),
+            ),
+            error => error,
+        }
+    }
+
     fn outcome(&self) -> Result<Outcome, Error> {
-        let result = self.transfer.getResult().map_err(|status| of_batch(&status, MAX_BATCH))?;
+        let result = self.transfer.getResult().map_err(|status| self.error(&status, MAX_BATCH))?;
         let load =
             |load: aidl::LoadResult::LoadResult| load.items.into_iter().map(loaded_item).collect();
         let transfer = |transfer: aidl::TransferResult::TransferResult| match &transfer.receipt {
@@ -146,18 +159,6 @@ pub(crate) fn submit(
     let transfer = service.submit(&request).map_err(|status| of_call(&status, 0))?;
     let completion = transfer.getCompletion().map_err(|status| of_call(&status, 1))?;
     Ok(Submitted { transfer, completion: into_fd(completion) })
-}
-
-/// The error of a failed call about a batch that would have returned `descriptors`.
-fn of_batch(status: &Status, descriptors: usize) -> Error {
-    match status.transaction_error() {
-        st::DEAD_OBJECT => Error::Died(
-            "the service died before it told the outcome of this batch; its loads are lost, and \
-             what its transfers have done is unknown; submit it again"
-                .to_owned(),
-        ),
-        _ => of_call(status, descriptors),
-    }
 }
 
 /// The error of a client that has nobody to work for it.
