@@ -2,9 +2,9 @@
 //!
 //! A binder thread never does such work itself. [`Admission::run`] lets a request in if [`policy`]
 //! has room for it, does its work on a thread of its own, and stops waiting if the work makes no
-//! progress. If the client dies, the work ends at its next sign of life. Nothing interrupts a thread that waits for a FUSE daemon which has read the request,
-//! or for the lock of an inode. Such a thread keeps its place and its descriptors until it returns;
-//! then it does nothing more and ends.
+//! progress. If the client dies, the work ends at its next sign of life. Nothing interrupts a thread
+//! that waits for a FUSE daemon which has read the request, or for the lock of an inode. Such a
+//! thread keeps its place and its descriptors until it returns; then it does nothing more and ends.
 
 mod policy;
 
@@ -171,6 +171,16 @@ impl LastingPlace {
             Signal::Queued | Signal::Settled => progress(0),
         };
         perform(&self.request, &signal, work)
+    }
+
+    /// Counts it from now on as one whose file may stall.
+    ///
+    /// # Errors
+    /// `Busy` if there are too many of these.
+    pub fn stall(&mut self) -> Result<()> {
+        self.room.lock().places.stall_lasting(self.uid)?;
+        self.class = Class::Stalling;
+        Ok(())
     }
 
     /// Its work has ended: it is in flight no more, although its client may hold it for long.

@@ -138,9 +138,10 @@ impl Stream {
         let mut state = self.lock();
         state.running -= 1;
         if state.running == 0 {
-            state.bell = None;
             drop(state);
+            // First, so that a client that sees the hang-up does not see the stream in the dump.
             self.place.end();
+            self.lock().bell = None;
         }
     }
 

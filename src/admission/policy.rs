@@ -188,6 +188,16 @@ impl Places {
         Ok(())
     }
 
+    /// Makes an ordinary batch or stream one whose file may stall.
+    ///
+    /// # Errors
+    /// `Busy` if there are too many of these.
+    pub fn stall_lasting(&mut self, uid: u32) -> Result<(), Error> {
+        check(&stalling_limits(self.users.get(&uid).copied().unwrap_or_default(), self.all))?;
+        self.change(uid, |counts| counts.stalling_lasting += 1);
+        Ok(())
+    }
+
     /// A batch or a stream has ended, and nobody holds its result.
     pub fn leave_lasting(&mut self, uid: u32, kind: Lasting, class: Class) {
         self.change(uid, |counts| {
@@ -455,6 +465,9 @@ mod tests {
         places.enter(1, Class::Stalling).expect("room");
         places.enter_lasting(1, Lasting::Batch, Class::Stalling).expect_err("two already");
         places.enter(1, Class::Stalling).expect_err("two already");
+        places.enter_lasting(1, Lasting::Stream, Class::Ordinary).expect("an ordinary one");
+        places.stall_lasting(1).expect_err("two already");
+        places.leave_lasting(1, Lasting::Stream, Class::Ordinary);
         places.leave_lasting(1, Lasting::Batch, Class::Stalling);
         places.enter_lasting(1, Lasting::Batch, Class::Stalling).expect("room again");
     }

@@ -3,7 +3,7 @@
 use super::class;
 use super::convert::{buffer, duplicate, CheckedStream};
 use super::turns::RequestTurns;
-use crate::admission::{Admitted, Lasting};
+use crate::admission::{Admitted, Class, Lasting};
 use crate::state::State;
 use crate::stream::ring::{Frame, Next, Ring, Shape};
 use crate::stream::{Action, Mover, Stream};
@@ -71,11 +71,18 @@ pub(crate) fn run(
     let class = class(checked.file)?;
     let checked = checked.into_owned()?;
     let (shared, tag) = (Arc::clone(state), request.tag.clone());
-    let prepare =
-        move |admitted: &Admitted<'_>| prepare(&shared, uid, &tag, arrival, checked, admitted);
-    let (mut checked, buffers, shape) = state.admission.run("openStream", uid, class, prepare)?;
+    // Before any memory is allocated.
+    let place = state.admission.enter_lasting(uid, Lasting::Stream, Class::Ordinary)?;
+    let prepare = move |admitted: &Admitted<'_>| {
+        let prepared = prepare(&shared, uid, &tag, arrival, checked, admitted)?;
+        Ok((place, prepared))
+    };
+    let (mut place, (mut checked, buffers, shape, class)) =
+        state.admission.run("openStream", uid, class, prepare)?;
     checked.buffers.clear();
-    let place = state.admission.enter_lasting(uid, Lasting::Stream, class)?;
+    if class == Class::Stalling {
+        place.stall()?;
+    }
     let stream = Arc::new(Stream::new(place, Ring::new(shape))?);
     let buffers = Arc::new(buffers);
     let (shared, of_threads) = (Arc::clone(state), Arc::clone(&buffers));
@@ -85,7 +92,8 @@ pub(crate) fn run(
     Ok(OpenStream { stream, buffers, heap: state.heap.heap() })
 }
 
-/// Checks the operands of a stream that has been let in, and allocates its ring.
+/// Checks the operands of a stream that has been let in, and allocates its ring. Returns the class
+/// of its file, too.
 fn prepare(
     state: &State,
     uid: u32,
@@ -93,10 +101,11 @@ fn prepare(
     arrival: Instant,
     mut checked: CheckedStream<OwnedFd>,
     admitted: &Admitted<'_>,
-) -> Result<(CheckedStream<OwnedFd>, Vec<RingBuffer>, Shape)> {
+) -> Result<(CheckedStream<OwnedFd>, Vec<RingBuffer>, Shape, Class)> {
     let (heap, direction, frame_bytes) =
         (state.heap.heap(), checked.direction, checked.frame_bytes);
     let file = RegularFile::new(checked.file.as_fd(), heap)?;
+    let class = if file.may_stall() { Class::Stalling } else { Class::Ordinary };
     admitted.settle(file.may_stall())?;
     file.check_access(direction)?;
     let align = file.direct_align().unwrap_or(0).max(state.heap.page_size());
@@ -141,7 +150,8 @@ fn prepare(
     // the first frame moves.
     let direct = buffers.iter().all(|buffer| is_direct(buffer).unwrap_or(false));
     let depth = if direct && direction == Direction::Load { DEPTH } else { 1 };
-    Ok((checked, buffers, Shape { direction, sizes, frame_bytes, offset, align, depth }))
+    let shape = Shape { direction, sizes, frame_bytes, offset, align, depth };
+    Ok((checked, buffers, shape, class))
 }
 
 /// Moves frames of a stream, on one of its threads.
