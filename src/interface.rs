@@ -52,7 +52,10 @@ impl DmabufIo {
     /// Logs and counts a failure, and turns it into a status.
     fn reply<T>(&self, call: &'static str, result: Result<T>) -> BinderResult<T> {
         result.map_err(|error| {
-            self.state.count_failure(call, caller().uid, &error);
+            // The end of work for a dead client is no failure.
+            if error.kind() != ErrorKind::Cancelled {
+                self.state.count_failure(call, caller().uid, &error);
+            }
             status::to_status(&error)
         })
     }
