@@ -53,7 +53,7 @@ impl Mortal for Managed {
 /// The next attempt may fill the buffer as soon as the client knows of the death.
 fn kill_with_io_in_flight(managed: &mut Managed) {
     const LEN: usize = 8 << 20;
-    let disk = SlowDisk::mount(managed.dir(), 1000);
+    let disk = SlowDisk::mount(managed.dir(), 3000);
     let path = file(&disk.path, "slow", &Random::new(3).bytes(LEN));
     let service = managed.machine.lookup();
     let desc = BufferDesc { size: LEN as i64, tag: "death".to_owned() };

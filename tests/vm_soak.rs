@@ -7,6 +7,7 @@
 
 mod support;
 
+use dmabufio_client::stream::{Next, Ring, StreamRequest};
 use dmabufio_client::{Batch, Client, Error, Filled, Load, Outcome, Transfer};
 use dmabufio_core::error::ErrorKind;
 use dmabufio_core::extent::{Direction, Extent};
@@ -47,13 +48,14 @@ const WARM_UP: Duration = Duration::from_secs(3);
 
 /// Where the clients count what they have done: a letter for each call.
 const COUNTS: &str = "counts";
-const CALLS: [(u8, &str); 8] = [
+const CALLS: [(u8, &str); 9] = [
     (b'l', "loads"),
     (b't', "transfers"),
     (b's', "saves"),
     (b'b', "batches"),
     (b'c', "cancelled batches"),
     (b'd', "dropped batches"),
+    (b'f', "streams"),
     (b'p', "probes"),
     (b'r', "refusals"),
 ];
@@ -140,10 +142,14 @@ impl Left {
     }
 }
 
-/// Waits until the service has no request, no batch and no charge.
+/// Waits until the service has no request, no batch, no stream and no charge.
 fn wait_until_quiet(fixture: &Fixture) {
-    const NONE: [&str; 3] =
-        ["requests running: 0", "requests given up that have not ended: 0", "batches: 0"];
+    const NONE: [&str; 4] = [
+        "requests running: 0",
+        "requests given up that have not ended: 0",
+        "batches: 0",
+        "streams: 0",
+    ];
     let client = Client::service().expect("a client");
     let start = Instant::now();
     loop {
@@ -270,13 +276,14 @@ impl Customer {
             if poll(&mut fds, 0).expect("poll") > 0 {
                 return;
             }
-            let done = match self.random.below(7) {
+            let done = match self.random.below(8) {
                 0 => self.load(),
                 1 => self.transfer(),
                 2 => self.save(),
                 3 => self.batch(Fate::Waited),
                 4 => self.batch(Fate::Cancelled),
                 5 => self.batch(Fate::Dropped),
+                6 => self.stream(),
                 _ => self.probe(),
             };
             let letter = match done {
@@ -385,6 +392,27 @@ impl Customer {
             }
         }
         Ok(if fate == Fate::Waited { b'b' } else { b'c' })
+    }
+
+    /// Reads a few frames, some of them elsewhere, and drops the stream.
+    fn stream(&mut self) -> Result<u8, Error> {
+        let first = self.extent();
+        let ring = Ring::Allocate(2);
+        let request = StreamRequest::new(self.file.as_fd(), Direction::Load, first.len, ring);
+        let offset = first.file_offset;
+        let mut stream = self.client.open_stream(&StreamRequest { offset, ..request })?;
+        for _ in 0..3 {
+            if self.random.below(4) == 0 {
+                stream.seek(self.random.below(FILE as u64))?;
+            }
+            let Next::Frame(frame) = stream.next(None)? else { break };
+            let mut bytes = vec![0; frame.len as usize];
+            stream.buffers()[frame.index].read(frame.buffer_offset, &mut bytes).expect("read");
+            let expected = &self.content[frame.file_offset as usize..][..bytes.len()];
+            assert!(bytes == expected, "the frame differs: {frame:?}");
+            stream.release(frame.index)?;
+        }
+        Ok(b'f')
     }
 
     fn probe(&mut self) -> Result<u8, Error> {

@@ -174,7 +174,7 @@ impl IDmabufIo for Blind {
         _request: &StreamRequest,
         _buffers: &[ParcelFileDescriptor],
     ) -> BinderResult<Strong<dyn IBufferStream>> {
-        Err(exception(ex::UNSUPPORTED_OPERATION, "no test here submits"))
+        Err(exception(ex::UNSUPPORTED_OPERATION, "no test here opens a stream"))
     }
 }
 

@@ -195,9 +195,12 @@ mod tests {
 
     #[test]
     fn request_is_that_of_the_thread() {
-        set_request(7);
-        assert_eq!(request(), 7);
-        assert_eq!(thread::spawn(request).join().expect("no panic"), 0);
+        let of_another = || {
+            set_request(7);
+            request()
+        };
+        assert_eq!(thread::spawn(of_another).join().expect("no panic"), 7);
+        assert_eq!(request(), 0);
     }
 
     #[test]

@@ -83,7 +83,7 @@ pub fn kill_in_mid_load(mortal: &mut impl Mortal, count: usize) {
     let mut used = None;
     while in_mid_load < count {
         rounds += 1;
-        assert!(rounds <= 2 * count + 10, "{in_mid_load} of {rounds} kills in mid load");
+        assert!(rounds <= 10 * count, "{in_mid_load} of {rounds} kills in mid load");
         if vm_kernel().is_some() {
             make_cold(&path);
         }
