@@ -2,9 +2,10 @@
 
 use crate::{BinderResult, Caller, Lifetime};
 use binder::{is_declared, wait_for_service, DeathRecipient, IBinder, ProcessState, ThreadState};
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -129,13 +130,44 @@ pub fn lookup<T: FromIBinder + ?Sized>(name: &str) -> BinderResult<Strong<T>> {
     if !is_declared(name)? {
         return Err(StatusCode::NAME_NOT_FOUND.into());
     }
-    // libbinder itself would wait for ever. A thread that outlives its look-up ends as soon as
-    // the service appears.
-    let (sender, receiver) = mpsc::channel();
-    let owned_name = name.to_owned();
-    thread::spawn(move || sender.send(wait_for_service(&owned_name)));
-    let binder = receiver.recv_timeout(LOOKUP_PATIENCE).ok().flatten();
-    Ok(binder.ok_or(StatusCode::NAME_NOT_FOUND)?.into_interface()?)
+    Ok(wait_for(name).ok_or(StatusCode::NAME_NOT_FOUND)?.into_interface()?)
+}
+
+/// What a thread that waits for a service has found, once it has ended.
+#[derive(Default)]
+struct Waiter {
+    found: Mutex<Option<Option<SpIBinder>>>,
+    ended: Condvar,
+}
+
+/// Those that have not ended, by the name of the service.
+static WAITERS: Mutex<BTreeMap<String, Arc<Waiter>>> = Mutex::new(BTreeMap::new());
+
+/// Waits for a service, but no longer than [`LOOKUP_PATIENCE`].
+///
+/// libbinder itself would wait for ever. A thread that outlives its look-up serves the next one, and
+/// ends as soon as the service appears.
+fn wait_for(name: &str) -> Option<SpIBinder> {
+    let start = || {
+        let waiter = Arc::new(Waiter::default());
+        let (ended, name) = (Arc::clone(&waiter), name.to_owned());
+        thread::spawn(move || {
+            let found = wait_for_service(&name);
+            lock(&WAITERS).remove(&name);
+            *lock(&ended.found) = Some(found);
+            ended.ended.notify_all();
+        });
+        waiter
+    };
+    let waiter = Arc::clone(lock(&WAITERS).entry(name.to_owned()).or_insert_with(start));
+    let found = lock(&waiter.found);
+    let waited = waiter.ended.wait_timeout_while(found, LOOKUP_PATIENCE, |found| found.is_none());
+    let (found, _) = waited.unwrap_or_else(PoisonError::into_inner);
+    found.clone().flatten()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The instances of an interface that the device's manifests declare.
