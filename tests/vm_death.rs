@@ -53,7 +53,7 @@ impl Mortal for Managed {
 /// The next attempt may fill the buffer as soon as the client knows of the death.
 fn kill_with_io_in_flight(managed: &mut Managed) {
     const LEN: usize = 8 << 20;
-    let disk = SlowDisk::mount(managed.dir(), 3000);
+    let disk = SlowDisk::mount(managed.dir(), 1000);
     let path = file(&disk.path, "slow", &Random::new(3).bytes(LEN));
     let service = managed.machine.lookup();
     let desc = BufferDesc { size: LEN as i64, tag: "death".to_owned() };
@@ -72,7 +72,7 @@ fn kill_with_io_in_flight(managed: &mut Managed) {
     assert_eq!(status.transaction_error(), st::DEAD_OBJECT, "{}", describe(&status));
     let then = read_buffer(fd.as_fd(), Heap::System, LEN);
     println!("the death is known {time:?} after the signal");
-    assert!(time > Duration::from_millis(300), "{time:?}: no I/O was in flight");
+    assert!(time > Duration::from_millis(100), "{time:?}: no I/O was in flight");
     sleep(Duration::from_millis(1500));
     assert!(read_buffer(fd.as_fd(), Heap::System, LEN) == then, "the buffer has changed");
 }
