@@ -86,7 +86,7 @@ impl IDmabufIo for Copier {
         _request: &StreamRequest,
         _buffers: &[ParcelFileDescriptor],
     ) -> BinderResult<Strong<dyn IBufferStream>> {
-        unimplemented!("no test opens a stream")
+        Err(exception(ex::UNSUPPORTED_OPERATION, "openStream: not in this test"))
     }
 }
 
