@@ -22,7 +22,7 @@ mod source;
 /// The series that is built: the base of the kernel that Android 16 ships.
 const SERIES: &str = "6.12";
 /// Raised when the recipe below changes what comes out of the same inputs.
-const RECIPE: &str = "2";
+const RECIPE: &str = "3";
 
 /// Which kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

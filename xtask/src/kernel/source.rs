@@ -73,5 +73,10 @@ fn repatch(linux: &Path, dir: &Path) -> Result<()> {
     if !applied.is_empty() {
         quilt("taking the old patches out of the kernel", &["pop", "-a", "-f"])?;
     }
+    // Quilt remembers the folder of the patches that it put in first, perhaps of another checkout, and prefers it.
+    let memory = linux.join(".pc");
+    if memory.exists() {
+        fs::remove_dir_all(&memory).with_context(|| format!("removing {}", memory.display()))?;
+    }
     quilt("putting the patches into the kernel", &["push", "-a"])
 }
