@@ -76,7 +76,7 @@ pub struct Frame {
     pub number: u64,
     /// Its place in the file.
     pub file_offset: u64,
-    /// Its place in the buffer, less than a page; see [`Stream`].
+    /// Its place in the buffer, less than the alignment of direct I/O; see [`Stream`].
     pub buffer_offset: u64,
     /// Its length: that of the request, or less at the end of the file.
     pub len: u64,
@@ -132,9 +132,10 @@ pub struct StreamProgress {
 /// due, fill the buffer, call [`Stream::submit`], and at the end [`Stream::finish`] and
 /// [`Stream::wait`].
 ///
-/// A frame goes direct if its places in the file and in the buffer are equal modulo the page. The
-/// service chooses the place in the buffer of a frame that it reads. Frames whose length is a
-/// multiple of the page always go direct from the start of a buffer.
+/// A frame goes direct if its places in the file and in the buffer are equal modulo the alignment
+/// of direct I/O: the page size, or what the file needs if that is more. The service chooses the
+/// place in the buffer of a frame that it reads. Frames whose length is a multiple of the alignment
+/// always go direct from the start of a buffer if the first one begins at such a multiple.
 ///
 /// The descriptor of the stream is for poll(2) and epoll(7), to wait beside other descriptors. It
 /// is edge-triggered: after [`Stream::next`] or [`Stream::acquire`] found nothing at a deadline in

@@ -87,7 +87,8 @@ interface IBufferStream {
      *
      * @param index a buffer of acquire().
      * @param bufferOffset the place of the frame in the buffer, in bytes. The frame can go direct
-     *        if this equals its place in the file modulo the page.
+     *        if this equals its place in the file modulo the alignment of direct I/O: see
+     *        StreamFrame.bufferOffset.
      * @param length the length in bytes, 1 to StreamRequest.frameBytes.
      * @param timestampNanos any number; getProgress() returns that of the last frame in the file.
      * @throws EX_ILLEGAL_ARGUMENT if the stream reads, after finish(), if the client does not hold

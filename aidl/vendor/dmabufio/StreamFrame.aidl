@@ -30,9 +30,10 @@ parcelable StreamFrame {
     /** The place of the frame in the file, in bytes. */
     long fileOffset;
     /**
-     * The place of the frame in the buffer, in bytes. It is less than a page: if the buffer has the
-     * room, the frame lies as far behind a multiple of the page as it does in the file, so that it
-     * can go direct. Otherwise it is 0.
+     * The place of the frame in the buffer, in bytes. If the buffer has the room, the frame lies as
+     * far behind a multiple of the alignment of direct I/O as it does in the file, so that it can
+     * go direct. Otherwise it is 0. That alignment is the page size, or what the file needs if that
+     * is more.
      */
     long bufferOffset;
     /** The length in bytes: StreamRequest.frameBytes, or less at the end of the file. */

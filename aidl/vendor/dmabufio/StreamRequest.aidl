@@ -46,8 +46,9 @@ parcelable StreamRequest {
     long frameBytes;
     /**
      * The number of buffers that the service allocates, 1 to IDmabufIo.MAX_RING; 0 if the caller
-     * passes its own. The service rounds the size up to whole pages, and adds a page if the frames
-     * do not all start at a multiple of the page in the file: see StreamFrame.bufferOffset.
+     * passes its own. The service rounds the size up to whole pages. It adds room for one alignment
+     * of direct I/O if the frames do not all start at a multiple of that in the file: see
+     * StreamFrame.bufferOffset.
      */
     int bufferCount;
     /** The purpose of the buffers, as BufferDesc.tag. Printable ASCII, may be empty. */
