@@ -159,17 +159,17 @@ interface IDmabufIo {
      *
      * @param request the file, the frames and the options.
      * @param buffers the ring, if it is the caller's own (of a camera or of gralloc): at most
-     *        MAX_RING dma-bufs of any exporter, each at least StreamRequest.frameBytes long. Empty if
-     *        the service allocates them.
+     *        MAX_RING dma-bufs of any exporter, each at least StreamRequest.frameBytes long. Empty
+     *        if the service allocates them.
      * @return the stream. Keep the reference: dropping it ends the stream.
      * @throws EX_ILLEGAL_ARGUMENT as for allocate() and transfer(), or if there is neither a buffer
      *         nor a StreamRequest.bufferCount, or both. The message names the operand.
      * @throws EX_NULL_POINTER if the file is missing.
      * @throws ServiceSpecificException Error.QUOTA_EXCEEDED if the caller's user has as many
-     *         streams as it may have, or as for allocate(); Error.BUSY if all users together have too many,
-     *         or as for transfer(); Error.NO_MEMORY as for allocate(), or if the service cannot
-     *         create a thread or a pipe, or cannot have more descriptors; Error.TIMED_OUT as for
-     *         transfer().
+     *         streams as it may have, or as for allocate(); Error.BUSY if all users together have
+     *         too many, or as for transfer(); Error.NO_MEMORY as for allocate(), or if the service
+     *         cannot create a thread or a pipe, or cannot have more descriptors; Error.TIMED_OUT as
+     *         for transfer().
      */
     IBufferStream openStream(in StreamRequest request, in ParcelFileDescriptor[] buffers);
 }

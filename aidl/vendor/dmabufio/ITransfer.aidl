@@ -48,8 +48,8 @@ interface ITransfer {
      * its own for the same buffers.
      *
      * @return for each request of the batch, what it achieved, or an error.
-     * @throws ServiceSpecificException Error.BUSY if the batch has not ended; Error.NO_MEMORY if the
-     *         service cannot have more descriptors.
+     * @throws ServiceSpecificException Error.BUSY if the batch has not ended; Error.NO_MEMORY if
+     *         the service cannot have more descriptors.
      */
     SubmitResult getResult();
 

@@ -27,8 +27,8 @@ parcelable LoadedItem {
     /** The receipt for filling the buffer; null if the item failed. */
     @nullable Receipt receipt;
     /**
-     * 0 if the buffer was filled. Otherwise the code that transfer() would report: a value of Error,
-     * or the negative code of an exception (EX_SECURITY, EX_UNSUPPORTED_OPERATION, ...).
+     * 0 if the buffer was filled. Otherwise the code that transfer() would report: a value of
+     * Error, or the negative code of an exception (EX_SECURITY, EX_UNSUPPORTED_OPERATION, ...).
      */
     int error;
     /** The reason of the failure; empty if the buffer was filled. */

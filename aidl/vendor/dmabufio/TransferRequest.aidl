@@ -31,11 +31,11 @@ parcelable TransferRequest {
      */
     ParcelFileDescriptor buffer;
     /**
-     * A regular file: readable for LOAD, writable and without O_APPEND for SAVE. The service refuses
-     * to load a file of size 0 whose content the kernel makes when somebody reads it (procfs). The
-     * caller keeps the file; the service never changes its position or flags. Open it with only the
-     * access that the transfer needs: on Android the policy must allow the service every access of
-     * the descriptor.
+     * A regular file: readable for LOAD, writable and without O_APPEND for SAVE. The service
+     * refuses to load a file of size 0 whose content the kernel makes when somebody reads it
+     * (procfs). The caller keeps the file; the service never changes its position or flags. Open it
+     * with only the access that the transfer needs: on Android the policy must allow the service
+     * every access of the descriptor.
      */
     ParcelFileDescriptor file;
     /**

@@ -98,8 +98,8 @@ impl Tensors {
         Ok(Self::new(model, plan, buffers, receipt))
     }
 
-    /// Allocates the buffers of `plan`, a plan of `model`, and loads nothing. [`Tensors::fill`] loads
-    /// tensors when they are needed.
+    /// Allocates the buffers of `plan`, a plan of `model`, and loads nothing. [`Tensors::fill`]
+    /// loads tensors when they are needed.
     pub fn allocate(client: &Client, model: &Model, plan: Plan) -> Result<Self, ModelError> {
         let allocate = |planned: &PlannedBuffer| client.allocate(planned.size, TAG);
         let buffers: Result<_, _> = plan.buffers().iter().map(allocate).collect();
@@ -114,13 +114,14 @@ impl Tensors {
         Self { buffers, receipt, plan, by_name, tensors }
     }
 
-    /// Loads the tensors whose names match one of `patterns`, which [`Model::select`] describes, into
-    /// their places, again or for the first time. `model` is the one that was planned. No byte of another
-    /// tensor changes, so threads can fill different tensors at the same time.
+    /// Loads the tensors whose names match one of `patterns`, which [`Model::select`] describes,
+    /// into their places, again or for the first time. `model` is the one that was planned. No byte
+    /// of another tensor changes, so threads can fill different tensors at the same time.
     ///
     /// # Errors
-    /// [`ModelError::NoSuchTensor`] if the plan has none of them; [`ModelError::Layout`] if `model` is another
-    /// one; those of [`Tensors::load`], after which the tensors that match have any content.
+    /// [`ModelError::NoSuchTensor`] if the plan has none of them; [`ModelError::Layout`] if `model`
+    /// is another one; those of [`Tensors::load`], after which the tensors that match have any
+    /// content.
     pub fn fill(
         &self,
         client: &Client,
