@@ -15,6 +15,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::PathBuf;
 use std::ptr;
+use std::sync::Arc;
 
 /// Opens the model at `path` and reads its header: a safetensors file, the index of a sharded one
 /// (`.json`), or a GGUF file, also one of several. NULL on failure.
@@ -121,9 +122,8 @@ pub unsafe extern "C" fn dmabufio_tensors_load(
     // SAFETY: the caller promises the contract of this module.
     unsafe {
         call(error, ptr::null_mut(), || {
-            let (client, model) = (get("client", client)?, get("model", model)?);
-            let patterns = self::patterns(patterns, pattern_count)?;
-            let plan = plan(&client, &model, &patterns, alignment, buffer_size)?;
+            let (client, model, plan) =
+                plan(client, model, patterns, pattern_count, alignment, buffer_size)?;
             let mode = numbers::mode(mode)?;
             Ok(insert(Tensors(InnerTensors::load(&client.0, &model.0, plan, mode)?)))
         })
@@ -145,9 +145,8 @@ pub unsafe extern "C" fn dmabufio_tensors_allocate(
     // SAFETY: the caller promises the contract of this module.
     unsafe {
         call(error, ptr::null_mut(), || {
-            let (client, model) = (get("client", client)?, get("model", model)?);
-            let patterns = self::patterns(patterns, pattern_count)?;
-            let plan = plan(&client, &model, &patterns, alignment, buffer_size)?;
+            let (client, model, plan) =
+                plan(client, model, patterns, pattern_count, alignment, buffer_size)?;
             Ok(insert(Tensors(InnerTensors::allocate(&client.0, &model.0, plan)?)))
         })
     }
@@ -200,18 +199,27 @@ unsafe fn patterns<'a>(
     Ok(if patterns.is_empty() { vec!["*"] } else { patterns })
 }
 
-fn plan(
-    client: &Client,
-    model: &Model,
-    patterns: &[&str],
+/// The objects of two handles, and the plan that `dmabufio_tensors_load` describes.
+///
+/// # Safety
+/// As for [`patterns`].
+unsafe fn plan(
+    client: *const Client,
+    model: *const Model,
+    patterns: *const *const c_char,
+    count: usize,
     alignment: u64,
     buffer_size: u64,
-) -> Result<Plan, Error> {
+) -> Result<(Arc<Client>, Arc<Model>, Plan), Error> {
+    let (client, model) = (get("client", client)?, get("model", model)?);
+    // SAFETY: the promise of the caller.
+    let patterns = unsafe { self::patterns(patterns, count)? };
     let mut layout = Layout::of(&client.0)?.aligned(alignment);
     if buffer_size != 0 {
         layout.buffer_size = buffer_size;
     }
-    Ok(Plan::new(&model.0, patterns, &layout)?)
+    let plan = Plan::new(&model.0, &patterns, &layout)?;
+    Ok((client, model, plan))
 }
 
 /// Stores where the tensor called `name` is.
