@@ -51,7 +51,11 @@ impl Turns for Unlimited {
 }
 
 #[cfg(test)]
+pub(super) mod few;
+
+#[cfg(test)]
 mod tests {
+    use super::few::Few;
     use super::*;
     use crate::error::{Error, ErrorKind};
     use crate::extent::{Direction, Extent};
@@ -65,23 +69,6 @@ mod tests {
     use std::thread::sleep;
 
     const LEN: u64 = 5 * TURN_UNIT + 1234;
-
-    /// Gives so many turns of [`TURN_UNIT`].
-    struct Few {
-        left: usize,
-        asked: Vec<(u64, u64)>,
-    }
-
-    impl Turns for Few {
-        fn next(&mut self, moved: u64, wanted: u64) -> Result<u64> {
-            self.asked.push((moved, wanted));
-            if wanted > 0 {
-                let error = || Error::new(ErrorKind::Cancelled, "no more turns");
-                self.left = self.left.checked_sub(1).ok_or_else(error)?;
-            }
-            Ok(wanted.min(TURN_UNIT))
-        }
-    }
 
     /// Loads a file of [`LEN`] bytes 7 in at most `left` turns. Returns the result, what was asked
     /// for, and how many bytes of the buffer are filled.

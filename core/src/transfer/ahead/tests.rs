@@ -1,11 +1,11 @@
 use super::*;
-use crate::error::{Error, ErrorKind};
 use crate::extent::{Direction, Extent};
 use crate::file::RegularFile;
 use crate::heap::{Allocator, Heap};
 use crate::method::{Method, Mode};
 use crate::transfer::plan::Plan;
 use crate::transfer::request::Durability;
+use crate::transfer::turns::few::Few;
 use crate::transfer::turns::{Unlimited, TURN_UNIT};
 use std::fs::File;
 use std::io::Write;
@@ -62,26 +62,6 @@ fn few_pieces_wait_for_their_turn() {
         let mut ahead = Ahead::move_small(request, few, ROUTE, &mut Unlimited);
         assert!(pieces.iter().all(|(_, piece)| ahead.take(*piece).is_none()));
     });
-}
-
-/// Turns of one [`TURN_UNIT`], until an end.
-struct Few {
-    left: usize,
-    asked: Vec<(u64, u64)>,
-}
-
-impl Turns for Few {
-    fn next(&mut self, moved: u64, wanted: u64) -> Result<u64> {
-        self.asked.push((moved, wanted));
-        if wanted > 0 {
-            self.left = self.left.checked_sub(1).ok_or_else(ended)?;
-        }
-        Ok(wanted.min(TURN_UNIT))
-    }
-}
-
-fn ended() -> Error {
-    Error::new(ErrorKind::TimedOut, "no more turns")
 }
 
 #[test]
