@@ -3,13 +3,14 @@
 
 #![allow(missing_docs, reason = "test code")]
 
-use dmabufio_client::model::{repack, Layout, Model, ModelError, Part, Plan, Problem};
-use rustix::fs::{memfd_create, MemfdFlags};
+#[path = "../../fuzz/parsers/src/lib.rs"]
+#[allow(dead_code, reason = "the fuzz targets use all of it")]
+mod parsers;
+
+use dmabufio_client::model::{Model, ModelError, Problem};
+use parsers::{check_model, parse as open};
 use safetensors::SafeTensors;
-use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::Write;
-use std::path::Path;
+use std::fs;
 use tempfile::tempdir;
 
 /// Where the JSON of a safetensors file begins.
@@ -61,18 +62,6 @@ impl Gguf {
         self.0.resize(self.0.len().next_multiple_of(32) + len, 7);
         self.0
     }
-}
-
-/// A file in memory.
-fn file(bytes: &[u8]) -> File {
-    let file = File::from(memfd_create(c"model", MemfdFlags::CLOEXEC).expect("a memfd"));
-    (&file).write_all(bytes).expect("write");
-    file
-}
-
-fn open(bytes: &[u8]) -> Result<Model, ModelError> {
-    let part = Part::new(Path::new("model"), file(bytes), 0..bytes.len() as u64)?;
-    Model::from_parts(vec![part])
 }
 
 /// Field, offset and problem of the error.
@@ -353,33 +342,6 @@ impl Random {
     }
 }
 
-/// What has to hold of every model that was not refused.
-fn check(model: &Model, bytes: &[u8]) {
-    let mut ranges: Vec<_> = model.tensors().iter().map(|t| (t.offset, t.end())).collect();
-    ranges.sort_unstable();
-    assert!(ranges.iter().all(|range| range.1 <= bytes.len() as u64));
-    assert!(ranges.windows(2).all(|pair| pair[0].1 <= pair[1].0), "{ranges:?}");
-    for alignment in [1, 64, 65536] {
-        let layout = Layout { alignment, buffer_size: 1 << 20, page_size: 4096 };
-        let plan = Plan::new(model, &["*"], &layout).expect("a plan");
-        for place in plan.places() {
-            let tensor = &model.tensors()[place.tensor];
-            assert!(place.offset + tensor.len <= plan.buffers()[place.buffer].size);
-            assert_eq!(place.offset % alignment, 0);
-        }
-    }
-    let file = file(&[]);
-    repack(&model.parts()[0], &file, 4096).expect("repack");
-    let len = file.metadata().expect("stat").len();
-    let part = Part::new(Path::new("copy"), file, 0..len).expect("a part");
-    let copy = Model::from_parts(vec![part]).expect("the copy");
-    let described = |model: &Model| -> BTreeMap<String, (String, Vec<u64>)> {
-        let tensors = model.tensors().iter();
-        tensors.map(|t| (t.name.clone(), (t.dtype.to_string(), t.shape.clone()))).collect()
-    };
-    assert_eq!(described(&copy), described(model));
-}
-
 #[test]
 fn changed_headers_never_panic_and_are_accepted_only_if_they_are_consistent() {
     let json = r#"{"__metadata__":{"k":"v"},"a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]},
@@ -409,7 +371,7 @@ fn changed_headers_never_panic_and_are_accepted_only_if_they_are_consistent() {
         let ours = open(&bytes);
         if let Ok(model) = &ours {
             accepted[which] += 1;
-            check(model, &bytes);
+            check_model(model, &bytes);
         }
         if which == 0 && !bytes.starts_with(b"GGUF") {
             let theirs = SafeTensors::deserialize(&bytes);

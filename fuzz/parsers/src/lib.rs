@@ -1,4 +1,5 @@
-//! What has to hold of every model that [`Model::from_parts`] does not refuse.
+//! What has to hold of every model that [`Model::from_parts`] does not refuse. The targets check
+//! it, and so does client/tests/model_malformed.rs.
 
 use dmabufio_client::model::{repack, Layout, Model, ModelError, Part, Plan};
 use rustix::fs::{memfd_create, MemfdFlags};
