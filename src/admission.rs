@@ -6,24 +6,26 @@
 //! that waits for a FUSE daemon which has read the request, or for the lock of an inode. Such a
 //! thread keeps its place and its descriptors until it returns; then it does nothing more and ends.
 
+mod admitted;
+mod lasting;
 mod policy;
+mod room;
 
-use crate::in_flight::{Flight, InFlight, Phase};
+use crate::in_flight::{Flight, InFlight};
 use crate::quota::Quota;
-use binder_shim::{caller, Hold, Lifetime};
+use admitted::{perform, Signal};
+use binder_shim::{caller, Lifetime};
 use dmabufio_core::error::{Error, ErrorKind, Result};
-use dmabufio_core::priority::Priority;
 use dmabufio_core::process::Process;
-use dmabufio_core::sys::slice;
-use dmabufio_core::trace;
-use policy::Places;
-use std::collections::BTreeMap;
+use room::{Call, Place, Room, Standing, State};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{channel, RecvTimeoutError, Sender};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+pub(crate) use admitted::Admitted;
+pub(crate) use lasting::LastingPlace;
 pub use policy::MAX_WAITING;
 pub(crate) use policy::{Class, Counts, Lasting};
 
@@ -33,10 +35,6 @@ const STALLING_PATIENCE: Duration = Duration::from_secs(10);
 /// The same for all other requests, whose pieces have 64 MiB: the time of [`MAX_WAITING`] such
 /// pieces together at 25 MB/s.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The time slice of a thread that does the work of a request; 3 ms is usual. A thread that answers
-/// a short call, or the client's, then runs before it as soon as it wakes up.
-const SLICE: Duration = Duration::from_millis(10);
 
 /// Lets requests in until it is closed, and runs them.
 #[derive(Debug)]
@@ -48,200 +46,22 @@ pub(crate) struct Admission {
     room: Arc<Room>,
 }
 
-/// The requests that are in, and their limits.
-#[derive(Debug)]
-struct Room {
-    state: Mutex<State>,
-    left: Condvar,
-}
-
-#[derive(Debug)]
-struct State {
-    places: Places,
-    /// By their ids.
-    requests: BTreeMap<u64, Arc<InFlight>>,
-    /// Binder threads that have not answered yet.
-    calls: usize,
-    closed: bool,
-}
-
-/// A call that has not been answered, until dropped.
-struct Call<'a>(&'a Room);
-
-impl Drop for Call<'_> {
-    fn drop(&mut self) {
-        self.0.lock().calls -= 1;
-        self.0.left.notify_all();
-    }
-}
-
-/// A request that is in, for its work.
-pub(crate) struct Admitted<'a> {
-    /// Names the request in the log. Unique for as long as the process lives.
-    pub id: u64,
-    request: &'a InFlight,
-    signal: &'a dyn Fn(Signal) -> Result<()>,
-}
-
-/// The request makes progress.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Signal {
-    /// So many bytes have moved since the last one.
-    Progress(u64),
-    /// It waits for others. That may take any time; another sign follows.
-    Queued,
-    /// The file lies on an ordinary file system.
-    Settled,
-}
-
 /// A message from the thread of a request to the thread that waits for it.
 enum Message<T> {
     Signal(Signal),
     Done(Result<T>),
 }
 
-impl Admitted<'_> {
-    /// Reports progress: `moved` more bytes have moved.
-    ///
-    /// # Errors
-    /// `TimedOut` or `Cancelled` if nobody waits for the request any more: its work must stop.
-    pub fn progress(&self, moved: u64) -> Result<()> {
-        self.request.moved(moved);
-        (self.signal)(Signal::Progress(moved))
-    }
-
-    /// Reports that the request waits for others, until it makes progress again.
-    ///
-    /// # Errors
-    /// As [`Admitted::progress`].
-    pub fn queued(&self) -> Result<()> {
-        self.request.enter(Phase::Queued);
-        (self.signal)(Signal::Queued)
-    }
-
-    /// For the dump: a transfer of `total` bytes is about to begin.
-    pub fn begin(&self, priority: Priority, total: u64) {
-        self.request.begin(priority, total);
-    }
-
-    /// For the dump: what the request does.
-    pub fn enter(&self, phase: Phase) {
-        self.request.enter(phase);
-    }
-
-    /// Counts the request as ordinary from now on unless its file may stall.
-    ///
-    /// # Errors
-    /// As [`Admitted::progress`].
-    pub fn settle(&self, may_stall: bool) -> Result<()> {
-        (self.signal)(if may_stall { Signal::Progress(0) } else { Signal::Settled })
-    }
-}
-
-/// A request's place, until dropped.
-struct Place {
-    room: Arc<Room>,
-    uid: u32,
-    id: u64,
-    request: Arc<InFlight>,
-    standing: Arc<Mutex<Standing>>,
-    // The thread may outlive the request, and a lazy service's last client.
-    _hold: Hold,
-}
-
-/// The place of a batch or of a stream, until dropped.
-#[derive(Debug)]
-pub(crate) struct LastingPlace {
-    id: u64,
-    room: Arc<Room>,
-    uid: u32,
-    kind: Lasting,
-    class: Class,
-    request: Arc<InFlight>,
-    // The client may hold the batch and not the service.
-    _hold: Hold,
-}
-
-impl LastingPlace {
-    /// Does `work` on this thread for as long as `progress`, which is told how many bytes have
-    /// moved, does not fail.
-    pub fn run<T>(
-        &self,
-        progress: &dyn Fn(u64) -> Result<()>,
-        work: impl FnOnce(&Admitted<'_>) -> T,
-    ) -> T {
-        let signal = |signal| match signal {
-            Signal::Progress(moved) => progress(moved),
-            // Other files of a batch may stall yet.
-            Signal::Queued | Signal::Settled => progress(0),
-        };
-        perform(&self.request, &signal, work)
-    }
-
-    /// Counts it from now on as one whose file may stall.
-    ///
-    /// # Errors
-    /// `Busy` if there are too many of these.
-    pub fn stall(&mut self) -> Result<()> {
-        self.room.lock().places.stall_lasting(self.uid)?;
-        self.class = Class::Stalling;
-        Ok(())
-    }
-
-    /// Its work has ended: it is in flight no more, although its client may hold it for long.
-    pub fn end(&self) {
-        self.room.lock().requests.remove(&self.id);
-    }
-}
-
-impl Drop for LastingPlace {
-    fn drop(&mut self) {
-        let mut state = self.room.lock();
-        state.places.leave_lasting(self.uid, self.kind, self.class);
-        // Its work may not have started.
-        state.requests.remove(&self.id);
-    }
-}
-
-/// Does `work` for `request` on this thread, and marks both in the trace.
-fn perform<T>(
-    request: &InFlight,
-    signal: &dyn Fn(Signal) -> Result<()>,
-    work: impl FnOnce(&Admitted<'_>) -> T,
-) -> T {
-    // A policy of the client's may be in force, and a request without a longer slice is as good.
-    if let Err(errno) = slice::set(SLICE) {
-        log::debug!("sched_setattr: {errno}");
-    }
-    let Flight { id, call, .. } = request.now();
-    trace::set_request(id);
-    let _span = trace::span(call);
-    work(&Admitted { id, request, signal })
-}
-
-/// The state of a request in [`Places`].
-#[derive(Debug, Clone, Copy)]
-struct Standing {
-    class: Class,
-    abandoned: bool,
-}
-
 impl Admission {
     /// An open entry, for as many requests of a user as `quota` says. Every request keeps a process
     /// of this `lifetime`.
     pub fn new(lifetime: Lifetime, quota: Quota) -> Self {
-        let state = State {
-            places: Places::new(quota),
-            requests: BTreeMap::new(),
-            calls: 0,
-            closed: false,
-        };
         Self {
             lifetime,
             patience: PATIENCE,
             stalling_patience: STALLING_PATIENCE,
             ids: AtomicU64::new(1),
-            room: Arc::new(Room { state: Mutex::new(state), left: Condvar::new() }),
+            room: Arc::new(Room::new(quota)),
         }
     }
 
@@ -319,7 +139,7 @@ impl Admission {
                     return Err(Error::new(ErrorKind::Io, "the thread of the request has panicked"))
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    if self.abandon(uid, &standing) {
+                    if self.room.abandon(uid, &standing) {
                         request.abandon();
                         return Err(timed_out(class, patience));
                     }
@@ -346,11 +166,7 @@ impl Admission {
     /// Lets no more requests in, and waits until all calls have their answers, but no longer than
     /// `patience`. Returns whether they have.
     pub fn close(&self, patience: Duration) -> bool {
-        let mut state = self.room.lock();
-        state.closed = true;
-        let busy = |state: &mut State| state.calls > 0;
-        let wait = self.room.left.wait_timeout_while(state, patience, busy);
-        !wait.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+        self.room.close(patience)
     }
 
     /// The requests that are in.
@@ -387,57 +203,6 @@ impl Admission {
         state.requests.insert(id, Arc::clone(&request));
         (id, request)
     }
-
-    /// Stops waiting for a request, unless it has just left.
-    fn abandon(&self, uid: u32, standing: &Arc<Mutex<Standing>>) -> bool {
-        let mut state = self.room.lock();
-        // The place holds the other one, and is dropped under the same lock.
-        if Arc::strong_count(standing) == 1 {
-            return false;
-        }
-        let mut standing = lock(standing);
-        standing.abandoned = true;
-        state.places.abandon(uid, standing.class);
-        true
-    }
-}
-
-impl Place {
-    fn settle(&self) {
-        let mut state = self.room.lock();
-        let mut standing = lock(&self.standing);
-        // An abandoned request keeps its class: it ends at its next progress.
-        if standing.class == Class::Stalling && !standing.abandoned {
-            standing.class = Class::Ordinary;
-            state.places.settle(self.uid);
-        }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut state = self.room.lock();
-        let standing = *lock(&self.standing);
-        state.places.leave(self.uid, standing.class, standing.abandoned);
-        state.requests.remove(&self.id);
-        // Under the lock, so that `abandon` knows that the place is gone.
-        self.standing = Arc::new(Mutex::new(standing));
-    }
-}
-
-impl Room {
-    /// The state, unless no more requests come in.
-    fn open(&self) -> Result<MutexGuard<'_, State>> {
-        let state = self.lock();
-        if state.closed {
-            return Err(Error::new(ErrorKind::Busy, "the service is stopping; look it up again"));
-        }
-        Ok(state)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        lock(&self.state)
-    }
 }
 
 fn timed_out(class: Class, patience: Duration) -> Error {
@@ -460,11 +225,6 @@ fn send<T>(sender: &Sender<Message<T>>, signal: Signal) -> Result<()> {
     sender
         .send(Message::Signal(signal))
         .map_err(|_| Error::new(ErrorKind::TimedOut, "nobody waits for this request"))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic ends the process; besides, the counts are consistent at every point.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use crate::quota::Quota;
 use dmabufio_core::error::{Error, ErrorKind};
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// Requests at a time that a binder thread waits for. The service has more threads than that, so
@@ -155,27 +156,17 @@ impl Places {
     pub fn enter_lasting(&mut self, uid: u32, kind: Lasting, class: Class) -> Result<(), Error> {
         let all = self.all;
         let user = self.users.get(&uid).copied().unwrap_or_default();
-        let limits = self.quota.of(uid);
-        let mut limits = match kind {
-            Lasting::Batch => {
-                let left = MAX_BATCHES - all.batches;
-                let what = "of this user are batches while few places are left";
-                vec![
-                    Limit::busy(what, user.batches, left),
-                    Limit::quota("of this user are batches", user.batches, limits.batches),
-                    Limit::busy("are batches", all.batches, MAX_BATCHES),
-                ]
-            }
-            Lasting::Stream => {
-                let left = MAX_STREAMS - all.streams;
-                let what = "of this user are streams while few places are left";
-                vec![
-                    Limit::busy(what, user.streams, left),
-                    Limit::quota("of this user are streams", user.streams, limits.streams),
-                    Limit::busy("are streams", all.streams, MAX_STREAMS),
-                ]
-            }
+        let quota = self.quota.of(uid);
+        let (noun, of_user, of_all, quota, max) = match kind {
+            Lasting::Batch => ("batches", user.batches, all.batches, quota.batches, MAX_BATCHES),
+            Lasting::Stream => ("streams", user.streams, all.streams, quota.streams, MAX_STREAMS),
         };
+        let few = format!("of this user are {noun} while few places are left");
+        let mut limits = vec![
+            Limit::busy(few, of_user, max - of_all),
+            Limit::quota(format!("of this user are {noun}"), of_user, quota),
+            Limit::busy(format!("are {noun}"), of_all, max),
+        ];
         limits.extend(abandoned_limits(user, all));
         if class == Class::Stalling {
             limits.extend(stalling_limits(user, all));
@@ -251,18 +242,18 @@ impl Places {
 struct Limit {
     /// Of a refusal.
     kind: ErrorKind,
-    what: &'static str,
+    what: Cow<'static, str>,
     used: usize,
     limit: usize,
 }
 
 impl Limit {
-    fn busy(what: &'static str, used: usize, limit: usize) -> Self {
-        Self { kind: ErrorKind::Busy, what, used, limit }
+    fn busy(what: impl Into<Cow<'static, str>>, used: usize, limit: usize) -> Self {
+        Self { kind: ErrorKind::Busy, what: what.into(), used, limit }
     }
 
-    fn quota(what: &'static str, used: usize, limit: usize) -> Self {
-        Self { kind: ErrorKind::QuotaExceeded, what, used, limit }
+    fn quota(what: impl Into<Cow<'static, str>>, used: usize, limit: usize) -> Self {
+        Self { kind: ErrorKind::QuotaExceeded, what: what.into(), used, limit }
     }
 }
 

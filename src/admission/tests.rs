@@ -1,4 +1,6 @@
 use super::*;
+use crate::in_flight::Phase;
+use dmabufio_core::priority::Priority;
 use std::process::Command;
 use std::sync::mpsc::Receiver;
 use std::thread::{scope, sleep};
