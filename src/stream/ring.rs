@@ -10,9 +10,11 @@
 //! it.
 
 mod frame;
+mod phase;
 
 use dmabufio_core::error::{Error, ErrorKind, Result};
 use dmabufio_core::extent::Direction;
+use phase::Phase;
 use std::collections::VecDeque;
 use std::mem;
 
@@ -32,14 +34,6 @@ enum Slot {
     Failed(Error),
     /// The client has it.
     Held,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Phase {
-    Open,
-    /// The client has finished a stream that writes.
-    Finishing,
-    Ended(Result<()>),
 }
 
 /// The ring of one stream.
@@ -150,7 +144,7 @@ impl Ring {
 
     /// The stream ends with an error of no frame.
     pub fn abort(&mut self, error: Error) {
-        if !self.is_closed() {
+        if !self.phase.is_closed() {
             self.drop_queue_from(self.ready);
             self.phase = Phase::Ended(Err(error));
         }
@@ -162,7 +156,7 @@ impl Ring {
             Direction::Load => self.ready > 0 || self.found_end(),
             Direction::Save => self.slots.contains(&Slot::Free),
         };
-        (ready || self.is_closed()) && mem::take(&mut self.wants_bell)
+        (ready || self.phase.is_closed()) && mem::take(&mut self.wants_bell)
     }
 
     /// Whether somebody wants the frame that moves in buffer `index`.
@@ -172,7 +166,7 @@ impl Ring {
 
     /// Whether nothing moves any more.
     pub fn has_ended(&self) -> bool {
-        self.is_closed() && !self.slots.contains(&Slot::Moving)
+        self.phase.is_closed() && !self.slots.contains(&Slot::Moving)
     }
 
     // The side of the client.
@@ -205,7 +199,7 @@ impl Ring {
     /// `Busy` if none is free; the error that ended the stream.
     pub fn acquire(&mut self) -> Result<usize> {
         self.check_direction(Direction::Save)?;
-        self.check_open()?;
+        self.phase.check_open()?;
         match self.slots.iter().position(|slot| *slot == Slot::Free) {
             Some(index) => {
                 self.slots[index] = Slot::Held;
@@ -227,7 +221,7 @@ impl Ring {
         timestamp: i64,
     ) -> Result<()> {
         self.check_direction(Direction::Save)?;
-        self.check_open()?;
+        self.phase.check_open()?;
         let index = self.held(index)?;
         let (size, most) = (self.shape.sizes[index], self.shape.frame_bytes);
         if len == 0 || len > most {
@@ -262,7 +256,7 @@ impl Ring {
     /// A stream that reads: goes on at `offset`.
     pub fn seek(&mut self, offset: u64) -> Result<()> {
         self.check_direction(Direction::Load)?;
-        self.check_open()?;
+        self.phase.check_open()?;
         self.drop_queue_from(0);
         self.position = offset;
         self.at_end = false;
@@ -386,20 +380,6 @@ impl Ring {
                 Err(invalid("the stream writes; only one that reads can do this".to_owned()))
             }
             _ => Ok(()),
-        }
-    }
-
-    fn is_closed(&self) -> bool {
-        matches!(self.phase, Phase::Ended(_))
-    }
-
-    fn check_open(&self) -> Result<()> {
-        match &self.phase {
-            Phase::Open => Ok(()),
-            Phase::Ended(Err(error)) => Err(error.clone()),
-            Phase::Finishing | Phase::Ended(Ok(())) => {
-                Err(invalid("the stream was finished".to_owned()))
-            }
         }
     }
 }
