@@ -23,12 +23,9 @@ use std::path::Path;
 /// A connection to the service, or the core in this process.
 ///
 /// # When the service dies
-/// Buffers stay valid. The client waits up to 10 s for the service to start again, connects to it,
-/// and makes the request again: each of its functions, and the caller sees one result. This is safe
-/// because a request has the same effect when it is made twice: nobody has got the buffers of the
-/// first attempt, and a transfer, also a save, moves the same bytes to the same place. If the service
-/// dies three times during one request, or does not start again, the error is [`Error::Died`]. A
-/// batch that the service has accepted ends with the service, see [`Submitted`].
+/// Buffers stay valid. The client connects again and makes the request again, and the caller sees
+/// one result, or [`Error::Died`]. docs/integration.md#when-the-service-dies has the rules. A batch
+/// that the service has accepted ends with the service, see [`Submitted`], and so does a stream.
 pub struct Client(Backend);
 
 enum Backend {

@@ -1,11 +1,10 @@
 //! The connection to the service, which outlives the process of the service.
 //!
-//! If the service dies during a call, the client connects to the process that comes next and makes
-//! the call again. Every call that goes through here may be made twice: it returns something new
-//! (a load, an allocation, a batch), it only looks, or it moves the same bytes to the same place
-//! (a transfer). The dead process cannot disturb its successor: the kernel closes the descriptors
-//! of a process, and so reports its death, only after the last of its threads has ended, and no
-//! thread ends before its I/O.
+//! If the service dies during a call, the call is made again, as
+//! docs/integration.md#when-the-service-dies says; so only calls that may be made twice go through
+//! here. The dead process cannot disturb its successor: the kernel closes the descriptors of a
+//! process, and so reports its death, only after the last of its threads has ended, and no thread
+//! ends before its I/O.
 
 use crate::capabilities::Capabilities;
 use crate::convert;
