@@ -2,6 +2,10 @@
 //! the embedded heap (`stream.rs`), in the VM over kernel binder with the system heap
 //! (`vm_stream.rs`).
 
+#[path = "../../client/examples/recorder.rs"]
+#[allow(dead_code, reason = "its main function reads the command line")]
+pub mod recorder;
+
 use crate::support::fixture::{duplicate, expect, Fixture};
 use crate::support::{read_buffer, Random};
 use binder_shim::{describe, ex, pfd, ParcelFileDescriptor, Strong};
@@ -12,11 +16,13 @@ use dmabufio_core::extent::Direction as Way;
 use dmabufio_core::heap::Heap;
 use dmabufio_core::method::Mode;
 use dmabufio_core::transfer::Durability;
+use recorder::{Camera, Recording};
 use rustix::fs::{fcntl_add_seals, memfd_create, MemfdFlags, OFlags, SealFlags};
 use rustix::pipe::pipe;
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 use vendor_dmabufio::aidl::vendor::dmabufio::{
@@ -110,6 +116,36 @@ fn file_arrives_in_order_and_to_its_last_byte() {
         stream.finish().expect("finish");
         assert!(stream.wait().expect("a receipt").bytes() >= (LEN + FRAME) as u64);
     }
+}
+
+/// Records with `camera`, and reads the file: each frame is in it, whole and in its place, or
+/// dropped. Returns the numbers of the dropped ones.
+pub fn record(client: &Client, path: &Path, camera: &Camera, frames: u64) -> Vec<u64> {
+    let recorded = recorder::record(client, path, camera, frames);
+    let Recording { dropped, receipt } = recorded.unwrap_or_else(|error| panic!("{error}"));
+    let content = fs::read(path).expect("read");
+    assert_eq!(content.len() as u64, receipt.bytes());
+    let mut numbers = Vec::new();
+    for frame in content.chunks(camera.frame_bytes as usize) {
+        let (number, picture) = frame.split_first_chunk().expect("a frame");
+        let number = u64::from_le_bytes(*number);
+        assert!(picture.iter().all(|byte| *byte == number as u8), "frame {number} differs");
+        numbers.push(number);
+    }
+    assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "{numbers:?}");
+    numbers.extend(&dropped);
+    numbers.sort_unstable();
+    assert!(numbers.into_iter().eq(0..frames), "{dropped:?}");
+    dropped
+}
+
+#[test]
+fn recorder_in_the_examples_names_every_frame_that_is_not_in_the_file() {
+    let fixture = Fixture::new();
+    // Faster than disks, so that some are dropped.
+    let camera = Camera { frame_bytes: 1 << 20, period: Duration::from_micros(10), buffers: 2 };
+    let dropped = record(&client(&fixture), &fixture.dir.path().join("video"), &camera, 50);
+    println!("dropped {dropped:?}");
 }
 
 #[test]
