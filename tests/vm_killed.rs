@@ -6,15 +6,13 @@
 mod support;
 
 use binder_shim::{describe, pfd, BinderResult};
-use std::env;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 use support::fixture::{list, request, Fixture};
 use support::slow_disk::SlowDisk;
+use support::victim::{self, Victims};
 use support::{file, make_cold, Random};
 use vendor_dmabufio::aidl::vendor::dmabufio::{LoadItem::LoadItem, LoadRequest::LoadRequest};
 
@@ -27,9 +25,6 @@ const DELAY: u64 = 300;
 /// How soon nothing is left of a client. The goal is a second; the emulated CPUs may take longer to
 /// look.
 const BOUND: Duration = Duration::from_secs(2);
-
-/// Tells the test program that it is a client to kill, and which file to load.
-const VICTIM: &str = "DMABUFIO_TEST_VICTIM";
 
 /// What the service has for its clients.
 #[derive(Debug, PartialEq)]
@@ -64,37 +59,16 @@ impl Holdings {
 
 /// In a client: makes the call, of which it does not see the end.
 fn be_killed<T>(call: impl FnOnce() -> BinderResult<T>) {
-    println!("calls");
+    victim::is_at_work();
     match call() {
         Ok(_) => panic!("the call has ended"),
         Err(status) => panic!("{}", describe(&status)),
     }
 }
 
-/// Starts clients that run `test`, and returns when all of them are about to call.
-fn start_victims(test: &str, path: &Path, count: usize) -> Vec<Child> {
-    let start = |_| {
-        Command::new(env::current_exe().expect("this program"))
-            .args(["--exact", test, "--nocapture"])
-            .env(VICTIM, path)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("start a client")
-    };
-    let mut victims: Vec<Child> = (0..count).map(start).collect();
-    for victim in &mut victims {
-        let output = BufReader::new(victim.stdout.take().expect("its output"));
-        assert!(output.lines().map_while(Result::ok).any(|line| line.contains("calls")));
-    }
-    victims
-}
-
 /// Kills the clients, and returns how long it takes until the service has what it had `before`.
-fn kill(mut victims: Vec<Child>, fixture: &Fixture, before: &Holdings) -> Duration {
-    victims.iter_mut().for_each(|victim| victim.kill().expect("kill"));
-    for mut victim in victims {
-        victim.wait().expect("wait");
-    }
+fn kill(victims: Victims, fixture: &Fixture, before: &Holdings) -> Duration {
+    victims.kill();
     let start = Instant::now();
     loop {
         let now = Holdings::of(fixture);
@@ -131,7 +105,7 @@ fn slow_file(fixture: &Fixture) -> (SlowDisk, PathBuf) {
 #[test]
 fn transfer_of_a_client_that_is_killed_ends_and_its_buffer_is_free() {
     let fixture = Fixture::new();
-    if let Some(path) = env::var_os(VICTIM) {
+    if let Some(path) = victim::path() {
         let file = File::open(path).expect("open");
         let transfer = request(fixture.allocate(LEN).fd, file, &[(0, 0, LEN)]);
         return be_killed(|| fixture.service.transfer(&transfer));
@@ -139,7 +113,7 @@ fn transfer_of_a_client_that_is_killed_ends_and_its_buffer_is_free() {
     let (_disk, path) = slow_file(&fixture);
     let before = Holdings::of(&fixture);
     let test = "transfer_of_a_client_that_is_killed_ends_and_its_buffer_is_free";
-    let victims = start_victims(test, &path, 1);
+    let victims = Victims::start(test, &path, 1);
     wait_for(&fixture, 1, &before);
     let time = kill(victims, &fixture, &before);
     println!("nothing is left of a killed client after {time:?}");
@@ -148,7 +122,7 @@ fn transfer_of_a_client_that_is_killed_ends_and_its_buffer_is_free() {
 #[test]
 fn nothing_is_left_of_100_clients_that_are_killed_in_mid_load() {
     let fixture = Fixture::new();
-    if let Some(path) = env::var_os(VICTIM) {
+    if let Some(path) = victim::path() {
         let load = LoadRequest {
             file: Some(pfd(File::open(path).expect("open").into())),
             items: vec![LoadItem { size: LEN, extents: list(&[(0, 0, LEN)]) }],
@@ -162,7 +136,7 @@ fn nothing_is_left_of_100_clients_that_are_killed_in_mid_load() {
     // A user may have 16 calls at a time.
     let times: Vec<Duration> = (0..10)
         .map(|_| {
-            let victims = start_victims(test, &path, 10);
+            let victims = Victims::start(test, &path, 10);
             wait_for(&fixture, 10, &before);
             kill(victims, &fixture, &before)
         })

@@ -7,30 +7,23 @@
 mod suite;
 mod support;
 
-use dmabufio_client::stream::{Acquired, Next, Ring, Stream, StreamRequest};
+use dmabufio_client::stream::{Next, Ring, Stream, StreamRequest};
 use dmabufio_client::Client;
 use dmabufio_core::extent::Direction;
 use dmabufio_core::sys::clock::monotonic_nanos;
-use dmabufio_core::transfer::Durability;
 use rustix::event::{poll, PollFd, PollFlags};
-use std::env;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
 use std::os::fd::AsFd;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
-use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
-use suite::{client, next_frame};
+use suite::recorder::Camera;
+use suite::{client, next_frame, record};
 use support::fixture::Fixture;
 use support::slow_disk::SlowDisk;
+use support::victim::{self, Victims};
 use support::{big_file, file, is_patched, make_cold, Random};
 
 const MIB: u64 = 1 << 20;
-
-/// Tells the test program that it is the client to kill, and which file to read.
-const VICTIM: &str = "DMABUFIO_TEST_VICTIM";
 
 /// The bytes of all dma-bufs, as the kernel counts them.
 fn dma_buf_bytes() -> u64 {
@@ -78,63 +71,20 @@ fn large_file_needs_no_more_memory_than_the_ring() {
     wait_until("the ring is gone", || dma_buf_bytes() == before);
 }
 
-/// Records `count` frames of 1 MiB at 30 frames/s into a file, each with its number in its first
-/// bytes. Returns the numbers of the dropped ones, and of those in the file.
-fn record(client: &Client, path: &Path, count: u64, buffers: usize) -> (Vec<u64>, Vec<u64>) {
-    let file = File::create(path).expect("create");
-    let ring = Ring::Allocate(buffers);
-    let request = StreamRequest::new(file.as_fd(), Direction::Save, MIB, ring);
-    let durability = Durability::Full;
-    let mut stream =
-        client.open_stream(&StreamRequest { durability, ..request }).expect("a stream");
-    let (start, mut dropped) = (Instant::now(), Vec::new());
-    let due = |frame: u64| start + Duration::from_secs(1) / 30 * frame as u32;
-    for number in 0..count {
-        sleep(due(number).saturating_duration_since(Instant::now()));
-        match stream.acquire(Some(due(number))).expect("an answer") {
-            Acquired::Buffer { index, frame } => {
-                assert_eq!(frame, number);
-                stream.buffers()[index].write(0, &number.to_le_bytes()).expect("fill");
-                stream.submit(index, 0, MIB, number as i64).expect("submit");
-            }
-            Acquired::Dropped { frame } => {
-                assert_eq!(frame, number);
-                dropped.push(frame);
-            }
-        }
-    }
-    assert_eq!(stream.dropped(), dropped.len() as u64);
-    stream.finish().expect("finish");
-    let receipt = stream.wait().expect("a receipt");
-    let len = fs::metadata(path).expect("metadata").len();
-    assert_eq!(len, receipt.bytes());
-    assert_eq!(len, (count - dropped.len() as u64) * MIB);
-    let file = File::open(path).expect("open");
-    let number = |at| {
-        let mut number = [0; 8];
-        file.read_exact_at(&mut number, at * MIB).expect("read");
-        u64::from_le_bytes(number)
-    };
-    (dropped, (0..len / MIB).map(number).collect())
-}
-
 #[test]
 fn recorder_loses_no_frame_on_a_fast_disk_and_names_every_lost_one_on_a_slow_one() {
     let fixture = Fixture::new();
     let client = client(&fixture);
-    let (dropped, written) = record(&client, &fixture.dir.path().join("fast"), 60, 32);
+    let camera =
+        |buffers| Camera { frame_bytes: MIB, period: Duration::from_secs(1) / 30, buffers };
+    let dropped = record(&client, &fixture.dir.path().join("fast"), &camera(32), 60);
     assert_eq!(dropped, [0_u64; 0], "on a fast disk");
-    assert!(written.into_iter().eq(0..60));
     // Each frame takes at least three times as long as the camera needs for one.
     let disk = SlowDisk::with_slow_writes(fixture.dir.path(), 100);
-    let (dropped, written) = record(&client, &disk.path.join("slow"), 60, 4);
+    let dropped = record(&client, &disk.path.join("slow"), &camera(4), 60);
     println!("dropped {dropped:?}");
     // Elsewhere the page cache takes the frames.
     assert!(!is_patched() || dropped.len() >= 20, "{dropped:?}");
-    let mut all: Vec<u64> = dropped.iter().chain(&written).copied().collect();
-    all.sort_unstable();
-    assert!(all.into_iter().eq(0..60), "each frame is in the file or dropped");
-    assert!(written.windows(2).all(|pair| pair[0] < pair[1]), "{written:?}");
 }
 
 #[test]
@@ -207,13 +157,13 @@ fn control_calls_answer_at_once_while_streams_hang() {
 fn streams_of_a_client_that_is_killed_end_and_free_their_buffers() {
     let fixture = Fixture::new();
     let client = client(&fixture);
-    if let Some(path) = env::var_os(VICTIM) {
+    if let Some(path) = victim::path() {
         let file = File::open(path).expect("open");
         let mut streams: Vec<_> = (0..4).map(|_| reader(&client, &file, MIB, 4)).collect();
         for stream in &mut streams {
             next_frame(stream);
         }
-        println!("streaming");
+        victim::is_at_work();
         sleep(Duration::from_secs(60));
         drop(streams);
         return;
@@ -222,19 +172,10 @@ fn streams_of_a_client_that_is_killed_end_and_free_their_buffers() {
     let path = file(&disk.path, "killed", &Random::new(14).bytes(32 << 20));
     let before = dma_buf_bytes();
     let test = "streams_of_a_client_that_is_killed_end_and_free_their_buffers";
-    let mut victim = Command::new(env::current_exe().expect("this program"))
-        .args(["--exact", test, "--nocapture"])
-        .env(VICTIM, &path)
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("start the client");
-    let output = BufReader::new(victim.stdout.take().expect("its output"));
-    let streaming = output.lines().map_while(Result::ok).any(|line| line.contains("streaming"));
-    assert!(streaming, "the client has no frame");
+    let victims = Victims::start(test, &path, 1);
     assert_eq!(fixture.dumped("streams: "), "4");
     assert_eq!(dma_buf_bytes() - before, 16 * MIB);
-    victim.kill().expect("kill");
-    victim.wait().expect("wait");
+    victims.kill();
     let start = Instant::now();
     wait_until("the streams are gone", || fixture.dumped("streams: ") == "0");
     wait_until("the buffers are gone", || dma_buf_bytes() == before);

@@ -10,17 +10,15 @@ mod support;
 use binder_shim::{describe, ex, pfd, Strong};
 use rustix::fs::OFlags;
 use rustix::io::write;
-use std::env;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 use suite::{result, submit, transfers, wait};
 use support::fixture::{duplicate, expect, request, Fixture};
 use support::slow_disk::SlowDisk;
+use support::victim::{self, Victims};
 use support::{file, is_patched, open, read_buffer, Random};
 use vendor_dmabufio::aidl::vendor::dmabufio::{
     Buffer::Buffer, Error::Error as Code, ITransfer::ITransfer,
@@ -28,9 +26,6 @@ use vendor_dmabufio::aidl::vendor::dmabufio::{
 
 /// The file on the slow disk.
 const LEN: usize = 48 << 20;
-
-/// Tells the test program that it is the client to kill, and which file to load.
-const VICTIM: &str = "DMABUFIO_TEST_VICTIM";
 
 fn is(transfer: &Strong<dyn ITransfer>, code: Code) {
     let item = &result(transfer).transfers[0];
@@ -152,28 +147,18 @@ fn dropped_batch_ends() {
 #[test]
 fn batches_of_a_client_that_is_killed_end() {
     let fixture = Fixture::new();
-    if let Some(path) = env::var_os(VICTIM) {
-        let batches: Vec<_> = (0..4).map(|_| load(&fixture, Path::new(&path))).collect();
-        println!("submitted");
+    if let Some(path) = victim::path() {
+        let batches: Vec<_> = (0..4).map(|_| load(&fixture, &path)).collect();
+        victim::is_at_work();
         sleep(Duration::from_secs(60));
         drop(batches);
         return;
     }
     let disk = SlowDisk::mount(fixture.dir.path(), 60);
     let path = file(&disk.path, "killed", &Random::new(10).bytes(LEN));
-    let test = "batches_of_a_client_that_is_killed_end";
-    let mut victim = Command::new(env::current_exe().expect("this program"))
-        .args(["--exact", test, "--nocapture"])
-        .env(VICTIM, &path)
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("start the client");
-    let output = BufReader::new(victim.stdout.take().expect("its output"));
-    let submitted = output.lines().map_while(Result::ok).any(|line| line.contains("submitted"));
-    assert!(submitted, "the client has submitted nothing");
+    let victims = Victims::start("batches_of_a_client_that_is_killed_end", &path, 1);
     assert_eq!(fixture.dumped("batches: "), "4");
-    victim.kill().expect("kill");
-    victim.wait().expect("wait");
+    victims.kill();
     let start = Instant::now();
     wait_for_no_batches(&fixture, Duration::from_secs(10));
     println!("the batches of a dead client are gone after {:?}", start.elapsed());

@@ -11,6 +11,7 @@ pub mod fuse;
 pub mod hungry;
 pub mod machine;
 pub mod slow_disk;
+pub mod victim;
 
 use dmabufio_core::buffer::Buffer;
 use dmabufio_core::extent::Direction;
