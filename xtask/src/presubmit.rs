@@ -88,7 +88,8 @@ fn found(what: &str, problems: Vec<String>) -> Result<()> {
 }
 
 fn format(repair: Repair) -> Result<()> {
-    for workspace in ["Cargo.toml", "fuzz/parsers/Cargo.toml"] {
+    for workspace in ["Cargo.toml", "fuzz/parsers/Cargo.toml", "client/examples/candle/Cargo.toml"]
+    {
         let mut command = cargo::command(&["fmt", "--all", "--manifest-path", workspace]);
         if repair == Repair::No {
             command.args(["--", "--check"]);
