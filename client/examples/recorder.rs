@@ -36,6 +36,7 @@ pub struct Camera {
 pub struct Recording {
     /// The numbers of the frames that are not, from 0.
     pub dropped: Vec<u64>,
+    /// What moved.
     pub receipt: Receipt,
 }
 
