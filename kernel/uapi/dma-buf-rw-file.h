@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
 /*
- * DMA_BUF_IOCTL_RW_FILE, for builds whose <linux/dma-buf.h> does not have it.
- * The definitions are those that the patch adds to include/uapi/linux/dma-buf.h.
+ * DMA_BUF_IOCTL_RW_FILE and DMA_BUF_IOCTL_RW_EXTENTS, for builds whose
+ * <linux/dma-buf.h> does not have them. The definitions are those that the
+ * patches add to include/uapi/linux/dma-buf.h.
  */
 #ifndef _DMA_BUF_RW_FILE_UAPI_H_
 #define _DMA_BUF_RW_FILE_UAPI_H_
@@ -28,7 +29,7 @@
  *
  *  2. Perform transfers before the buffer is imported anywhere. While the
  *     buffer is attached to a device or mapped into the kernel the ioctl fails
- *     with EBUSY.
+ *     with EBUSY, unless DMA_BUF_RW_FLAGS_ATTACHED is set.
  *
  *  3. Hand the buffer to its importers.
  *
@@ -57,6 +58,13 @@ struct dma_buf_rw_file {
 	 * is honoured without the flag if the file was opened so. The file
 	 * must be able to do it, but may still choose not to. @file_offset,
 	 * @buf_offset and @buf_len must be multiples of the page size.
+	 *
+	 * DMA_BUF_RW_FLAGS_ATTACHED allows the transfer while the buffer is
+	 * attached to devices or mapped into the kernel. The caches of the
+	 * devices are maintained as for CPU access, from one
+	 * DMA_BUF_IOCTL_SYNC to the other: userspace must keep the devices
+	 * from using the range meanwhile. A kernel that does not know the flag
+	 * fails with EINVAL.
 	 */
 	__u32 flags;
 	/** @fd: File to read from or write to */
@@ -84,5 +92,56 @@ struct dma_buf_rw_file {
 #define DMA_BUF_IOCTL_RW_FILE	_IOW(DMA_BUF_BASE, 4, struct dma_buf_rw_file)
 
 #endif /* DMA_BUF_IOCTL_RW_FILE */
+
+#ifndef DMA_BUF_IOCTL_RW_EXTENTS
+
+#define DMA_BUF_RW_FLAGS_ATTACHED	(1u << 30)
+
+/**
+ * struct dma_buf_rw_extent - One of the ranges of DMA_BUF_IOCTL_RW_EXTENTS
+ */
+struct dma_buf_rw_extent {
+	/** @file_offset: Where the range starts in the file, in bytes */
+	__u64 file_offset;
+	/** @buf_offset: Where the range starts in the dma-buf, in bytes */
+	__u64 buf_offset;
+	/** @len: Length of the range, in bytes; not zero */
+	__u64 len;
+	/**
+	 * @done: Returned by the kernel: the number of bytes transferred, from
+	 * the start of the range. After success it is less than @len only if a
+	 * read met the end of the file. Bytes after these are undefined if the
+	 * ioctl failed.
+	 */
+	__u64 done;
+};
+
+/**
+ * struct dma_buf_rw_extents - Transfer between ranges of a dma-buf and a file
+ *
+ * DMA_BUF_IOCTL_RW_EXTENTS does what DMA_BUF_IOCTL_RW_FILE does, for many
+ * ranges at once, and tells how many bytes it transferred. The ranges may have
+ * any order. If they overlap, the result is undefined.
+ *
+ * With DMA_BUF_RW_FLAGS_DIRECT several requests are in flight at a time.
+ */
+struct dma_buf_rw_extents {
+	/** @flags: As in &struct dma_buf_rw_file */
+	__u32 flags;
+	/** @fd: File to read from or write to */
+	__s32 fd;
+	/** @count: Number of ranges, from 1 to DMA_BUF_RW_EXTENTS_MAX */
+	__u32 count;
+	/** @reserved: Must be zero */
+	__u32 reserved;
+	/** @extents: Pointer to the array of &struct dma_buf_rw_extent */
+	__u64 extents;
+};
+
+#define DMA_BUF_RW_EXTENTS_MAX		4096
+
+#define DMA_BUF_IOCTL_RW_EXTENTS	_IOW(DMA_BUF_BASE, 5, struct dma_buf_rw_extents)
+
+#endif /* DMA_BUF_IOCTL_RW_EXTENTS */
 
 #endif /* _DMA_BUF_RW_FILE_UAPI_H_ */

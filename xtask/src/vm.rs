@@ -188,13 +188,14 @@ fn start(
 
     let guest = tree::root().join("vm/guest.sh");
     let image = kernel.image();
+    // The policy comes with the guest's script, which enforces it once it has labelled the files.
+    let selinux: &[&str] = if options.selinux { &["selinux=1", "enforcing=0"] } else { &[] };
     let mut machine = boot::Machine {
         virtme_run: &tools.virtme_run,
         image: &image,
         memory: &options.memory,
         kvm: false,
-        // The policy comes with the guest's script, which enforces it once it has labelled the files.
-        kernel: if options.selinux { &["selinux=1", "enforcing=0"] } else { &[] },
+        kernel: &[selinux, disk.kernel_args()].concat(),
         qemu: disk.qemu_args(options.disk_rate),
         shared: vec![run.path().to_owned(), out.clone()],
         script: format!(

@@ -27,6 +27,7 @@ RW_FILE_TEST(abi)
 	EXPECT_EQ(0xff, DMA_BUF_RW_FLAGS_OP_MASK);
 	EXPECT_EQ(1, READ);
 	EXPECT_EQ(2, WRITE);
+	EXPECT_EQ(0x40000000L, ATTACHED);
 	EXPECT_EQ(0x80000000L, DIRECT);
 }
 
@@ -92,7 +93,9 @@ RW_FILE_TEST(unknown_flags_einval)
 	for (op = 0; op < 256; op++)
 		EXPECT_EQ(op == READ || op == WRITE ? -EBADF : -EINVAL,
 			  rw(buf, op, -1, 0, 0, page));
-	for (bit = 8; bit < 31; bit++) {
+	EXPECT_EQ(-EBADF, rw(buf, READ | ATTACHED, -1, 0, 0, page));
+	EXPECT_EQ(-EBADF, rw(buf, WRITE | DIRECT | ATTACHED, -1, 0, 0, page));
+	for (bit = 8; bit < 30; bit++) {
 		EXPECT_EQ(-EINVAL, rw(buf, READ | 1u << bit, -1, 0, 0, page));
 		EXPECT_EQ(-EINVAL,
 			  rw(buf, WRITE | DIRECT | 1u << bit, -1, 0, 0, page));

@@ -28,6 +28,7 @@
 
 #define READ		DMA_BUF_RW_FLAGS_READ
 #define WRITE		DMA_BUF_RW_FLAGS_WRITE
+#define ATTACHED	DMA_BUF_RW_FLAGS_ATTACHED
 #define DIRECT		DMA_BUF_RW_FLAGS_DIRECT
 #define MIB		(1024ULL * 1024)
 #define CHUNK		(64 * MIB)
@@ -53,6 +54,21 @@ static inline int rw(int buf, __u32 flags, int fd, __u64 file_offset,
 		.buf_len = len,
 	};
 	int ret = ioctl(buf, DMA_BUF_IOCTL_RW_FILE, &arg);
+
+	return ret < 0 ? -errno : ret;
+}
+
+/* The same for @count extents. */
+static inline int rw_extents(int buf, __u32 flags, int fd,
+			     struct dma_buf_rw_extent *extents, __u32 count)
+{
+	struct dma_buf_rw_extents arg = {
+		.flags = flags,
+		.fd = fd,
+		.count = count,
+		.extents = (uintptr_t)extents,
+	};
+	int ret = ioctl(buf, DMA_BUF_IOCTL_RW_EXTENTS, &arg);
 
 	return ret < 0 ? -errno : ret;
 }

@@ -202,7 +202,8 @@ static int scsi_debug_open(int ms)
 RW_FILE_TEST(medium_error_reported)
 {
 	const size_t size = 4 * MIB, bad = 0x1234 * 512 / MIB * MIB;
-	int buf = buf_alloc(size), dev, want;
+	struct dma_buf_rw_extent extents[4];
+	int buf = buf_alloc(size), dev, want, i;
 	void *block;
 
 	REQUIRE(write_text(SCSI_DEBUG "add_host", "1"));
@@ -222,7 +223,23 @@ RW_FILE_TEST(medium_error_reported)
 	EXPECT_EQ(want, rw(buf, READ | DIRECT, dev, 0, 0, size));
 	EXPECT_EQ(-EIO, rw(buf, READ, dev, 0, 0, size));
 	EXPECT_EQ(0, rw(buf, READ | DIRECT, dev, 0, 0, bad));
+
+	/* Of many, what was before the bad block counts. */
+	for (i = 0; i < 4; i++)
+		extents[i] = (struct dma_buf_rw_extent) {
+			.file_offset = i * MIB,
+			.buf_offset = i * MIB,
+			.len = MIB,
+		};
+	EXPECT_EQ(want, rw_extents(buf, READ | DIRECT, dev, extents, 4));
+	for (i = 0; i < 4; i++)
+		if (i * MIB == bad)
+			EXPECT_EQ(0, extents[i].done);
+	EXPECT_EQ(MIB, extents[0].done);
 	write_text(SCSI_DEBUG "opts", "0");
+	EXPECT_EQ(0, rw_extents(buf, READ | DIRECT, dev, extents, 4));
+	for (i = 0; i < 4; i++)
+		EXPECT_EQ(MIB, extents[i].done);
 	EXPECT_EQ(0, rw(buf, READ | DIRECT, dev, 0, 0, size));
 	close(dev);
 	write_text(SCSI_DEBUG "add_host", "-1");

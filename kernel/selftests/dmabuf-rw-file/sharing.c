@@ -9,13 +9,7 @@
 #include <sys/fanotify.h>
 
 #include "common.h"
-
-/* The test importer, drivers/dma-buf/dma-buf-rw-file-test.c. */
-#define TEST_DEVICE	"/dev/dma_buf_rw_test"
-#define TEST_ATTACH	_IOW(0xdb, 0, __s32)
-#define TEST_DETACH	_IO(0xdb, 1)
-#define TEST_VMAP	_IOW(0xdb, 2, __s32)
-#define TEST_VUNMAP	_IO(0xdb, 3)
+#include "importer.h"
 
 /* drivers/dma-buf/sw_sync.c has no uapi header. */
 #define SW_SYNC_DEVICE	"/sys/kernel/debug/sync/sw_sync"
@@ -91,18 +85,6 @@ static int wait_child(pid_t pid, int ms)
 		sleep_ms(10);
 	}
 	return -1;
-}
-
-static int test_device(void)
-{
-	return open(TEST_DEVICE, O_RDWR | O_CLOEXEC);
-}
-
-static int dev_call(int dev, unsigned long cmd, int buf)
-{
-	__s32 fd = buf;
-
-	return ioctl(dev, cmd, &fd) ? -errno : 0;
 }
 
 static void expect_busy(struct __test_metadata *const _metadata, int buf,

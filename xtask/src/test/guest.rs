@@ -117,7 +117,7 @@ fn boot(programs: &Programs, options: Options, name: &str, tests: &str) -> Resul
         Flavour::Stock if options.module => &["absent", "heap"],
         Flavour::Stock => &["absent"],
         _ if options.disk_rate.is_some() => &[],
-        _ => &["arguments", "data", "files", "sharing"],
+        _ => &["arguments", "attached", "data", "extents", "files", "sharing"],
     };
     let words = [dir.to_string_lossy().as_ref(), tests].map(exec::quote).join(" ");
     let words = format!("{words} {}", selftests.join(" "));

@@ -97,6 +97,15 @@ impl Disk {
         }
     }
 
+    /// The kernel's arguments for it. A virtio disk reaches all memory, so that bounce buffers are for the test importer of
+    /// the patches only: what a transfer forgets to synchronize, this device does not see.
+    pub fn kernel_args(&self) -> &'static [&'static str] {
+        match self.bus {
+            Bus::Ufs => &[],
+            Bus::Virtio => &["swiotlb=force"],
+        }
+    }
+
     /// QEMU's arguments for it, limited to `rate` bytes a second.
     pub fn qemu_args(&self, rate: Option<u64>) -> Vec<String> {
         let limit = rate.map_or(String::new(), |rate| format!(",throttling.bps-total={rate}"));
