@@ -1,4 +1,5 @@
-//! What only a kernel with `DMA_BUF_IOCTL_RW_FILE` can show: a buffer that a device is attached to.
+//! What only a kernel with `DMA_BUF_IOCTL_RW_FILE` can show: a buffer that a device is attached to,
+//! and many extents with one call.
 
 #![allow(missing_docs, reason = "test code")]
 
@@ -11,12 +12,16 @@ use dmabufio_core::file::RegularFile;
 use dmabufio_core::heap::Heap;
 use dmabufio_core::method::{FallbackReason, Method, Mode};
 use dmabufio_core::probe;
+use dmabufio_core::sys::{ioctl, uapi};
 use dmabufio_core::transfer::plan::ExtentPlan;
 use dmabufio_core::transfer::receipt::Receipt;
 use dmabufio_core::transfer::{transfer, Durability, Request};
 use std::fs::{self, File};
 use std::os::fd::{AsFd, OwnedFd};
+use std::thread::{self, sleep};
+use std::time::Duration;
 use support::attachment::Attachment;
+use support::fuse::FuseFile;
 use support::{allocate, file, make_cold, read_buffer, scratch, write_buffer, Random};
 
 const LEN: usize = 1 << 20;
@@ -41,31 +46,30 @@ fn predict(buffer: &OwnedFd, file: &File, mode: Mode) -> Result<ExtentPlan> {
 }
 
 #[test]
-fn attached_buffer_is_loaded_through_a_mapping() {
+fn attached_buffer_is_loaded_direct() {
     let dir = scratch();
     let content = Random::new(1).bytes(LEN);
     let path = file(dir.path(), "source", &content);
     let source = File::open(&path).expect("open");
     let buffer = allocate(Heap::System, LEN as u64);
-    let attachment = Attachment::new(&buffer);
-
-    let receipt = run(&buffer, &source, Direction::Load, Mode::Auto).expect("load");
-    assert_eq!(receipt.method, Some(Method::MappedBuffered));
-    assert_eq!(receipt.first_fallback, Some(FallbackReason::BufferBusy));
-    assert_eq!((receipt.direct, receipt.buffered), (0, LEN as u64));
-    assert!(read_buffer(buffer.as_fd(), Heap::System, LEN) == content);
-
-    drop(attachment);
+    let _attachment = Attachment::new(&buffer);
     make_cold(&path);
+
     let plan = predict(&buffer, &source, Mode::Auto).expect("plan");
     assert_eq!((plan.method, plan.reason), (Some(Method::RwFileDirect), None));
-    assert!(read_buffer(buffer.as_fd(), Heap::System, LEN) == content, "the prediction wrote");
-    let receipt = run(&buffer, &source, Direction::Load, Mode::Auto).expect("load");
-    assert_eq!((receipt.method, receipt.first_fallback), (Some(Method::RwFileDirect), None));
+    let untouched = read_buffer(buffer.as_fd(), Heap::System, LEN);
+    assert!(untouched.iter().all(|byte| *byte == 0), "the prediction wrote");
+    for mode in [Mode::Auto, Mode::Direct] {
+        write_buffer(buffer.as_fd(), Heap::System, &[9; LEN]);
+        let receipt = run(&buffer, &source, Direction::Load, mode).expect("load");
+        assert_eq!((receipt.method, receipt.first_fallback), (Some(Method::RwFileDirect), None));
+        assert_eq!((receipt.direct, receipt.buffered), (LEN as u64, 0));
+        assert!(read_buffer(buffer.as_fd(), Heap::System, LEN) == content);
+    }
 }
 
 #[test]
-fn attached_buffer_is_saved_through_a_mapping() {
+fn attached_buffer_is_saved_direct() {
     let dir = scratch();
     let content = Random::new(2).bytes(LEN);
     let buffer = allocate(Heap::System, LEN as u64);
@@ -74,17 +78,103 @@ fn attached_buffer_is_saved_through_a_mapping() {
     let path = dir.path().join("target");
     let target = File::create(&path).expect("create");
     let receipt = run(&buffer, &target, Direction::Save, Mode::Auto).expect("save");
-    assert_eq!(receipt.first_fallback, Some(FallbackReason::BufferBusy));
+    assert_eq!((receipt.method, receipt.first_fallback), (Some(Method::RwFileDirect), None));
+    assert_eq!(receipt.direct, LEN as u64);
     assert!(fs::read(&path).expect("read back") == content);
 }
 
+/// Fills the buffer from a file that never comes, and lets a device wait for that.
+fn while_an_importer_waits(test: impl FnOnce(&OwnedFd)) {
+    let dir = scratch();
+    let buffer = allocate(Heap::System, LEN as u64);
+    let stalling = FuseFile::stalling(dir.path());
+    let source = File::open(&stalling.path).expect("open");
+    thread::scope(|scope| {
+        let request = uapi::dma_buf_rw_file {
+            flags: uapi::DMA_BUF_RW_FLAGS_READ,
+            buf_len: LEN as u64,
+            ..Default::default()
+        };
+        let (buffer, source) = (&buffer, &source);
+        let running = scope
+            .spawn(move || ioctl::dma_buf_rw_file(buffer.as_fd(), Some(source.as_fd()), request));
+        let attaching = scope.spawn(|| Attachment::new(buffer));
+        // Both wait now.
+        sleep(Duration::from_secs(1));
+        assert!(!running.is_finished() && !attaching.is_finished());
+        test(buffer);
+        assert!(!running.is_finished() && !attaching.is_finished());
+        drop(stalling);
+        running.join().expect("no panic").expect_err("the file is gone");
+        attaching.join().expect("attached");
+    });
+}
+
 #[test]
-fn attached_buffer_in_mode_direct_is_busy_and_untouched() {
+fn buffer_that_an_importer_waits_for_is_loaded_through_a_mapping() {
+    let dir = scratch();
+    let content = Random::new(3).bytes(LEN);
+    let source = File::open(file(dir.path(), "source", &content)).expect("open");
+    while_an_importer_waits(|buffer| {
+        let receipt = run(buffer, &source, Direction::Load, Mode::Auto).expect("load");
+        assert_eq!(receipt.method, Some(Method::MappedBuffered));
+        assert_eq!(receipt.first_fallback, Some(FallbackReason::BufferBusy));
+        assert_eq!((receipt.direct, receipt.buffered), (0, LEN as u64));
+        assert!(read_buffer(buffer.as_fd(), Heap::System, LEN) == content);
+    });
+}
+
+#[test]
+fn buffer_that_an_importer_waits_for_is_busy_in_mode_direct_and_untouched() {
     let dir = scratch();
     let source = File::open(file(dir.path(), "source", &[7; LEN])).expect("open");
-    let buffer = allocate(Heap::System, LEN as u64);
-    let _attachment = Attachment::new(&buffer);
-    let error = run(&buffer, &source, Direction::Load, Mode::Direct).expect_err("attached");
-    assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
-    assert!(read_buffer(buffer.as_fd(), Heap::System, LEN).iter().all(|byte| *byte == 0));
+    while_an_importer_waits(|buffer| {
+        let error = run(buffer, &source, Direction::Load, Mode::Direct).expect_err("busy");
+        assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
+        assert!(read_buffer(buffer.as_fd(), Heap::System, LEN).iter().all(|byte| *byte == 0));
+    });
+}
+
+/// The number of calls with which this process has read so far, as the kernel counts them.
+fn reads() -> u64 {
+    let io = fs::read_to_string("/proc/self/io").expect("/proc/self/io");
+    let line = io.lines().find_map(|line| line.strip_prefix("syscr: ")).expect("syscr");
+    line.parse().expect("a number")
+}
+
+#[test]
+fn many_extents_move_with_few_calls() {
+    const BLOCK: usize = 16 << 10;
+    const COUNT: usize = 1000;
+    let dir = scratch();
+    let content = Random::new(4).bytes(BLOCK * COUNT);
+    let path = file(dir.path(), "source", &content);
+    make_cold(&path);
+    let source = File::open(&path).expect("open");
+    let buffer = allocate(Heap::System, content.len() as u64);
+    let place = |i: usize| (i * 37 % COUNT * BLOCK) as u64;
+    let extent = |i: usize| Extent {
+        file_offset: (i * BLOCK) as u64,
+        buffer_offset: place(i),
+        len: BLOCK as u64,
+    };
+    let before = reads();
+    let receipt = transfer(&Request {
+        buffer: &Buffer::new(buffer.as_fd(), Heap::System).expect("buffer"),
+        file: &RegularFile::new(source.as_fd(), Heap::System).expect("file"),
+        extents: &(0..COUNT).map(extent).collect::<Vec<_>>(),
+        direction: Direction::Load,
+        mode: Mode::Direct,
+        durability: Durability::None,
+    });
+    let receipt = receipt.expect("load");
+    let calls = reads() - before;
+    assert_eq!(receipt.direct, content.len() as u64);
+    let loaded = read_buffer(buffer.as_fd(), Heap::System, content.len());
+    for i in 0..COUNT {
+        let place = place(i) as usize;
+        assert!(loaded[place..place + BLOCK] == content[i * BLOCK..(i + 1) * BLOCK], "block {i}");
+    }
+    // Some of them read the descriptors' entries in /proc.
+    assert!(calls < 50, "{calls} calls for {COUNT} extents");
 }

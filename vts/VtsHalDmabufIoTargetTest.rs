@@ -15,7 +15,7 @@
 //! | `EX_SECURITY` | `save_that_the_kernel_refuses_...` |
 //! | `EX_UNSUPPORTED_OPERATION` | none: that no method works on a buffer needs an exporter that can be neither read nor mapped |
 //! | `NOT_DIRECT` | `body_that_cannot_be_aligned_...`, `item_that_is_not_direct_...`, `mode_direct_is_direct_or_an_error` |
-//! | `BUSY` | `silent_daemon_times_out_and_a_third_...`, `stream_...`. A buffer that is attached: needs a device with a driver |
+//! | `BUSY` | `silent_daemon_times_out_and_a_third_...`, `stream_...`. A buffer that a device is in the way of: needs a device with a driver |
 //! | `NO_SPACE` | `save_to_a_full_file_system_...`, `save_beyond_the_largest_file_...`. A quota: not every file system of a phone has them on |
 //! | `IO` | `read_that_fails_is_an_io_error` |
 //! | `TIMED_OUT` | `silent_daemon_times_out_...`, `load_returns_what_came_before_...`. Of `probe`: an implementation need not ask the daemon for it |

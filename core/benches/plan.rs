@@ -15,7 +15,7 @@ use std::os::fd::AsFd;
 const BLOCK: u64 = 64 << 10;
 const COUNTS: [u64; 3] = [1, 64, 2048];
 /// As on the patched kernel with the system heap.
-const SUPPORT: Support = Support { rw_file: Ok(()), page_backed: false };
+const SUPPORT: Support = Support { rw_file: Ok(()), rw_extents: true, page_backed: false };
 
 /// Blocks in reverse order: the worst case for sorting. `stride` 1 lets all of them merge, 2 none.
 fn extents(count: u64, stride: u64) -> Vec<Extent> {

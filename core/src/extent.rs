@@ -1,6 +1,7 @@
 //! Ranges of a transfer, and the checks that need no descriptor.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::sys::uapi;
 use std::fmt::{self, Display, Formatter};
 
 /// The largest number of extents in one request. Keeps a request in a small parcel.
@@ -51,6 +52,16 @@ pub enum Direction {
     Load,
     /// From the buffer into the file.
     Save,
+}
+
+impl Direction {
+    /// Its operation of `DMA_BUF_IOCTL_RW_FILE`.
+    pub(crate) fn rw_flag(self) -> u32 {
+        match self {
+            Self::Load => uapi::DMA_BUF_RW_FLAGS_READ,
+            Self::Save => uapi::DMA_BUF_RW_FLAGS_WRITE,
+        }
+    }
 }
 
 /// Checks the number of extents, and that every end fits into a signed 64-bit offset of the kernel.

@@ -54,7 +54,8 @@ pub enum FallbackReason {
     NoIoctl,
     /// The buffer's exporter does not implement it.
     Exporter,
-    /// A device is attached to the buffer, or the kernel has mapped it.
+    /// A device waits to attach to the buffer; or one is attached, or the kernel has mapped the
+    /// buffer, and it has no `DMA_BUF_IOCTL_RW_EXTENTS`.
     BufferBusy,
     /// The file, or its file system, cannot do direct I/O, and the file system does not give the
     /// reason.
@@ -83,7 +84,7 @@ impl Display for FallbackReason {
             Self::Requested => "buffered mode was asked for",
             Self::NoIoctl => "the kernel has no DMA_BUF_IOCTL_RW_FILE",
             Self::Exporter => "the buffer's exporter does not implement DMA_BUF_IOCTL_RW_FILE",
-            Self::BufferBusy => "the buffer is attached to a device",
+            Self::BufferBusy => "a device is or will be attached to the buffer",
             Self::FileNotDirect => "the file or its file system cannot do direct I/O",
             Self::FileVerity => "the file has fs-verity, which needs the page cache",
             Self::FileCompressed => "the file is compressed",
@@ -114,6 +115,9 @@ pub enum Mode {
 pub struct Support {
     /// Whether `DMA_BUF_IOCTL_RW_FILE` works on it, or the reason why it does not.
     pub rw_file: Result<(), FallbackReason>,
+    /// Whether `DMA_BUF_IOCTL_RW_EXTENTS` works as well: it moves many ranges with one call, counts
+    /// the bytes, and moves them while devices are attached to the buffer, too.
+    pub rw_extents: bool,
     /// Whether a mapping of it consists of ordinary pages, which direct I/O can pin. Not probed if
     /// `DMA_BUF_IOCTL_RW_FILE` works, which is better.
     pub page_backed: bool,

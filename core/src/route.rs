@@ -18,6 +18,8 @@ pub struct Route {
     pub align: u64,
     /// The reason why bodies do not take the best path; `None` if they do.
     pub reason: Option<FallbackReason>,
+    /// Whether the ioctl is `DMA_BUF_IOCTL_RW_EXTENTS`.
+    pub extents: bool,
     /// Whether a load by the mapped method leaves the page cache as it was (`RWF_DONTCACHE`).
     ///
     /// See docs/design/0002-predict-do-prove.md#rwf_dontcache-is-used-in-mode-auto-only
@@ -46,7 +48,8 @@ impl Route {
         };
         // A caller of `Buffered` wants to fill the page cache; a caller with O_DIRECT never does.
         let uncached = mode == Mode::Auto && !file.is_o_direct();
-        let route = Self { direct: None, copy, align, reason: None, uncached };
+        let extents = support.rw_extents;
+        let route = Self { direct: None, copy, align, reason: None, extents, uncached };
         let buffered = |reason| Self { reason: Some(reason), ..route };
         if file.may_stall() {
             return Ok(buffered(FallbackReason::FileSystemStalls));

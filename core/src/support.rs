@@ -7,12 +7,14 @@ use crate::method::{FallbackReason, Support};
 use crate::sys::mmap::{Access, Mapping};
 use crate::sys::{ioctl, sysconf, uapi};
 use rustix::io::Errno;
+use std::slice;
 
 /// The abilities of `buffer` as long as no device is attached to it.
 pub(crate) fn of(buffer: &Buffer<'_>, direction: Direction) -> Result<Support> {
     let rw_file = rw_file(buffer, direction)?;
+    let rw_extents = rw_file.is_ok() && rw_extents(buffer, direction);
     let page_backed = rw_file.is_err() && is_page_backed(buffer);
-    Ok(Support { rw_file, page_backed })
+    Ok(Support { rw_file, rw_extents, page_backed })
 }
 
 /// Whether `DMA_BUF_IOCTL_RW_FILE` works on `buffer`, or the reason why it does not. Only the file
@@ -25,12 +27,8 @@ fn rw_file(
     if !buffer.is_dma_buf() {
         return Ok(Err(FallbackReason::Exporter));
     }
-    let operation = match direction {
-        Direction::Load => uapi::DMA_BUF_RW_FLAGS_READ,
-        Direction::Save => uapi::DMA_BUF_RW_FLAGS_WRITE,
-    };
     let request = uapi::dma_buf_rw_file {
-        flags: operation | uapi::DMA_BUF_RW_FLAGS_DIRECT,
+        flags: direction.rw_flag() | uapi::DMA_BUF_RW_FLAGS_DIRECT,
         buf_len: sysconf::page_size(),
         ..Default::default()
     };
@@ -41,6 +39,14 @@ fn rw_file(
         Err(Errno::INVAL) | Ok(()) => Ok(Err(FallbackReason::Exporter)),
         Err(errno) => Err(Error::from_errno("buffer: probe of DMA_BUF_IOCTL_RW_FILE", errno)),
     }
+}
+
+/// Whether `DMA_BUF_IOCTL_RW_EXTENTS` works on `buffer`, asked in the same way.
+fn rw_extents(buffer: &Buffer<'_>, direction: Direction) -> bool {
+    let flags = direction.rw_flag() | uapi::DMA_BUF_RW_FLAGS_ATTACHED;
+    let mut extent = uapi::dma_buf_rw_extent { len: sysconf::page_size(), ..Default::default() };
+    let answer = ioctl::dma_buf_rw_extents(buffer.fd(), None, flags, slice::from_mut(&mut extent));
+    answer == Err(Errno::BADF)
 }
 
 /// `false` for a buffer that has no mmap; the mapped methods report this if no other method is

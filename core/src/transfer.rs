@@ -15,6 +15,7 @@ pub mod plan;
 pub mod receipt;
 mod request;
 mod rw_file;
+mod together;
 pub mod turns;
 pub mod watch;
 

@@ -22,7 +22,7 @@ package vendor.dmabufio;
 enum Error {
     /** The caller asked for Mode.DIRECT, but a body byte cannot go direct. No byte has moved. */
     NOT_DIRECT = 1,
-    /** The buffer is attached to a device, or a resource is busy. Retry later. */
+    /** A device keeps the buffer from direct I/O, or a resource is busy. Retry later. */
     BUSY = 2,
     /** There is not enough memory. */
     NO_MEMORY = 3,

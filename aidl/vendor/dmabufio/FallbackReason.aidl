@@ -28,7 +28,10 @@ enum FallbackReason {
     NO_IOCTL = 2,
     /** The exporter of the buffer does not implement DMA_BUF_IOCTL_RW_FILE. */
     EXPORTER = 3,
-    /** A device is attached to the buffer, or the kernel has mapped the buffer. */
+    /**
+     * A device waits to attach to the buffer; or one is attached, or the kernel has mapped the
+     * buffer, on a kernel without DMA_BUF_IOCTL_RW_EXTENTS.
+     */
     BUFFER_BUSY = 4,
     /**
      * The file, or its file system, cannot do direct I/O, and the file system does not report the

@@ -78,7 +78,7 @@ interface IDmabufIo {
 
     /**
      * Predicts how transfer() with Mode.AUTO would move data between the file and a buffer of
-     * allocate() to which no device is attached. The access mode of the file decides the direction
+     * allocate(), unless a device is in the way. The access mode of the file decides the direction
      * (LOAD if the mode allows both). The prediction is valid until the file, the buffer or the
      * page cache changes. Does no I/O.
      *

@@ -15,6 +15,7 @@ type BufSync = WriteOpcode<b'b', 0, uapi::dma_buf_sync>;
 // The kernel encodes this one with a __u64, though the argument points to a string.
 type BufSetName = WriteOpcode<b'b', 1, u64>;
 type BufRwFile = WriteOpcode<b'b', 4, uapi::dma_buf_rw_file>;
+type BufRwExtents = WriteOpcode<b'b', 5, uapi::dma_buf_rw_extents>;
 type UdmabufCreate = WriteOpcode<b'u', 0x42, uapi::udmabuf_create>;
 // The kernel encodes this one with a long, though it writes an int.
 type GetFlags = ReadOpcode<b'f', 1, c_long>;
@@ -22,12 +23,13 @@ type GetFlags = ReadOpcode<b'f', 1, c_long>;
 /// The request numbers as the kernel sees them, for the ABI test.
 #[cfg(test)]
 #[allow(clippy::unnecessary_cast, reason = "C libraries differ in the type")]
-pub(super) fn opcodes() -> [(&'static str, u32); 6] {
+pub(super) fn opcodes() -> [(&'static str, u32); 7] {
     [
         ("DMA_HEAP_IOCTL_ALLOC", HeapAlloc::OPCODE.raw()),
         ("DMA_BUF_IOCTL_SYNC", BufSync::OPCODE.raw()),
         ("DMA_BUF_SET_NAME_B", BufSetName::OPCODE.raw()),
         ("DMA_BUF_IOCTL_RW_FILE", BufRwFile::OPCODE.raw()),
+        ("DMA_BUF_IOCTL_RW_EXTENTS", BufRwExtents::OPCODE.raw()),
         ("UDMABUF_CREATE", UdmabufCreate::OPCODE.raw()),
         ("FS_IOC_GETFLAGS", GetFlags::OPCODE.raw()),
     ]
@@ -105,6 +107,33 @@ pub fn dma_buf_rw_file(
     // reads it and keeps no pointer to it. No memory of this process is written: the data goes to
     // the buffer, to which no Rust reference exists (see `mmap`). The file is open, or there is none.
     unsafe { ioctl(buf, Setter::<BufRwFile, _>::new(request)) }
+}
+
+/// `ioctl(buf, DMA_BUF_IOCTL_RW_EXTENTS)`—Moves data between ranges of a dma-buf and of `file`, and
+/// sets `done` of each, also where it fails. Without a file the descriptor is -1, which tests for
+/// the ioctl. Not retried on `EINTR`.
+///
+/// # References
+///  - `kernel/uapi/dma-buf-rw-file.h`
+#[doc(alias = "DMA_BUF_IOCTL_RW_EXTENTS")]
+pub fn dma_buf_rw_extents(
+    buf: BorrowedFd<'_>,
+    file: Option<BorrowedFd<'_>>,
+    flags: u32,
+    extents: &mut [uapi::dma_buf_rw_extent],
+) -> io::Result<()> {
+    let mut request = uapi::dma_buf_rw_extents {
+        flags,
+        fd: file.map_or(-1, |file| file.as_raw_fd()),
+        count: u32::try_from(extents.len()).map_err(|_| Errno::INVAL)?,
+        reserved: 0,
+        extents: extents.as_mut_ptr() as u64,
+    };
+    // SAFETY: `request` is a dma_buf_rw_extents, the size that the opcode encodes. It points to
+    // `count` extents, which are exclusively borrowed; the kernel writes to them during the call
+    // only, and any value is valid. An `Updater`, since the compiler may take for granted that a
+    // `Setter` lets the kernel write to no memory at all. Otherwise as in `dma_buf_rw_file`.
+    unsafe { ioctl(buf, Updater::<BufRwExtents, _>::new(&mut request)) }
 }
 
 /// `UDMABUF_CREATE`, which returns a descriptor instead of zero.

@@ -62,8 +62,43 @@ pub struct dma_buf_rw_file {
 pub const DMA_BUF_RW_FLAGS_READ: u32 = 1;
 /// From the buffer into the file.
 pub const DMA_BUF_RW_FLAGS_WRITE: u32 = 2;
+/// Also while devices are attached to the buffer, or the kernel has mapped it.
+pub const DMA_BUF_RW_FLAGS_ATTACHED: u32 = 1 << 30;
 /// By direct I/O. The offsets and the length are multiples of the page size.
 pub const DMA_BUF_RW_FLAGS_DIRECT: u32 = 1 << 31;
+
+/// A range of [`dma_buf_rw_extents`].
+#[repr(C)]
+#[derive(Debug, Default, Clone, Copy)]
+pub struct dma_buf_rw_extent {
+    /// Bytes from the start of the file.
+    pub file_offset: u64,
+    /// Bytes from the start of the buffer.
+    pub buf_offset: u64,
+    /// Bytes to move.
+    pub len: u64,
+    /// Bytes that have moved, on return, from the start of the range.
+    pub done: u64,
+}
+
+/// Argument of `DMA_BUF_IOCTL_RW_EXTENTS`.
+#[repr(C)]
+#[derive(Debug, Default, Clone, Copy)]
+pub struct dma_buf_rw_extents {
+    /// As in [`dma_buf_rw_file`].
+    pub flags: u32,
+    /// The file.
+    pub fd: i32,
+    /// Number of ranges, from 1 to [`DMA_BUF_RW_EXTENTS_MAX`].
+    pub count: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// Address of the array of [`dma_buf_rw_extent`].
+    pub extents: u64,
+}
+
+/// The most ranges of one call.
+pub const DMA_BUF_RW_EXTENTS_MAX: u32 = 4096;
 
 /// Argument of `UDMABUF_CREATE`.
 #[repr(C)]
@@ -197,6 +232,8 @@ pub const SYS_CACHESTAT: i64 = 451;
 const _: () = {
     assert!(size_of::<dma_heap_allocation_data>() == 24);
     assert!(size_of::<dma_buf_rw_file>() == 32);
+    assert!(size_of::<dma_buf_rw_extent>() == 32);
+    assert!(size_of::<dma_buf_rw_extents>() == 24);
     assert!(size_of::<udmabuf_create>() == 24);
     assert!(size_of::<statx>() == 256);
 };

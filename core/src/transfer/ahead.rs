@@ -1,14 +1,17 @@
 //! Moves several small pieces at a time.
 //!
-//! A disk serves many requests at a time, but each call here waits for its own request. With one
-//! call at a time, the disk would be idle between small extents that lie apart.
+//! A disk serves many requests at a time, but most calls wait for one request of their own. With one
+//! such call at a time, the disk would be idle between small extents that lie apart. Hence one call
+//! for many where the kernel has it ([`together`]), and otherwise threads.
 
 use super::attempt::{Moved, Worker};
 use super::piece::Piece;
 use super::plan::Role;
 use super::request::Request;
+use super::together;
 use super::turns::Turns;
 use crate::error::Result;
+use crate::method::Method;
 use crate::route::Route;
 use crate::trace;
 use std::collections::HashMap;
@@ -112,60 +115,77 @@ impl Ahead {
         route: Route,
         turns: &mut dyn Turns,
     ) -> Self {
-        let small: Vec<(Role, Piece)> = pieces.filter(|(_, piece)| piece.len <= SMALL).collect();
-        if small.len() < MANY {
-            return Self(HashMap::new());
+        let mut small: Vec<(Role, Piece)> =
+            pieces.filter(|(_, piece)| piece.len <= SMALL).collect();
+        let mut ahead = HashMap::new();
+        if route.extents && route.direct == Some(Method::RwFileDirect) {
+            let bodies = small.iter().filter(|(role, _)| *role == Role::Body);
+            let bodies: Vec<Piece> = bodies.map(|(_, piece)| *piece).collect();
+            small.retain(|(role, _)| *role != Role::Body);
+            ahead.extend(together::move_bodies(request, &bodies, turns));
         }
-        let round = Round { state: Mutex::default(), changed: Condvar::new() };
-        let id = trace::request();
-        let work = |wait: bool| {
-            trace::set_request(id);
-            let mut worker = Worker::new(request);
-            round.work(wait, |i| {
-                let (role, piece) = small[i];
-                let _span = trace::span(role.span());
-                worker.attempt(route, role.method(route), piece).map(|moved| (piece, moved))
-            });
-        };
-        thread::scope(|scope| {
-            let start = |_| {
-                let thread = thread::Builder::new().name("transfer".to_owned());
-                // Without this thread the others take longer.
-                thread.spawn_scoped(scope, || work(true)).ok()
-            };
-            let _helpers: Vec<_> = (1..DEPTH).map_while(start).collect();
-            let (mut end, mut told, mut unreported) = (0, 0, 0);
-            while end < small.len() {
-                let turn = turns.next(mem::take(&mut unreported), wanted(&small[end..]));
-                let Ok(mut left) = turn else { break };
-                // One piece at least.
-                loop {
-                    left = left.saturating_sub(small[end].1.len);
-                    end += 1;
-                    if end == small.len() || small[end].1.len > left {
-                        break;
-                    }
-                }
-                round.start(end);
-                work(false);
-                let (moved, more) = round.finish();
-                (unreported, told) = (moved - told, moved);
-                if !more {
-                    break;
-                }
-            }
-            round.end();
-            // Gives the last turn back. If that fails, so does the next call, which says so.
-            let _ = turns.next(unreported, 0);
-        });
-        let done = round.state.into_inner().unwrap_or_else(PoisonError::into_inner).done;
-        Self(done.into_iter().collect())
+        if small.len() >= MANY {
+            ahead.extend(move_beside(request, &small, route, turns));
+        }
+        Self(ahead)
     }
 
     /// The result of `piece`, if it has moved.
     pub fn take(&mut self, piece: Piece) -> Option<Moved> {
         self.0.remove(&piece)
     }
+}
+
+/// Moves `small` by several threads.
+fn move_beside(
+    request: &Request<'_>,
+    small: &[(Role, Piece)],
+    route: Route,
+    turns: &mut dyn Turns,
+) -> Vec<(Piece, Moved)> {
+    let round = Round { state: Mutex::default(), changed: Condvar::new() };
+    let id = trace::request();
+    let work = |wait: bool| {
+        trace::set_request(id);
+        let mut worker = Worker::new(request);
+        round.work(wait, |i| {
+            let (role, piece) = small[i];
+            let _span = trace::span(role.span());
+            worker.attempt(route, role.method(route), piece).map(|moved| (piece, moved))
+        });
+    };
+    thread::scope(|scope| {
+        let start = |_| {
+            let thread = thread::Builder::new().name("transfer".to_owned());
+            // Without this thread the others take longer.
+            thread.spawn_scoped(scope, || work(true)).ok()
+        };
+        let _helpers: Vec<_> = (1..DEPTH).map_while(start).collect();
+        let (mut end, mut told, mut unreported) = (0, 0, 0);
+        while end < small.len() {
+            let turn = turns.next(mem::take(&mut unreported), wanted(&small[end..]));
+            let Ok(mut left) = turn else { break };
+            // One piece at least.
+            loop {
+                left = left.saturating_sub(small[end].1.len);
+                end += 1;
+                if end == small.len() || small[end].1.len > left {
+                    break;
+                }
+            }
+            round.start(end);
+            work(false);
+            let (moved, more) = round.finish();
+            (unreported, told) = (moved - told, moved);
+            if !more {
+                break;
+            }
+        }
+        round.end();
+        // Gives the last turn back. If that fails, so does the next call, which says so.
+        let _ = turns.next(unreported, 0);
+    });
+    round.state.into_inner().unwrap_or_else(PoisonError::into_inner).done
 }
 
 /// The bytes of all these pieces.

@@ -49,7 +49,8 @@ impl<'a> Worker<'a> {
             true => absent(file, piece.in_file()),
             false => Vec::new(),
         };
-        let job = Job { buffer, file, direction, piece, uncached: route.uncached };
+        let Route { extents, uncached, .. } = route;
+        let job = Job { buffer, file, direction, piece, extents, uncached };
         let len = self.run(method, job)?;
         absent.into_iter().for_each(|range| file.forget(range));
         // A short load adds fewer pages to the page cache, which would look like direct I/O.
@@ -104,6 +105,7 @@ mod tests {
             copy: Method::MappedBuffered,
             align: 4096,
             reason: None,
+            extents: false,
             uncached: false,
         };
         let request = Request {

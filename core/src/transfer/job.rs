@@ -12,6 +12,8 @@ pub(crate) struct Job<'a> {
     pub file: &'a RegularFile<'a>,
     pub direction: Direction,
     pub piece: Piece,
+    /// As [`crate::route::Route::extents`].
+    pub extents: bool,
     /// As [`crate::route::Route::uncached`].
     pub uncached: bool,
 }

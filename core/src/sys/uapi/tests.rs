@@ -40,6 +40,8 @@ fn expectations() -> Vec<(String, u64)> {
     layout!(dma_heap_allocation_data { len, fd, fd_flags, heap_flags });
     layout!(dma_buf_sync { flags });
     layout!(dma_buf_rw_file { flags, fd, file_offset, buf_offset, buf_len });
+    layout!(dma_buf_rw_extent { file_offset, buf_offset, len, done });
+    layout!(dma_buf_rw_extents { flags, fd, count, reserved, extents });
     layout!(udmabuf_create { memfd, flags, offset, size });
     layout!(statx_timestamp { tv_sec, tv_nsec });
     layout!(statx {

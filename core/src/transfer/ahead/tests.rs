@@ -16,6 +16,7 @@ const ROUTE: Route = Route {
     copy: Method::MappedBuffered,
     align: 4096,
     reason: None,
+    extents: false,
     uncached: false,
 };
 

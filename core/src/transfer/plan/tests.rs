@@ -10,6 +10,7 @@ fn direct() -> Route {
         copy: Method::RwFileBuffered,
         align: PAGE,
         reason: None,
+        extents: false,
         uncached: false,
     }
 }
