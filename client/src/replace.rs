@@ -1,8 +1,10 @@
 //! Replaces a file in one step.
 //!
 //! The new file has no name until it is complete, if the file system supports this (`O_TMPFILE`).
-//! Then nothing stays behind, however the process ends. Elsewhere it has a temporary name, which an
-//! error or a signal removes.
+//! Then nothing stays behind, however the process ends, with one exception: Linux puts a nameless
+//! file in the place of another in two steps, and `SIGKILL` or a loss of power between them leaves
+//! the complete new file beside the old one, as `.dmabufio-*`. Without `O_TMPFILE` it has such a
+//! name from the start, which an error or a signal removes.
 //!
 //! ```no_run
 //! use dmabufio_client::replace::{Cleanup, Replacement};
