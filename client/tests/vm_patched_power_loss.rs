@@ -29,6 +29,10 @@ const SHORT: usize = 6;
 /// The actions of the client.
 const STEPS: usize = 60;
 
+/// The milliseconds that a write takes. A flush takes none, so a write that nothing waits for comes too
+/// late.
+const WRITE: u32 = 10;
+
 /// Room for the log. Sparse.
 const LOG: u64 = 1 << 30;
 
@@ -41,7 +45,9 @@ fn record(file_system: &str, dir: &Path) {
     device::image(&log, LOG);
     let (disk, log) = (Loop::new(&disk), Loop::new(&log));
     let (sectors, disk, log) = (SIZE / SECTOR, disk.path(), log.path());
-    let mapped = Mapped::new(&format!("0 {sectors} log-writes {disk} {log}"));
+    let slow = format!("0 {sectors} delay {disk} 0 0 {disk} 0 {WRITE} {disk} 0 0");
+    let slow = Mapped::new(&slow);
+    let mapped = Mapped::new(&format!("0 {sectors} log-writes {} {log}", slow.path()));
     let mount = Mount::new(&mapped.path(), file_system, "noatime", dir.join("mount"));
     let client = Client::service().expect("the service");
     let workload = Workload::new(&client, &mount.0);

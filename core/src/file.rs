@@ -11,6 +11,8 @@ use std::ops::Range;
 
 /// `FUSE_SUPER_MAGIC` of `include/uapi/linux/magic.h`.
 const FUSE_SUPER_MAGIC: u64 = 0x6573_5546;
+/// `F2FS_SUPER_MAGIC` of `include/uapi/linux/magic.h`.
+const F2FS_SUPER_MAGIC: u64 = 0xf2f5_2010;
 /// `RAMFS_MAGIC` of `include/uapi/linux/magic.h`.
 const RAMFS_MAGIC: u64 = 0x8584_58f6;
 
@@ -201,6 +203,20 @@ impl<'fd> RegularFile<'fd> {
         let half = range.end.saturating_sub(range.start) / 2;
         let cached = self.cached_pages(range).unwrap_or(0);
         cached.saturating_mul(sysconf::page_size()) > half
+    }
+
+    /// Whether a sync of the file may flush the device before it has all that the sync wrote.
+    ///
+    /// See docs/kernel-reports.md#f2fs-the-first-fsync-after-a-checkpoint-does-not-wait-for-its-node
+    pub(crate) fn may_sync_early(&self) -> Result<bool> {
+        if self.storage != Storage::Device {
+            return Ok(false);
+        }
+        let file_system = fstatfs(self.fd).during(|| "file: fstatfs")?;
+        let stat = statx::statx(self.fd, uapi::STATX_BASIC_STATS).during(|| "file: statx")?;
+        // For other files, f2fs writes a checkpoint.
+        let by_node = stat.stx_nlink == 1 && stat.stx_attributes & uapi::STATX_ATTR_COMPRESSED == 0;
+        Ok(file_system.f_type as u64 == F2FS_SUPER_MAGIC && by_node)
     }
 
     /// Whether the file may stall: a user-space daemon (FUSE) serves it.

@@ -2,7 +2,7 @@
 
 use super::ahead::Ahead;
 use super::attempt::{Moved, Worker};
-use super::durable::make_durable;
+use super::durable::write_back;
 use super::piece::{Piece, MAX_PIECE, MAX_STALLING_PIECE};
 use super::plan::{Plan, Role, Run};
 use super::receipt::{Receipt, Tally};
@@ -148,7 +148,7 @@ impl<'a> Mover<'a> {
         let may_stall = self.request.file.may_stall();
         if self.unsynced >= if may_stall { SYNC_STALLING_EVERY } else { SYNC_EVERY } {
             turns.next(mem::take(&mut self.unreported), 0)?;
-            self.sync += make_durable(self.request)?;
+            self.sync += write_back(self.request)?;
             self.unsynced = 0;
             turns.next(0, 0)?;
         }
