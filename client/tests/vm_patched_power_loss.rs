@@ -24,7 +24,7 @@ use workload::{check, State, Workload};
 const CUTS: &str = "DMABUFIO_CUTS";
 
 /// How many there are without the variable.
-const SHORT: usize = 6;
+const SHORT: usize = 12;
 
 /// The actions of the client.
 const STEPS: usize = 60;
