@@ -8,8 +8,7 @@
 #include "common.h"
 #include "importer.h"
 
-/* Shorter than the largest allocations of the heap, which swiotlb cannot map. */
-#define PART	(320 * 1024ULL)
+#define PART	(MAPPABLE / 3)
 
 static int dev_access(int dev, unsigned long cmd, __u64 offset, void *data,
 		      size_t len)
@@ -25,7 +24,7 @@ static int dev_access(int dev, unsigned long cmd, __u64 offset, void *data,
 
 RW_FILE_TEST(device_sees_what_was_read)
 {
-	const size_t size = 3 * PART;
+	const size_t size = MAPPABLE;
 	int buf = buf_alloc(size), dev = test_device();
 	int fd = file_make("attached", size, 31);
 	__u8 *map = buf_map(buf, size), *seen = malloc(size);
@@ -73,7 +72,7 @@ RW_FILE_TEST(device_writes_survive_a_read_beside_them)
 
 RW_FILE_TEST(file_has_what_the_device_wrote)
 {
-	const size_t size = 3 * PART;
+	const size_t size = MAPPABLE;
 	int buf = buf_alloc(size), dev = test_device();
 	int fd = file_make("attached", size, 34);
 	__u8 *data = malloc(size);
@@ -108,7 +107,7 @@ RW_FILE_TEST(kernel_mapping_is_not_in_the_way)
 /* As a camera does: the buffers are attached once, and used all the time. */
 RW_FILE_TEST(thousand_transfers_while_attached)
 {
-	const size_t size = 3 * PART;
+	const size_t size = MAPPABLE;
 	int buf = buf_alloc(size), dev = test_device(), i;
 	int in = file_make("in", 8 * size, 38), out = file_make("out", size, 39);
 	__u8 *data = malloc(size);

@@ -14,6 +14,12 @@
 #define TEST_DEV_READ	_IOW(0xdb, 5, struct test_access)
 #define TEST_DEV_WRITE	_IOW(0xdb, 6, struct test_access)
 
+/*
+ * A length for buffers to map. The heap's largest allocations, of 1 MiB, are more
+ * than swiotlb can map, and shorter buffers have none.
+ */
+#define MAPPABLE	(960 * 1024ULL)
+
 struct test_access {
 	__u64 offset, len, data;
 };

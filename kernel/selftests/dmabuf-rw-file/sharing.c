@@ -526,7 +526,8 @@ static void *churn_main(void *arg)
 
 RW_FILE_TEST(importers_come_and_go)
 {
-	int buf = buf_alloc(MIB), fd = file_make("churn", MIB, 27), i;
+	const size_t size = MAPPABLE;
+	int buf = buf_alloc(size), fd = file_make("churn", size, 27), i;
 	int dev = test_device(), busy = 0, done = 0;
 	struct worker w[2];
 
@@ -537,7 +538,7 @@ RW_FILE_TEST(importers_come_and_go)
 		pthread_create(&w[i].thread, NULL, churn_main, &w[i]);
 	}
 	for (i = 0; atomic_load(&churning); i++) {
-		int ret = rw(buf, READ | (i & 1 ? DIRECT : 0), fd, 0, 0, MIB);
+		int ret = rw(buf, READ | (i & 1 ? DIRECT : 0), fd, 0, 0, size);
 
 		if (ret == -EBUSY) {
 			busy++;
@@ -551,7 +552,7 @@ RW_FILE_TEST(importers_come_and_go)
 		EXPECT_TRUE(w[i].ok);
 	}
 	TH_LOG("%d transfers, %d refused", done, busy);
-	EXPECT_EQ(0, rw(buf, READ, fd, 0, 0, MIB));
+	EXPECT_EQ(0, rw(buf, READ, fd, 0, 0, size));
 }
 
 int main(int argc, char **argv)

@@ -265,7 +265,8 @@ mod tests {
         let alike =
             Latency { priority: Priority::Normal, method: None, phase: "io", times: &times };
         let failed = Failure { at: Instant::now(), call: "load", uid: 1, message: String::new() };
-        let support = Support { rw_file: Err(FallbackReason::NoIoctl), rw_extents: false, page_backed: true };
+        let support =
+            Support { rw_file: Err(FallbackReason::NoIoctl), rw_extents: false, page_backed: true };
         let args = Args::default();
         let pool = stock(&in_pool);
         let Json::Object(of_pool) = &pool else { panic!("no object: {pool}") };
