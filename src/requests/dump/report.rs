@@ -211,17 +211,22 @@ mod tests {
     use crate::memory::Sum;
     use dmabufio_core::method::FallbackReason;
     use dmabufio_core::pool::Class;
+    use std::fs;
     use std::time::Instant;
 
     /// The fields of each table of the document, from the object as a whole to an error.
-    fn documented() -> Vec<Vec<&'static str>> {
-        let document = include_str!("../../../docs/dump.md");
+    fn documented() -> Vec<Vec<String>> {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/dump.md");
+        let document = fs::read_to_string(path).expect(path);
         let (_, object) = document.split_once("## The object of `--json`").expect("its section");
         let tables = object.split("| field | meaning |\n|---|---|\n").skip(1);
-        let fields = |row: &'static str| row.split('|').nth(1).expect("a cell").split(", ");
-        let name = |field: &'static str| field.trim().trim_matches('`');
-        let rows = |table: &'static str| table.lines().take_while(|line| line.starts_with('|'));
-        tables.map(|table| rows(table).flat_map(fields).map(name).collect()).collect()
+        let cell = |row: &str| row.split('|').nth(1).expect("a cell").to_owned();
+        let name = |field: &str| field.trim().trim_matches('`').to_owned();
+        let names = |row: &str| cell(row).split(", ").map(name).collect::<Vec<_>>();
+        let rows = |table: &str| -> Vec<String> {
+            table.lines().take_while(|line| line.starts_with('|')).flat_map(names).collect()
+        };
+        tables.map(rows).collect()
     }
 
     fn names(object: &Json) -> Vec<&'static str> {
