@@ -19,6 +19,9 @@ struct SchedAttr {
     period: u64,
 }
 
+/// `SCHED_OTHER`, which `include/uapi/linux/sched.h` calls `SCHED_NORMAL`. Not every libc crate has it.
+const SCHED_OTHER: u32 = 0;
+
 const SIZE: u32 = size_of::<SchedAttr>() as u32;
 
 /// `sched_setattr(0, {sched_runtime: slice}, 0)`—Asks for a time slice of that length. The kernel
@@ -42,7 +45,7 @@ pub fn set(slice: Duration) -> io::Result<()> {
     if result != 0 {
         return Err(last_errno());
     }
-    if attr.policy != libc::SCHED_OTHER as u32 {
+    if attr.policy != SCHED_OTHER {
         return Err(io::Errno::INVAL);
     }
     attr.runtime = u64::try_from(slice.as_nanos()).map_err(|_| io::Errno::INVAL)?;
