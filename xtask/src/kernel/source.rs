@@ -75,3 +75,40 @@ fn repatch(linux: &Path, dir: &Path) -> Result<()> {
     }
     quilt("putting the patches into the kernel", &["push", "-a"])
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// The files that a series adds, with their hunks.
+    fn added(series: &str) -> Result<BTreeMap<String, String>> {
+        let dir = format!("kernel/patches/{series}");
+        let mut added = BTreeMap::new();
+        for patch in tree::read(&format!("{dir}/series"))?.lines() {
+            let text = tree::read(&format!("{dir}/{patch}"))?;
+            let files = text
+                .split("\ndiff --git ")
+                .filter_map(|file| file.split_once("--- /dev/null\n+++ b/"));
+            added.extend(files.filter_map(|(_, file)| {
+                let (path, hunks) = file.split_once('\n')?;
+                Some((path.to_owned(), hunks.trim_end().to_owned()))
+            }));
+        }
+        Ok(added)
+    }
+
+    /// There is one engine: a base with other functions has one more file, which brings them.
+    #[test]
+    fn files_that_the_patches_add_are_the_same_on_all_bases() -> Result<()> {
+        let (ours, mut port) = (added("6.12")?, added("6.1")?);
+        assert!(ours.contains_key("drivers/dma-buf/dma-buf-rw-file.c"), "{:?}", ours.keys());
+        assert!(port.remove("drivers/dma-buf/dma-buf-rw-file-compat.h").is_some());
+        assert_eq!(ours.keys().collect::<Vec<_>>(), port.keys().collect::<Vec<_>>());
+        for (path, hunks) in ours {
+            assert!(port[&path] == hunks, "{path} differs between the bases");
+        }
+        Ok(())
+    }
+}
