@@ -9,7 +9,7 @@ set -eu
 # the input, output and exit status of the command. Tests compile programs that use the C interface.
 vm="dmsetup e2fsprogs erofs-utils f2fs-tools fsverity g++ kmod python3 python3-venv udev util-linux
     xfsprogs"
-kernel="bc bison flex gcc libc6-dev libelf-dev linux-source-6.12 make quilt tar xz-utils"
+kernel="bc bison flex gcc libc6-dev libelf-dev linux-source-6.1 linux-source-6.12 make quilt tar xz-utils"
 android="bindgen blueprint-tools checkpolicy debian-archive-keyring debootstrap libclang-dev libxml2-utils m4 secilc
     selinux-utils"
 bench="fio"
