@@ -43,6 +43,14 @@ impl Disks {
         Self { mounts: HashMap::new(), fuse: None, dir: scratch() }
     }
 
+    /// Whether the kernel has `file_system`: all of them, but erofs without a loop device only since
+    /// Linux 6.12.
+    pub fn kernel_has(file_system: &str) -> bool {
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("the release");
+        let numbers: Vec<u32> = release.split('.').map_while(|part| part.parse().ok()).collect();
+        file_system != "erofs without a device" || numbers >= vec![6, 12]
+    }
+
     /// A folder on `file_system`.
     pub fn folder(&mut self, file_system: &'static str) -> PathBuf {
         // As the test disk is formatted: that one is not on a loop device.
