@@ -204,3 +204,98 @@ fn failure(failure: &Failure) -> Json {
 fn micros(time: Duration) -> Json {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::Sum;
+    use dmabufio_core::method::FallbackReason;
+    use dmabufio_core::pool::Class;
+    use std::time::Instant;
+
+    /// The fields of each table of the document, from the object as a whole to an error.
+    fn documented() -> Vec<Vec<&'static str>> {
+        let document = include_str!("../../../docs/dump.md");
+        let (_, object) = document.split_once("## The object of `--json`").expect("its section");
+        let tables = object.split("| field | meaning |\n|---|---|\n").skip(1);
+        let fields = |row: &'static str| row.split('|').nth(1).expect("a cell").split(", ");
+        let name = |field: &'static str| field.trim().trim_matches('`');
+        let rows = |table: &'static str| table.lines().take_while(|line| line.starts_with('|'));
+        tables.map(|table| rows(table).flat_map(fields).map(name).collect()).collect()
+    }
+
+    fn names(object: &Json) -> Vec<&'static str> {
+        match object {
+            Json::Object(fields) => fields.iter().map(|(name, _)| *name).collect(),
+            other => panic!("no object: {other}"),
+        }
+    }
+
+    #[test]
+    fn document_has_the_fields_of_each_object_in_their_order() {
+        let totals = Totals::default();
+        let sum = Sum { buffers: 1, bytes: 4096 };
+        let one = User {
+            uid: 1,
+            charge: Charge { live: sum, promised: sum },
+            limits: Limits::default(),
+            bytes: 1,
+        };
+        let in_pool = Stock {
+            trims: 1,
+            shelves: vec![ShelfStock {
+                class: Class { size: 4096, count: 1 },
+                ready: 1,
+                hits: 1,
+                misses: 1,
+            }],
+        };
+        let request = Flight {
+            id: 1,
+            call: "load",
+            uid: 1,
+            arrival: Instant::now(),
+            priority: None,
+            phase: Phase::Other,
+            moved: 0,
+            total: 0,
+            abandoned: false,
+        };
+        let times = Histogram::default();
+        let alike =
+            Latency { priority: Priority::Normal, method: None, phase: "io", times: &times };
+        let failed = Failure { at: Instant::now(), call: "load", uid: 1, message: String::new() };
+        let support = Support { rw_file: Err(FallbackReason::NoIoctl), page_backed: true };
+        let args = Args::default();
+        let pool = stock(&in_pool);
+        let Json::Object(of_pool) = &pool else { panic!("no object: {pool}") };
+        let Some((_, Json::List(shelves))) = of_pool.last() else { panic!("no list: {pool}") };
+        let objects = [
+            names(
+                &Report {
+                    args: &args,
+                    uptime: Duration::ZERO,
+                    heap: Heap::System,
+                    support,
+                    support_in_load: support,
+                    counts: Counts::default(),
+                    queued: 0,
+                    moving: 0,
+                    in_flight: Vec::new(),
+                    users: Vec::new(),
+                    stock: None,
+                    totals: &totals,
+                    latencies: Vec::new(),
+                }
+                .json(),
+            ),
+            names(&flight(&request)),
+            names(&user(&one)),
+            names(&pool),
+            names(&shelves[0]),
+            names(&latency(&alike)),
+            names(&failure(&failed)),
+        ];
+        assert_eq!(documented(), objects);
+    }
+}
