@@ -1,187 +1,14 @@
 //! The policy on a disk that is only computed: in virtual time, with fixed seeds.
 
+mod world;
+
 use super::*;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use world::{Client, Seen, World};
 
 const MB: u64 = 1_000_000;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
-
-/// A client that makes one request after another.
-#[derive(Clone)]
-struct Client {
-    uid: u32,
-    class: Priority,
-    /// Bytes of each request, drawn from this range.
-    size: (u64, u64),
-    /// Time between two requests, drawn from this range.
-    pause: (Duration, Duration),
-    requests: u64,
-}
-
-impl Client {
-    /// One that always has a request.
-    fn greedy(uid: u32, class: Priority, size: u64) -> Self {
-        let (size, pause) = ((size, size), (Duration::ZERO, Duration::ZERO));
-        Self { uid, class, size, pause, requests: u64::MAX }
-    }
-}
-
-/// What a client has seen so far.
-#[derive(Clone, Default)]
-struct Seen {
-    bytes: u64,
-    requests: u64,
-    /// The longest time of a request.
-    slowest: Duration,
-    /// The longest wait for the first turn of a request.
-    longest_wait: Duration,
-    /// When its last turn ended, and the longest time between two ends.
-    last_end: Duration,
-    longest_gap: Duration,
-}
-
-struct Job {
-    client: usize,
-    left: u64,
-    pace: Pace,
-    arrival: Duration,
-    started: bool,
-}
-
-/// A turn that the disk works on.
-struct Running {
-    ticket: Ticket,
-    bytes: u64,
-    left: f64,
-}
-
-/// Clients before a disk that serves all turns alike, `rate` bytes a second.
-struct World {
-    schedule: Schedule,
-    rate: u64,
-    now: Duration,
-    clients: Vec<Client>,
-    seen: Vec<Seen>,
-    jobs: BTreeMap<Ticket, Job>,
-    wanted: BTreeMap<Ticket, u64>,
-    running: Vec<Running>,
-    arrivals: BinaryHeap<Reverse<(Duration, usize)>>,
-    tickets: u64,
-    random: u64,
-}
-
-impl World {
-    fn new(rate: u64, clients: Vec<Client>) -> Self {
-        let arrivals = (0..clients.len()).map(|i| Reverse((Duration::ZERO, i))).collect();
-        Self {
-            schedule: Schedule::default(),
-            rate,
-            now: Duration::ZERO,
-            seen: vec![Seen::default(); clients.len()],
-            clients,
-            jobs: BTreeMap::new(),
-            wanted: BTreeMap::new(),
-            running: Vec::new(),
-            arrivals,
-            tickets: 0,
-            random: 0x9e37_79b9_7f4a_7c15,
-        }
-    }
-
-    fn random(&mut self, from: u64, to: u64) -> u64 {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        from + self.random % (to - from + 1)
-    }
-
-    /// Goes on until `end`, or until nobody wants anything any more.
-    fn run(&mut self, end: Duration) {
-        while self.now < end {
-            let each = self.rate as f64 / self.running.len().max(1) as f64;
-            let done = self.running.iter().map(|turn| turn.left / each).reduce(f64::min);
-            let done = done.map(|time| self.now + Duration::from_secs_f64(time));
-            let arrival = self.arrivals.peek().map(|Reverse((time, _))| *time);
-            let event = self.schedule.next_event(self.now);
-            let waiting = self.schedule.counts().0 > 0;
-            let Some(next) = done.into_iter().chain(arrival).chain(event.filter(|_| waiting)).min()
-            else {
-                return;
-            };
-            let moved = each * next.saturating_sub(self.now).as_secs_f64();
-            self.running.iter_mut().for_each(|turn| turn.left -= moved);
-            self.now = next;
-            while self.arrivals.peek().is_some_and(|Reverse((time, _))| *time <= next) {
-                if let Some(Reverse((_, client))) = self.arrivals.pop() {
-                    self.arrive(client);
-                }
-            }
-            let (ended, running) =
-                mem::take(&mut self.running).into_iter().partition(|turn| turn.left < 8.0);
-            self.running = running;
-            ended.into_iter().for_each(|turn: Running| self.end(&turn));
-            self.advance();
-        }
-    }
-
-    fn arrive(&mut self, client: usize) {
-        let (from, to) = self.clients[client].size;
-        let left = self.random(from, to);
-        let pace = self.schedule.pace();
-        let job = Job { client, left, pace, arrival: self.now, started: false };
-        self.wait(job);
-    }
-
-    fn wait(&mut self, job: Job) {
-        self.tickets += 1;
-        let ticket = Ticket(self.tickets);
-        let Client { uid, class, .. } = self.clients[job.client];
-        let bytes = job.pace.turn(class, job.left);
-        self.schedule.wait(ticket, uid, class, bytes, self.now);
-        self.wanted.insert(ticket, bytes);
-        self.jobs.insert(ticket, job);
-    }
-
-    fn end(&mut self, turn: &Running) {
-        let mut job = self.jobs.remove(&turn.ticket).expect("its request");
-        self.schedule.end(turn.ticket, turn.bytes, &mut job.pace, self.now);
-        job.left -= turn.bytes;
-        let (now, i) = (self.now, job.client);
-        let seen = &mut self.seen[i];
-        seen.bytes += turn.bytes;
-        seen.longest_gap = seen.longest_gap.max(now - seen.last_end);
-        seen.last_end = now;
-        if job.left > 0 {
-            return self.wait(job);
-        }
-        seen.requests += 1;
-        seen.slowest = seen.slowest.max(now - job.arrival);
-        if seen.requests < self.clients[i].requests {
-            let (from, to) = self.clients[i].pause;
-            let pause = self.random(from.as_nanos() as u64, to.as_nanos() as u64);
-            self.arrivals.push(Reverse((now + Duration::from_nanos(pause), i)));
-        }
-    }
-
-    fn advance(&mut self) {
-        for ticket in self.schedule.advance(self.now) {
-            let bytes = self.wanted.remove(&ticket).expect("it waited");
-            self.running.push(Running { ticket, bytes, left: bytes as f64 });
-            let job = self.jobs.get_mut(&ticket).expect("its request");
-            let seen = &mut self.seen[job.client];
-            if !mem::replace(&mut job.started, true) {
-                seen.longest_wait = seen.longest_wait.max(self.now - job.arrival);
-            }
-        }
-    }
-
-    fn bytes_of(&self, uid: u32) -> u64 {
-        let own = self.clients.iter().zip(&self.seen).filter(|(client, _)| client.uid == uid);
-        own.map(|(_, seen)| seen.bytes).sum()
-    }
-}
 
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -246,6 +73,59 @@ fn thousands_of_clients_arrive_at_random_and_all_are_served() {
     assert!(world.seen.iter().all(|seen| seen.requests == 5));
     assert!(world.schedule.classes.iter().all(|class| class.users.is_empty()));
     assert_eq!(world.schedule.taken, 0);
+}
+
+#[test]
+fn thousands_of_users_share_alike_and_nobody_waits_for_longer_than_two_rounds() {
+    const USERS: u32 = 2000;
+    for rate in [100 * MB, 3000 * MB] {
+        for (seed, largest) in [(1, 256 << 10), (2, 4 * MIB), (3, 64 * MIB)] {
+            let user = |uid| Client {
+                size: (largest / 4, largest),
+                ..Client::greedy(uid, Priority::Normal, 0)
+            };
+            let mut world = World::new(rate, (0..USERS).map(user).collect());
+            world.random ^= seed;
+            // In a round, everybody moves at least as much as anybody in one turn.
+            let turn = largest.min(LONGEST);
+            let round = Duration::from_secs_f64((u64::from(USERS) * turn) as f64 / rate as f64);
+            world.run(round * 8);
+            let shares: Vec<u64> = world.seen.iter().map(|seen| seen.bytes).collect();
+            let (least, most) = (shares.iter().min().expect("users"), shares.iter().max());
+            // What is promised: nobody is ahead of anybody by more than two turns.
+            let apart = most.expect("users") - least;
+            assert!(apart <= 2 * turn, "{rate}, {largest}: {apart} apart, least {least}");
+            let longest = world.seen.iter().map(|seen| seen.longest_gap).max().expect("users");
+            assert!(longest <= round * 2, "{rate}, {largest}: {longest:?}, a round is {round:?}");
+        }
+    }
+}
+
+#[test]
+fn interactive_requests_of_hundreds_are_quick_beside_thousands_of_others() {
+    let rate = 3000 * MB;
+    let normal = |uid| Client::greedy(uid, Priority::Normal, GIB);
+    let background = |uid| Client::greedy(uid, Priority::Background, GIB);
+    // All of them together want a tenth of the disk.
+    let interactive = |uid| Client {
+        uid,
+        class: Priority::Interactive,
+        size: (4096, 2 * MIB),
+        pause: (millis(100), seconds(1)),
+        requests: u64::MAX,
+    };
+    let mut clients: Vec<Client> = (0..160).map(interactive).collect();
+    clients.extend((1000..3000).map(normal));
+    clients.extend((3000..4000).map(background));
+    let mut world = World::new(rate, clients);
+    world.run(seconds(20));
+    let slowest = world.seen[..160].iter().map(|seen| seen.slowest).max().expect("clients");
+    assert!(world.seen[..160].iter().all(|seen| seen.requests > 10));
+    println!("the slowest of the interactive requests took {slowest:?}");
+    assert!(slowest < millis(150), "{slowest:?}");
+    let moved = |clients: &[Seen]| clients.iter().map(|seen| seen.bytes).sum::<u64>();
+    let (others, behind) = (moved(&world.seen[160..2160]), moved(&world.seen[2160..]));
+    assert!(others > 20 * rate * 3 / 4 && behind > 100 * LONGEST_BACKGROUND, "{others}, {behind}");
 }
 
 #[test]
