@@ -3,7 +3,7 @@
 use super::report::{Row, Session, Spread, Target};
 
 /// The limits of the service in bytes.
-const MAX_IDLE: u64 = 6 << 20;
+const MAX_IDLE: u64 = 4 << 20;
 const MAX_GROWTH: u64 = 8 << 20;
 const MAX_PROGRAM: u64 = 2 << 20;
 /// The limit of its start until it is registered, in milliseconds.
