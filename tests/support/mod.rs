@@ -9,6 +9,7 @@ pub mod fixture;
 #[path = "../../vts/fuse.rs"]
 pub mod fuse;
 pub mod hungry;
+pub mod left;
 pub mod machine;
 pub mod slow_disk;
 
@@ -23,6 +24,7 @@ use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tempfile::TempDir;
 
 pub const PAGE: u64 = 4096;
@@ -39,6 +41,12 @@ pub fn vm_kernel() -> Option<String> {
 pub fn vm_heap() -> Option<Heap> {
     let name = env::var("DMABUFIO_HEAP").ok()?;
     Some(name.parse().expect("xtask vm names a heap"))
+}
+
+/// How long a fuzzer shall run, if `cargo xtask fuzz` has started it.
+pub fn fuzz_time() -> Option<Duration> {
+    let seconds = env::var("DMABUFIO_FUZZ_SECONDS").ok()?;
+    Some(Duration::from_secs(seconds.parse().expect("a number of seconds")))
 }
 
 /// Whether `DMA_BUF_IOCTL_RW_FILE` has to work here.
