@@ -1,18 +1,25 @@
-//! `cargo xtask fuzz`: runs the libFuzzer targets of fuzz/parsers.
+//! `cargo xtask fuzz`: runs the libFuzzer targets of fuzz/parsers on this host, and the fuzzers of the
+//! service in the VM.
 
 use std::env;
 use std::fs;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{ensure, Context, Result};
 use xtask::cache::RunDir;
 use xtask::exec::{self, Step};
 use xtask::{cargo, tree};
 
-/// The targets, each with a corpus of its name.
-const TARGETS: [&str; 3] = ["safetensors", "gguf", "snapshot"];
+use crate::soak;
 
-/// The time for each target in `cargo xtask test`, in seconds.
+/// All targets: first the parsers, each with a corpus of its name.
+const TARGETS: [&str; 5] = ["safetensors", "gguf", "snapshot", "requests", "transactions"];
+const PARSERS: usize = 3;
+
+/// The programs of tests that fuzz the service, by their targets.
+const IN_VM: [(&str, &str); 2] = [("requests", "vm_fuzz"), ("transactions", "vm_transactions")];
+
+/// The time for each parser in `cargo xtask test`, in seconds.
 const SHORT: u32 = 20;
 
 /// What libFuzzer needs from the compiler: counters of edges, and the operands of comparisons.
@@ -33,13 +40,23 @@ pub struct Args {
 
 /// Runs the targets.
 pub fn run(args: &Args) -> Result<()> {
-    let named: Vec<&str> = args.targets.iter().map(String::as_str).collect();
-    fuzz(if named.is_empty() { &TARGETS } else { &named }, args.seconds)
+    let wanted = |target: &str| args.targets.is_empty() || args.targets.iter().any(|t| t == target);
+    let parsers: Vec<&str> = TARGETS[..PARSERS].iter().copied().filter(|t| wanted(t)).collect();
+    if !parsers.is_empty() {
+        fuzz(&parsers, args.seconds)?;
+    }
+    IN_VM.iter().filter(|(target, _)| wanted(target)).try_for_each(|(target, test)| {
+        exec::say(&format!("fuzzing the service with random {target} for {} s", args.seconds));
+        let status =
+            soak::in_vm(test, args.seconds, &format!("DMABUFIO_FUZZ_SECONDS={}", args.seconds))?;
+        ensure!(status == 0, "{target}: the test {test} failed in the VM");
+        Ok(())
+    })
 }
 
-/// Runs all targets for a short time.
+/// Runs the targets of the parsers for a short time.
 pub fn short() -> Result<()> {
-    fuzz(&TARGETS, SHORT)
+    fuzz(&TARGETS[..PARSERS], SHORT)
 }
 
 fn fuzz(targets: &[&str], seconds: u32) -> Result<()> {

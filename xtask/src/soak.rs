@@ -1,4 +1,5 @@
-//! `cargo xtask soak`: runs the test program vm_soak in the VM for as long as it is told.
+//! `cargo xtask soak`: runs the test program vm_soak in the VM for as long as it is told. The long
+//! form of other test programs runs in the same way.
 
 use anyhow::Result;
 use xtask::cargo;
@@ -10,7 +11,7 @@ use crate::vm::{self, Bus, Fs, Options};
 /// The number of clients at a time.
 const CLIENTS: u32 = 64;
 
-/// Minutes for the boot, and for the clients to start and to end.
+/// Minutes for the boot, and for what comes before and after.
 const BESIDES: u64 = 15;
 
 /// Arguments of `cargo xtask soak`.
@@ -18,13 +19,19 @@ const BESIDES: u64 = 15;
 pub struct Args {
     /// How long clients come and go, in seconds
     #[arg(long, default_value_t = 600)]
-    seconds: u64,
+    seconds: u32,
 }
 
 /// Runs it and returns its exit status.
 pub fn run(args: &Args) -> Result<u8> {
+    in_vm("vm_soak", args.seconds, &format!("DMABUFIO_SOAK='{CLIENTS} {}'", args.seconds))
+}
+
+/// Runs the test program `test`, which takes `seconds` with the assignments `environment`, and
+/// returns its exit status.
+pub fn in_vm(test: &str, seconds: u32, environment: &str) -> Result<u8> {
     let programs = [cargo::release()?];
-    let test = cargo::test("vm_soak")?;
+    let test = cargo::test(test)?;
     let options = Options {
         kernel: Flavour::Patched,
         disk: Bus::Ufs,
@@ -34,11 +41,11 @@ pub fn run(args: &Args) -> Result<u8> {
         heap: None,
         selinux: true,
         no_service: false,
-        timeout: args.seconds / 60 + BESIDES,
+        timeout: u64::from(seconds) / 60 + BESIDES,
         disk_rate: None,
         out: None,
     };
     let test = quote(&test.to_string_lossy());
-    let command = format!("DMABUFIO_SOAK='{CLIENTS} {}' {test} --nocapture", args.seconds);
+    let command = format!("{environment} {test} --nocapture");
     Ok(vm::status(&vm::boot(&options, &programs, &command)?))
 }

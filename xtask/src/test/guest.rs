@@ -27,7 +27,7 @@ const BUILT: &[&str] = &["--workspace", "--test=methods", "--test=vm_*"];
 const SELFTESTS: &[&str] = &["kernel/selftests/dmabuf-rw-file", "kernel/selftests/dmabufio-heap"];
 
 /// The rate of the slow disk in bytes a second.
-const SLOW_DISK: u64 = 200_000_000;
+const SLOW_DISK: u64 = 100_000_000;
 
 /// The combinations and their tests.
 fn combinations() -> impl Iterator<Item = (Flavour, Bus, Fs, Extra, &'static str)> {
@@ -38,11 +38,13 @@ fn combinations() -> impl Iterator<Item = (Flavour, Bus, Fs, Extra, &'static str
         "binary(/^(methods|vm_fixtures|vm_doctor)$/) | (binary(vm_service) & test(/load/))";
     // Not the tests of the service alone: its clients, its threads, its memory, its pool, its end.
     const DATA: &str =
-        "not binary(/^vm_(selinux|patched|death|killed|lazy|many|pool|soak|stall|stuck)/)";
+        "not binary(/^vm_(selinux|patched|crowd|death|killed|lazy|many|pool|soak)/) \
+        and not binary(/^vm_(stall|stuck|transactions)/)";
     // All tests run as on a phone, with SELinux enforcing. Those that move data run once more
     // without the ioctl and without SELinux. With the other disk and file system, only the methods
     // behave differently.
-    const ALL: &str = "not binary(vm_patched_fair)";
+    const ALL: &str = "not binary(/^vm_patched_(cancel|fair)$/)";
+    const SLOW: &str = "binary(/^vm_patched_(cancel|fair)$/)";
     let full = [(Flavour::Patched, Extra::Selinux, ALL), (Flavour::Stock, Extra::None, DATA)];
     let all = full.into_iter().flat_map(|(kernel, extra, tests)| {
         [
@@ -53,7 +55,7 @@ fn combinations() -> impl Iterator<Item = (Flavour, Bus, Fs, Extra, &'static str
     all.chain([
         (Flavour::Stock, Bus::Ufs, Fs::F2fs, Extra::Module, MODULE),
         // On a disk without a limit, the emulated CPUs are what clients share.
-        (Flavour::Patched, Bus::Ufs, Fs::F2fs, Extra::SlowDisk, "binary(vm_patched_fair)"),
+        (Flavour::Patched, Bus::Ufs, Fs::F2fs, Extra::SlowDisk, SLOW),
     ])
 }
 

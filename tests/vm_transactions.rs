@@ -1,0 +1,9 @@
+//! Random transactions on the kernel's binder: everything of `support/transaction_suite.rs`.
+//!
+//! `cargo xtask fuzz transactions` makes them for 10 minutes.
+
+#![allow(missing_docs, reason = "test code")]
+
+#[path = "support/transaction_suite.rs"]
+mod suite;
+mod support;
