@@ -97,9 +97,9 @@ fn control_calls_answer_at_once_while_64_clients_load_from_a_slow_disk() {
     let (loads, busy) = (loads.into_inner(), busy.into_inner());
     println!("getCapabilities idle {idle:?}, loaded {loaded:?}; {loads} loads, {busy} refused");
     assert!(loads >= 32 && busy > 0, "{loads} loads, {busy} refused");
-    // In the queue of binder, behind the requests, a call would wait for the disk: for seconds. With
-    // the usual time slice for requests, both ways of a call wait for theirs to end. The emulated
-    // CPUs are slow, and share those of the host: hence the bound beside the goal.
+    // The scheduler lets a running thread finish its slice of 3 ms. The emulated CPUs are so slow
+    // that both ways of a call meet such threads now and then. In the queue of binder, behind the
+    // requests, a call would wait for the disk: for seconds.
     let (goal, bound) = (Duration::from_millis(5), Duration::from_millis(50));
     println!("goal for p99: {goal:?}, {}", if loaded.p99 < goal { "reached" } else { "missed" });
     assert!(loaded.p99 < bound, "{loaded:?}, idle {idle:?}");

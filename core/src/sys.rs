@@ -17,7 +17,6 @@ pub mod pagecache;
 pub mod pidfd;
 pub mod pipe;
 pub mod signal;
-pub mod slice;
 pub mod splice;
 pub mod statx;
 pub mod sysconf;

@@ -3,13 +3,7 @@
 use crate::in_flight::{Flight, InFlight, Phase};
 use dmabufio_core::error::Result;
 use dmabufio_core::priority::Priority;
-use dmabufio_core::sys::slice;
 use dmabufio_core::trace;
-use std::time::Duration;
-
-/// The time slice of a thread that does the work of a request; 3 ms is usual. A thread that answers
-/// a short call, or the client's, then runs before it as soon as it wakes up.
-const SLICE: Duration = Duration::from_millis(10);
 
 /// A request that is in, for its work.
 pub(crate) struct Admitted<'a> {
@@ -74,10 +68,6 @@ pub fn perform<T>(
     signal: &dyn Fn(Signal) -> Result<()>,
     work: impl FnOnce(&Admitted<'_>) -> T,
 ) -> T {
-    // A policy of the client's may be in force, and a request without a longer slice is as good.
-    if let Err(errno) = slice::set(SLICE) {
-        log::debug!("sched_setattr: {errno}");
-    }
     let Flight { id, call, .. } = request.now();
     trace::set_request(id);
     let _span = trace::span(call);
