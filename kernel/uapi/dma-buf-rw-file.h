@@ -111,7 +111,8 @@ struct dma_buf_rw_extent {
 	 * @done: Returned by the kernel: the number of bytes transferred, from
 	 * the start of the range. After success it is less than @len only if a
 	 * read met the end of the file. Bytes after these are undefined if the
-	 * ioctl failed.
+	 * ioctl failed. An ioctl that is refused before it starts leaves this
+	 * alone.
 	 */
 	__u64 done;
 };
@@ -123,7 +124,8 @@ struct dma_buf_rw_extent {
  * ranges at once, and tells how many bytes it transferred. The ranges may have
  * any order. If they overlap, the result is undefined.
  *
- * With DMA_BUF_RW_FLAGS_DIRECT several requests are in flight at a time.
+ * With DMA_BUF_RW_FLAGS_DIRECT and more than one range, several requests are in
+ * flight at a time.
  */
 struct dma_buf_rw_extents {
 	/** @flags: As in &struct dma_buf_rw_file */

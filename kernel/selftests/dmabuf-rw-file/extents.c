@@ -28,6 +28,7 @@ RW_FILE_TEST(arguments_are_checked)
 
 	/* The probe. */
 	EXPECT_EQ(-EBADF, rw_extents(buf, READ | DIRECT, -1, &one, 1));
+	EXPECT_EQ(7, one.done);
 
 	EXPECT_EQ(-EINVAL, rw_extents(buf, READ, fd, &one, 0));
 	for (i = 0; i <= MAX; i++)
