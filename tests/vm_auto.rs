@@ -20,7 +20,8 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use support::disks::{run, Disks};
+use support::device::run;
+use support::disks::Disks;
 use support::fuse::{FuseFile, SIZE};
 use support::{heaps, is_patched, make_cold, open, read_buffer, scratch, Random};
 

@@ -28,7 +28,8 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 use support::attachment::Attachment;
-use support::disks::{encrypt, run, Disks};
+use support::device::run;
+use support::disks::{encrypt, Disks};
 use support::{
     allocate, heaps, is_patched, make_cold, open, read_buffer, vm_kernel, write_buffer, Descriptor,
     Random, PAGE,

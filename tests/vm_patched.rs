@@ -16,13 +16,15 @@ use dmabufio_core::sys::{ioctl, uapi};
 use dmabufio_core::transfer::plan::ExtentPlan;
 use dmabufio_core::transfer::receipt::Receipt;
 use dmabufio_core::transfer::{transfer, Durability, Request};
+use rustix::io::Errno;
 use std::fs::{self, File};
 use std::os::fd::{AsFd, OwnedFd};
 use std::thread::{self, sleep};
 use std::time::Duration;
 use support::attachment::Attachment;
 use support::fuse::FuseFile;
-use support::{allocate, file, make_cold, read_buffer, scratch, write_buffer, Random};
+use support::machine::wait_for;
+use support::{allocate, file, make_cold, read_buffer, scratch, write_buffer, Random, PAGE};
 
 const LEN: usize = 1 << 20;
 
@@ -87,22 +89,20 @@ fn attached_buffer_is_saved_direct() {
 fn while_an_importer_waits(test: impl FnOnce(&OwnedFd)) {
     let dir = scratch();
     let buffer = allocate(Heap::System, LEN as u64);
+    let zeros = File::open(file(dir.path(), "zeros", &[0; PAGE as usize])).expect("open");
     let stalling = FuseFile::stalling(dir.path());
     let source = File::open(&stalling.path).expect("open");
+    let read = |file: &File, len| {
+        let flags = uapi::DMA_BUF_RW_FLAGS_READ;
+        let request = uapi::dma_buf_rw_file { flags, buf_len: len, ..Default::default() };
+        ioctl::dma_buf_rw_file(buffer.as_fd(), Some(file.as_fd()), request)
+    };
     thread::scope(|scope| {
-        let request = uapi::dma_buf_rw_file {
-            flags: uapi::DMA_BUF_RW_FLAGS_READ,
-            buf_len: LEN as u64,
-            ..Default::default()
-        };
-        let (buffer, source) = (&buffer, &source);
-        let running = scope
-            .spawn(move || ioctl::dma_buf_rw_file(buffer.as_fd(), Some(source.as_fd()), request));
-        let attaching = scope.spawn(|| Attachment::new(buffer));
-        // Both wait now.
+        let running = scope.spawn(|| read(&source, LEN as u64));
         sleep(Duration::from_secs(1));
-        assert!(!running.is_finished() && !attaching.is_finished());
-        test(buffer);
+        let attaching = scope.spawn(|| Attachment::new(&buffer));
+        wait_for("the importer", || read(&zeros, PAGE) == Err(Errno::BUSY));
+        test(&buffer);
         assert!(!running.is_finished() && !attaching.is_finished());
         drop(stalling);
         running.join().expect("no panic").expect_err("the file is gone");

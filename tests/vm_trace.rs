@@ -24,7 +24,8 @@ use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
-use support::disks::{run, Disks};
+use support::device::run;
+use support::disks::Disks;
 use support::fixture::{duplicate, list, request, Fixture};
 use support::{
     allocate, heaps, is_patched, make_cold, open, read_buffer, write_buffer, Random, PAGE,

@@ -3,9 +3,11 @@
 
 #![allow(missing_docs, reason = "test code")]
 
+#[path = "../../tests/support/device.rs"]
 mod device;
 #[path = "faults/disk.rs"]
 mod disk;
+#[path = "../../tests/support/random.rs"]
 mod random;
 #[path = "faults/saves.rs"]
 mod saves;

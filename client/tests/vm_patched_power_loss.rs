@@ -3,9 +3,11 @@
 
 #![allow(missing_docs, reason = "test code")]
 
+#[path = "../../tests/support/device.rs"]
 mod device;
 #[path = "power_loss/log.rs"]
 mod log;
+#[path = "../../tests/support/random.rs"]
 mod random;
 #[path = "power_loss/workload.rs"]
 mod workload;

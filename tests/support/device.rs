@@ -83,6 +83,17 @@ impl Mapped {
     pub fn change(&self, table: &str) {
         dmsetup(&["load", &self.0, "--table", table]);
         dmsetup(&["suspend", "--nolockfs", &self.0]);
+        self.resume();
+    }
+
+    /// Nothing that it is asked for is done until [`Mapped::resume`].
+    pub fn suspend(&self) {
+        // Not frozen first: who reads has to hang in the read.
+        dmsetup(&["suspend", "--nolockfs", "--noflush", &self.0]);
+    }
+
+    /// Ends [`Mapped::suspend`].
+    pub fn resume(&self) {
         dmsetup(&["resume", &self.0]);
     }
 
@@ -120,10 +131,10 @@ fn dmsetup(args: &[&str]) {
     run(Command::new("dmsetup").arg("--noudevsync").args(args));
 }
 
-/// What a command that has to succeed prints.
+/// Runs a program that has to succeed, and returns its standard output without the last line's end.
 pub fn run(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {error}");
-    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    assert!(output.status.success(), "{command:?}: {}: {error}", output.status);
+    String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
 }

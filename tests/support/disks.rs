@@ -1,5 +1,6 @@
 //! File systems of all kinds, on loop devices in a folder of the test disk. For the VM, as root.
 
+use super::device::run;
 use super::fuse::FuseFile;
 use super::scratch;
 #[allow(deprecated, reason = "AOSP's rustix has no feature `mount`")]
@@ -207,16 +208,4 @@ pub fn encrypt(dir: &Path) {
     let text =
         run(Command::new("xfs_io").args(["-c", &format!("set_encpolicy -v 2 {key}")]).arg(dir));
     assert_eq!(text, "", "set_encpolicy");
-}
-
-/// Runs a program that has to succeed, and returns its standard output.
-pub fn run(command: &mut Command) -> String {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(
-        output.status.success(),
-        "{command:?}: {}: {}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8_lossy(&output.stdout).into_owned()
 }

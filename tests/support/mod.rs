@@ -4,14 +4,18 @@
 #![allow(missing_docs, reason = "test code")]
 
 pub mod attachment;
+pub mod device;
 pub mod disks;
 pub mod fixture;
 #[path = "../../vts/fuse.rs"]
 pub mod fuse;
 pub mod hungry;
 pub mod machine;
+mod random;
 pub mod slow_disk;
 pub mod victim;
+
+pub use random::Random;
 
 use dmabufio_core::buffer::Buffer;
 use dmabufio_core::extent::Direction;
@@ -54,35 +58,6 @@ pub fn scratch() -> TempDir {
     let parent = env::var_os("DMABUFIO_TEST_DIR")
         .map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), PathBuf::from);
     TempDir::new_in(&parent).unwrap_or_else(|e| panic!("a folder in {}: {e}", parent.display()))
-}
-
-/// A small generator with a seed that failing tests print: the same bytes on every run.
-pub struct Random(u64);
-
-impl Random {
-    pub fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    pub fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    pub fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
-    }
-
-    pub fn bytes(&mut self, len: usize) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(len + 8);
-        while bytes.len() < len {
-            bytes.extend_from_slice(&self.next().to_le_bytes());
-        }
-        bytes.truncate(len);
-        bytes
-    }
 }
 
 /// Writes a file of `content` and leaves nothing of it in the page cache.
