@@ -45,8 +45,10 @@ const OVERDUE: Duration = Duration::from_millis(200);
 /// The share of class INTERACTIVE for each share of class NORMAL, if both want all of the disk.
 const INTERACTIVE_SHARE: u64 = 4;
 
-/// While the other classes use the disk, class BACKGROUND gets a turn after so much time.
+/// While the other classes use the disk, class BACKGROUND gets a turn after so much time, or after
+/// so many times as long as its last turn took, whichever is longer.
 const BACKGROUND_PERIOD: Duration = Duration::from_millis(100);
+const BACKGROUND_TURNS: u32 = 4;
 
 /// Names a turn that a request waits for or has. A later one has a higher number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -95,6 +97,8 @@ pub struct Schedule {
     taken: u32,
     /// When class BACKGROUND last had a turn, or began to wait for one.
     background_since: Duration,
+    /// How long its last turn took.
+    background_turn: Duration,
     /// That of the request whose turn ended last.
     pace: Pace,
 }
@@ -178,7 +182,7 @@ impl Schedule {
     /// pace.
     pub fn end(&mut self, ticket: Ticket, moved: u64, pace: &mut Pace, now: Duration) {
         let Some(turn) = self.turns.remove(&ticket) else { return };
-        self.free(turn.class, turn.room);
+        self.free(&turn, now);
         pace.notice(moved, now.saturating_sub(turn.start));
         self.pace = *pace;
     }
@@ -186,13 +190,13 @@ impl Schedule {
     /// Gives turns to the requests that are next, as long as there is room, and returns them.
     pub fn advance(&mut self, now: Duration) -> Vec<Ticket> {
         let overdue = |turn: &&mut Turn| turn.room > 0 && turn.start + OVERDUE <= now;
-        let late: Vec<(usize, u32)> = self
+        let late: Vec<Turn> = self
             .turns
             .values_mut()
             .filter(overdue)
-            .map(|turn| (turn.class, mem::take(&mut turn.room)))
+            .map(|turn| mem::replace(turn, Turn { room: 0, ..*turn }))
             .collect();
-        late.into_iter().for_each(|(class, room)| self.free(class, room));
+        late.iter().for_each(|turn| self.free(turn, now));
         let mut given = Vec::new();
         while let Some(ticket) = self.give(now) {
             given.push(ticket);
@@ -205,8 +209,7 @@ impl Schedule {
     pub fn next_event(&self, now: Duration) -> Option<Duration> {
         let running = self.turns.values().filter(|turn| turn.room > 0);
         let overdue = running.map(|turn| turn.start + OVERDUE);
-        let background = self.background_since + BACKGROUND_PERIOD;
-        overdue.chain([background]).filter(|event| *event > now).min()
+        overdue.chain([self.background_due()]).filter(|event| *event > now).min()
     }
 
     /// Requests that wait for a turn, and turns that are taken.
@@ -214,12 +217,21 @@ impl Schedule {
         (self.classes.iter().map(|class| class.waiting).sum(), self.turns.len())
     }
 
-    fn free(&mut self, class: usize, room: u32) {
-        if room > 0 {
-            self.taken -= room;
-            self.classes[class].running -= 1;
-            self.classes[class].forget();
+    /// Gives the room of a turn to others, unless they have it already.
+    fn free(&mut self, turn: &Turn, now: Duration) {
+        if turn.room > 0 {
+            self.taken -= turn.room;
+            self.classes[turn.class].running -= 1;
+            self.classes[turn.class].forget();
+            if turn.class == BACKGROUND {
+                self.background_turn = now.saturating_sub(turn.start).min(OVERDUE);
+            }
         }
+    }
+
+    /// When class BACKGROUND gets a turn although the other classes use the disk.
+    fn background_due(&self) -> Duration {
+        self.background_since + BACKGROUND_PERIOD.max(self.background_turn * BACKGROUND_TURNS)
     }
 
     /// Gives one turn, if somebody may have it.
@@ -250,12 +262,13 @@ impl Schedule {
     }
 
     /// The class whose turn it is. BACKGROUND has no virtual time: it gets what the others leave,
-    /// and a turn in each [`BACKGROUND_PERIOD`].
+    /// and then one turn at a time, each when it is due.
     fn next_class(&self, now: Duration) -> Option<usize> {
         let others = 0..BACKGROUND;
-        if self.classes[BACKGROUND].waiting > 0 {
+        let background = &self.classes[BACKGROUND];
+        if background.waiting > 0 {
             let left_alone = others.clone().all(|i| !self.classes[i].is_active());
-            if left_alone || now >= self.background_since + BACKGROUND_PERIOD {
+            if left_alone || (background.running == 0 && now >= self.background_due()) {
                 return Some(BACKGROUND);
             }
         }

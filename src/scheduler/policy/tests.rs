@@ -153,13 +153,17 @@ fn background_is_never_starved_by_small_requests() {
     world.run(seconds(20));
     let Seen { bytes, longest_gap, .. } = world.seen[64];
     // The first turn, of 8 MiB, has a seventeenth of the disk.
-    assert!(longest_gap < millis(1500), "{longest_gap:?}");
-    assert!(bytes > 50 * MIB, "{bytes}");
+    assert!(longest_gap < millis(2500), "{longest_gap:?}");
+    assert!(bytes > 20 * MIB, "{bytes}");
 }
 
 #[test]
 fn interactive_load_during_a_background_one_takes_half_as_long_again_at_most() {
-    for rate in [100 * MB, 1000 * MB, 3000 * MB] {
+    let rates = [100 * MB, 200 * MB, 500 * MB, 1000 * MB, 3000 * MB];
+    // A new request does not know its disk: many small ones are harder than a large one.
+    let greedy = |size| Client::greedy(2, Priority::Background, size);
+    let behind = [vec![greedy(4 * GIB)], vec![greedy(8 * MIB); 4]];
+    for (rate, behind) in rates.iter().flat_map(|rate| behind.iter().map(|all| (*rate, all))) {
         let interactive = Client {
             uid: 1,
             class: Priority::Interactive,
@@ -167,14 +171,13 @@ fn interactive_load_during_a_background_one_takes_half_as_long_again_at_most() {
             pause: (Duration::ZERO, millis(500)),
             requests: 50,
         };
-        let background = Client::greedy(2, Priority::Background, 4 * GIB);
         let mut idle = World::new(rate, vec![interactive.clone()]);
         idle.run(seconds(1000));
-        let mut world = World::new(rate, vec![interactive, background]);
+        let mut world = World::new(rate, [vec![interactive], behind.clone()].concat());
         world.run(seconds(120));
         let (alone, beside) = (idle.seen[0].slowest, world.seen[0].slowest);
         assert!(beside <= alone * 3 / 2, "{rate}: {beside:?}, alone {alone:?}");
-        assert!(world.seen[1].bytes > 0 && world.seen[0].requests == 50);
+        assert!(world.bytes_of(2) > 0 && world.seen[0].requests == 50);
     }
 }
 
