@@ -86,6 +86,10 @@ pub fn print(text: &str) -> std::io::Result<()> {
     out.flush()
 }
 
+fn nanos(nanos: u128) -> Duration {
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
 /// A receipt for people and programs. Bytes and nanoseconds.
 #[derive(Serialize)]
 pub struct ReceiptReport {
@@ -120,10 +124,17 @@ impl ReceiptReport {
     }
 
     pub fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
-        let nanos = |nanos: u128| Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
-        let io = nanos(self.io_nanos);
-        let rate = size::rate(self.bytes, io);
-        writeln!(out, "  I/O        {:>10}  {rate}, {}", size::time(io), self.method)?;
+        self.write_with(&size::rate(self.bytes, nanos(self.io_nanos)), out)
+    }
+
+    /// For a stream, whose frames overlap: the sum of their times gives no rate.
+    pub fn write_of_frames(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        self.write_with("all frames added", out)
+    }
+
+    fn write_with(&self, rate: &str, out: &mut dyn Write) -> std::io::Result<()> {
+        let io = size::time(nanos(self.io_nanos));
+        writeln!(out, "  I/O        {io:>10}  {rate}, {}", self.method)?;
         let checked = if self.checked { "  checked against the page cache" } else { "" };
         writeln!(out, "  direct     {:>10}{checked}", size::bytes(self.bytes_direct))?;
         writeln!(out, "  bounced    {:>10}", size::bytes(self.bytes_bounced))?;

@@ -114,7 +114,7 @@ pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCo
         if let Some(wake) = &report.wake {
             writeln!(out, "  wake       {}", wake.text())?;
         }
-        report.receipt.write(out)?;
+        report.receipt.write_of_frames(out)?;
         if report.verified {
             writeln!(out, "  verified   every frame equal to the file")?;
         }

@@ -10,6 +10,7 @@ use anyhow::{ensure, Context, Result};
 use dmabufio_client::stream::{Acquired, Ring, StreamRequest};
 use dmabufio_client::{open_regular, Buffer};
 use dmabufio_core::extent::Direction;
+use dmabufio_core::sys::sysconf::page_size;
 use rustix::fs::OFlags;
 use serde::Serialize;
 use std::fs::File;
@@ -87,12 +88,12 @@ enum Source {
 }
 
 impl Source {
-    /// Fills a buffer with up to `len` bytes, and returns how many.
-    fn fill(&mut self, buffer: &Buffer, number: u64, len: u64) -> Result<u64> {
+    /// Fills a buffer from byte `at` on with up to `len` bytes, and returns how many.
+    fn fill(&mut self, buffer: &Buffer, at: u64, number: u64, len: u64) -> Result<u64> {
         match self {
             Self::Numbers => {
                 let number = number.to_le_bytes();
-                buffer.write(0, &number[..number.len().min(len as usize)])?;
+                buffer.write(at, &number[..number.len().min(len as usize)])?;
                 Ok(len)
             }
             Self::File { file, chunk } => {
@@ -103,7 +104,7 @@ impl Source {
                     if count == 0 {
                         break;
                     }
-                    buffer.write(done, &chunk[..count])?;
+                    buffer.write(at + done, &chunk[..count])?;
                     done += count as u64;
                 }
                 Ok(done)
@@ -143,6 +144,7 @@ pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCo
     let mut stream = client.open_stream(&request).with_context(|| name.clone())?;
     let ring_bytes = stream.buffers().iter().map(Buffer::size).sum();
     let (start, mut frames, mut dropped) = (Instant::now(), 0, Vec::new());
+    let mut position = 0;
     let due = |frame: u64| start + Duration::from_secs_f64(frame as f64 / f64::from(args.rate));
     while frames < args.frames {
         sleep(due(frames).saturating_duration_since(Instant::now()));
@@ -150,12 +152,15 @@ pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCo
         match acquired {
             Acquired::Buffer { index, frame } => {
                 let buffer = stream.buffers().get(index).context("a buffer of the ring")?;
-                let len = source.fill(buffer, frame, frame_bytes)?;
+                // What has the same place in its page as in the file goes direct.
+                let at = position % page_size();
+                let len = source.fill(buffer, at, frame, frame_bytes)?;
                 if len == 0 {
                     break;
                 }
                 let timestamp = start.elapsed().as_nanos() as i64;
-                stream.submit(index, 0, len, timestamp).with_context(|| name.clone())?;
+                stream.submit(index, at, len, timestamp).with_context(|| name.clone())?;
+                position += len;
             }
             Acquired::Dropped { frame } => add(&mut dropped, frame),
         }
@@ -197,7 +202,7 @@ pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCo
                 false => writeln!(out, "    frames {first} to {last}")?,
             }
         }
-        report.receipt.write(out)
+        report.receipt.write_of_frames(out)
     })?;
     Ok(ExitCode::SUCCESS)
 }
