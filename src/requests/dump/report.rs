@@ -99,6 +99,7 @@ impl<'a> Report<'a> {
             ("methods", methods(self.support)),
             ("load_methods", methods(self.support_in_load)),
             ("no_rw_file", self.support.rw_file.err().map_or(Json::Null, Json::text)),
+            ("rw_extents", Json::Bool(self.support.rw_extents)),
             ("waiting", counts.waiting.into()),
             ("stalling_waiting", counts.stalling_waiting.into()),
             ("abandoned", counts.abandoned.into()),

@@ -17,6 +17,9 @@ impl Display for Report<'_> {
         }
         if let Err(reason) = self.support.rw_file {
             writeln!(f, "no rw_file: {reason}")?;
+        } else {
+            let extents = if self.support.rw_extents { "yes" } else { "no" };
+            writeln!(f, "rw_extents, attached buffers: {extents}")?;
         }
         let counts = self.counts;
         writeln!(f, "requests running: {}", counts.waiting)?;

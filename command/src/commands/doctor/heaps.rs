@@ -57,7 +57,17 @@ fn finding(heap: Heap, wanted: bool) -> Finding {
         _ => format!("{methods}, {limit}{node}"),
     };
     match support.rw_file {
-        Ok(()) => Finding::new(Group::Necessary, subject, Verdict::Ok, text),
+        Ok(()) if !support.rw_extents => {
+            let text = format!("{text}; without DMA_BUF_IOCTL_RW_EXTENTS");
+            Finding::new(Group::Recommended, subject, Verdict::Slow, text).fix(
+                "apply all of kernel/patches: buffers that are attached to a device are copied, \
+                 and each of many small extents is a call",
+            )
+        }
+        Ok(()) => {
+            let text = format!("{text}; many extents in a call, attached buffers too");
+            Finding::new(Group::Necessary, subject, Verdict::Ok, text)
+        }
         Err(_) if wanted && heap == Heap::System => {
             Finding::new(Group::Recommended, subject, Verdict::Slow, text).fix(
                 "load the module of kernel/module, which gives direct I/O to a stock kernel; or \
