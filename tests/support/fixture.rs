@@ -77,7 +77,8 @@ impl Fixture {
         let heap = vm_heap().unwrap_or(Heap::Memfd);
         let socket = dir.path().join("socket");
         let child = command
-            .env("RUST_LOG", "error")
+            // Not of each parcel that makes no sense: tests send many.
+            .env("RUST_LOG", "error,rsbinder=off")
             .args(["--heap", heap.name(), "--socket"])
             .arg(&socket)
             .args(args)

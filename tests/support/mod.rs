@@ -10,8 +10,10 @@ pub mod fixture;
 #[path = "../../vts/fuse.rs"]
 pub mod fuse;
 pub mod hungry;
+pub mod left;
 pub mod machine;
 mod random;
+pub mod random_parcels;
 pub mod slow_disk;
 pub mod victim;
 

@@ -1,4 +1,5 @@
-//! `cargo xtask fuzz`: runs the libFuzzer targets of fuzz/parsers.
+//! `cargo xtask fuzz`: runs the libFuzzer targets of fuzz/parsers, and random transactions at the
+//! service.
 
 use std::env;
 use std::fs;
@@ -9,10 +10,13 @@ use xtask::cache::RunDir;
 use xtask::exec::{self, Step};
 use xtask::{cargo, tree};
 
-/// The targets, each with a corpus of its name.
-const TARGETS: [&str; 3] = ["safetensors", "gguf", "snapshot"];
+/// The targets of libFuzzer, each with a corpus of its name.
+const PARSERS: [&str; 3] = ["safetensors", "gguf", "snapshot"];
 
-/// The time for each target in `cargo xtask test`, in seconds.
+/// The target that is a test program: `cargo test` runs a short form of it.
+const TRANSACTIONS: &str = "transactions";
+
+/// The time for each parser in `cargo xtask test`, in seconds.
 const SHORT: u32 = 20;
 
 /// What libFuzzer needs from the compiler: counters of edges, and the operands of comparisons.
@@ -24,7 +28,7 @@ const INSTRUMENTATION: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-cov
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The targets; all, one after the other, unless some are named
-    #[arg(value_parser = TARGETS)]
+    #[arg(value_parser = [PARSERS[0], PARSERS[1], PARSERS[2], TRANSACTIONS])]
     targets: Vec<String>,
     /// The time for each target, in seconds
     #[arg(long, default_value_t = 600)]
@@ -33,13 +37,32 @@ pub struct Args {
 
 /// Runs the targets.
 pub fn run(args: &Args) -> Result<()> {
-    let named: Vec<&str> = args.targets.iter().map(String::as_str).collect();
-    fuzz(if named.is_empty() { &TARGETS } else { &named }, args.seconds)
+    let wanted = |target: &str| args.targets.is_empty() || args.targets.iter().any(|t| t == target);
+    let parsers: Vec<&str> = PARSERS.into_iter().filter(|parser| wanted(parser)).collect();
+    if !parsers.is_empty() {
+        fuzz(&parsers, args.seconds)?;
+    }
+    if wanted(TRANSACTIONS) {
+        transactions(args.seconds)?;
+    }
+    Ok(())
 }
 
-/// Runs all targets for a short time.
+/// Runs the targets of the parsers for a short time.
 pub fn short() -> Result<()> {
-    fuzz(&TARGETS, SHORT)
+    fuzz(&PARSERS, SHORT)
+}
+
+/// Makes random transactions at the service over a socket.
+fn transactions(seconds: u32) -> Result<()> {
+    let mut test = exec::command(cargo::test(TRANSACTIONS)?);
+    test.arg("--nocapture").env("DMABUFIO_FUZZ_SECONDS", seconds.to_string());
+    let output = Step::new(format!("making random transactions for {seconds} s"))
+        .hint("the message names the seed and the number of the transaction")
+        .capture(&mut test)?;
+    let told = output.lines().rev().find(|line| line.starts_with("seed "));
+    exec::say(&format!("transactions: {}", told.context("the test has not said what it did")?));
+    Ok(())
 }
 
 fn fuzz(targets: &[&str], seconds: u32) -> Result<()> {

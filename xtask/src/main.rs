@@ -37,7 +37,7 @@ enum Cmd {
     Bench(bench::Args),
     /// Run a command as root in the VM with the service up; exits with its status, 69 if the VM failed
     Vm(vm::Args),
-    /// Run the fuzz targets of the parsers
+    /// Run the fuzz targets: the parsers, and random transactions at the service
     Fuzz(fuzz::Args),
     /// Let 64 clients of one service come and go in the VM, and see what is left
     Soak(soak::Args),
