@@ -80,3 +80,44 @@ fn repatch(linux: &Path, dir: &Path) -> Result<()> {
     }
     quilt("putting the patches into the kernel", &["push", "-a"])
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    const UAPI: &str = "include/uapi/linux/dma-buf.h";
+
+    /// What a series does to the files that it adds, and to the ABI.
+    fn changes(series: &str) -> Result<BTreeMap<String, String>> {
+        let dir = format!("kernel/patches/{series}");
+        let mut changes = BTreeMap::<_, String>::new();
+        for patch in tree::read(&format!("{dir}/series"))?.lines() {
+            let text = tree::read(&format!("{dir}/{patch}"))?;
+            for file in text.split("\ndiff --git a/").skip(1) {
+                let (path, _) = file.split_once(" b/").context("a patch without a path")?;
+                let (head, hunks) = file.split_once("\n+++ b/").context("a patch without hunks")?;
+                let added = head.contains("\nnew file mode ");
+                if added || path == UAPI || changes.contains_key(path) {
+                    changes.entry(path.to_owned()).or_default().push_str(hunks.trim_end());
+                }
+            }
+        }
+        Ok(changes)
+    }
+
+    /// There is one engine and one ABI: a base with other functions has one more file, which brings them.
+    #[test]
+    fn files_that_the_patches_add_are_the_same_on_all_bases() -> Result<()> {
+        let (ours, mut port) = (changes("6.12")?, changes("6.1")?);
+        assert!(ours.contains_key("drivers/dma-buf/dma-buf-rw-file.c"), "{:?}", ours.keys());
+        assert!(ours.contains_key(UAPI), "{:?}", ours.keys());
+        assert!(port.remove("drivers/dma-buf/dma-buf-rw-file-compat.h").is_some());
+        assert_eq!(ours.keys().collect::<Vec<_>>(), port.keys().collect::<Vec<_>>());
+        for (path, hunks) in ours {
+            assert!(port[&path] == hunks, "{path} differs between the bases");
+        }
+        Ok(())
+    }
+}
