@@ -68,6 +68,13 @@ stop() {
     sync
 }
 
+# Linux 6.1 has a driver for UFS on PCI, and does not know that this device of QEMU is one.
+if [ "$DMABUFIO_DISK" = ufs ] && [ ! -b "$DMABUFIO_DEVICE" ]; then
+    stage "waiting for the UFS disk"
+    echo 1b36 0013 >/sys/bus/pci/drivers/ufshcd/new_id
+    wait_for 60 $$ test -b "$DMABUFIO_DEVICE" || give_up "the kernel did not find the UFS disk"
+fi
+
 # QEMU 10.0 writes to the completion queue (33 entries) without looking for room. Linux gives room back only after it has seen
 # all that was there, and meanwhile as many again may complete: 15 at a time always fit.
 [ "$DMABUFIO_DISK" != ufs ] || echo 15 >"/sys/class/block/${DMABUFIO_DEVICE#/dev/}/device/queue_depth"

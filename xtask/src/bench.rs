@@ -14,7 +14,7 @@ use anyhow::{bail, ensure, Context, Result};
 use xtask::failure::Unavailable;
 use xtask::{cargo, exec, packages, tree};
 
-use crate::kernel::{self, Flavour};
+use crate::kernel::{self, Base, Flavour};
 use crate::vm::{self, Bus, Fs, Options};
 
 mod markdown;
@@ -99,6 +99,7 @@ fn session(
     }
     let options = Options {
         kernel: Flavour::Patched,
+        base: Base::default(),
         disk: Bus::Ufs,
         fs: Fs::F2fs,
         // Buffers may take half of it, and the largest request is 4 GiB.
@@ -146,7 +147,7 @@ fn machine(out: &Path) -> Result<Machine> {
             fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
         Ok(text.lines().next().unwrap_or_default().trim().to_owned())
     };
-    let build = kernel::ensure(Flavour::Patched)?.dir;
+    let build = kernel::ensure(Base::default(), Flavour::Patched)?.dir;
     let memory = read("memory")?;
     let qemu = printed(Command::new("qemu-system-x86_64").arg("--version"))?;
     Ok(Machine {

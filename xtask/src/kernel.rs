@@ -19,10 +19,50 @@ mod config;
 pub mod module;
 mod source;
 
-/// The series that is built: the base of the kernel that Android 16 ships.
-const SERIES: &str = "6.12";
 /// Raised when the recipe below changes what comes out of the same inputs.
 const RECIPE: &str = "3";
+/// Installs what modules are built with, where the kernel has no script for that.
+const HEADERS: &str = include_str!("kernel/headers.sh");
+
+/// The series that a kernel is made from: Debian's package of its source, and our patches for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Base {
+    /// The base of the kernel that Android 16 ships
+    #[default]
+    #[value(name = "6.12")]
+    Linux6_12,
+    /// The base of the oldest kernel of devices that are upgraded to Android 16
+    #[value(name = "6.1")]
+    Linux6_1,
+}
+
+impl fmt::Display for Base {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Base::Linux6_12 => "6.12",
+            Base::Linux6_1 => "6.1",
+        })
+    }
+}
+
+impl Base {
+    /// What this base has otherwise than vm.config says, which is written for 6.12.
+    fn fragment(self) -> Option<&'static str> {
+        match self {
+            Base::Linux6_12 => None,
+            Base::Linux6_1 => Some("kernel/configs/6.1.config"),
+        }
+    }
+
+    /// What its emulated CPU needs besides. 6.1 takes FSRM for a promise of ERMS, which the emulated CPU lacks: its memmove
+    /// would copy past the end.
+    pub fn cpu(self) -> &'static str {
+        match self {
+            Base::Linux6_12 => "",
+            Base::Linux6_1 => ",fsrm=off",
+        }
+    }
+}
 
 /// Which kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -51,6 +91,9 @@ pub struct Args {
     /// Which kernel; patched and stock unless told
     #[arg(long)]
     flavour: Option<Flavour>,
+    /// The series that it is made from
+    #[arg(long, default_value = "6.12")]
+    base: Base,
 }
 
 /// A finished kernel.
@@ -71,40 +114,40 @@ impl Kernel {
 pub fn run(args: &Args) -> Result<()> {
     let flavours = args.flavour.map_or(vec![Flavour::Patched, Flavour::Stock], |one| vec![one]);
     for flavour in flavours {
-        println!("{flavour}: {}", ensure(flavour)?.image().display());
+        println!("{flavour}: {}", ensure(args.base, flavour)?.image().display());
     }
     Ok(())
 }
 
 /// The package of the source, and its version, installed.
-fn package() -> Result<(String, String)> {
-    let package = format!("linux-source-{SERIES}");
-    packages::ensure().context("getting the kernel's source")?;
+fn package(base: Base) -> Result<(String, String)> {
+    let package = format!("linux-source-{base}");
+    packages::ensure_with(&[&package]).context("getting the kernel's source")?;
     let version = packages::version(&package)?;
     Ok((package, version))
 }
 
 /// `tools/testing/selftests` of the source, with what the kernel's own tests are built from.
 pub fn selftests() -> Result<PathBuf> {
-    let (package, version) = package()?;
+    let (package, version) = package(Base::default())?;
     let base = cache::subdir("kernel/trees")?.join(&version);
     Ok(source::unpacked(&base, &package, &version)?.join("tools/testing/selftests"))
 }
 
-/// The kernel of that flavour, built unless it is there.
-pub fn ensure(flavour: Flavour) -> Result<Kernel> {
-    let (package, version) = package()?;
-    let patches = source::patches(SERIES)?;
-    let fragments = [
-        tree::read("kernel/configs/vm.config")?,
-        tree::read(&format!("kernel/configs/{flavour}.config"))?,
-    ];
+/// The kernel of that base and flavour, built unless it is there.
+pub fn ensure(base: Base, flavour: Flavour) -> Result<Kernel> {
+    let (package, version) = package(base)?;
+    let patches = source::patches(&base.to_string())?;
+    let flavoured = format!("kernel/configs/{flavour}.config");
+    let fragments = ["kernel/configs/vm.config", &flavoured].into_iter().chain(base.fragment());
+    let fragments = fragments.map(tree::read).collect::<Result<Vec<_>>>()?;
 
-    let inputs = [RECIPE, &version, &patches.key, &fragments[0], &fragments[1]];
-    let dest = cache::subdir("kernel/images")?.join(format!("{flavour}-{}", tree::key(inputs)));
+    let inputs = [RECIPE, &version, &patches.key];
+    let key = tree::key(inputs.into_iter().chain(fragments.iter().map(String::as_str)));
+    let dest = cache::subdir("kernel/images")?.join(format!("{flavour}-{key}"));
     let dir = cache::publish(&dest, |stage| {
         // One at a time: flavours share their trees.
-        let _lock = cache::lock("kernel")?;
+        let _lock = cache::lock(&format!("kernel-{version}"))?;
         let base = cache::subdir("kernel/source")?.join(&version);
         let linux = source::ensure(&base, &package, &version, &patches)?;
         build(flavour, &version, &linux, &base, &fragments, stage)
@@ -185,13 +228,18 @@ fn build(
             copy(&module, &stage.join("modules").join(name))?;
         }
     }
-    // The script behind the packages linux-headers-* of distributions.
+    let step = Step::new(format!("installing the headers of {name}")).hint(&hint);
     let headers = stage.join("headers");
-    let script = format!("{}/scripts/package/install-extmod-build", linux.display());
-    let install = format!("KBUILD_RUN_COMMAND={script} {}", headers.display());
-    Step::new(format!("installing the headers of {name}"))
-        .hint(&hint)
-        .run(&mut make(&["run-command", &install]))
+    // The script behind the packages linux-headers-* of distributions. 6.1 has none.
+    let script = linux.join("scripts/package/install-extmod-build");
+    if script.exists() {
+        let install = format!("KBUILD_RUN_COMMAND={} {}", script.display(), headers.display());
+        return step.run(&mut make(&["run-command", &install]));
+    }
+    fs::create_dir_all(&headers).with_context(|| format!("creating {}", headers.display()))?;
+    let mut command = exec::command("sh");
+    command.args(["-c", HEADERS, "headers.sh"]).args([linux, &objects, &headers]);
+    step.run(&mut command)
 }
 
 fn read(path: &Path) -> Result<String> {

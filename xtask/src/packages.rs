@@ -12,7 +12,12 @@ const SCRIPT: &str = include_str!("packages.sh");
 
 /// Installs missing packages.
 pub fn ensure() -> Result<()> {
-    let missing = ask("missing")?;
+    ensure_with(&[])
+}
+
+/// Installs missing packages, with `more` that only some commands need.
+pub fn ensure_with(more: &[&str]) -> Result<()> {
+    let missing = ask("missing", more)?;
     if missing.is_empty() {
         return Ok(());
     }
@@ -23,12 +28,12 @@ pub fn ensure() -> Result<()> {
     let _lock = cache::lock("apt")?;
     Step::new(format!("installing {names}"))
         .hint("`apt-get update` and `apt-get install` by hand say more; all sources in /etc/apt must be reachable")
-        .run(&mut script("install"))
+        .run(script("install").args(more))
 }
 
 /// The address from which this machine gets Debian's main archive, as `debootstrap` takes it.
 pub fn mirror() -> Result<String> {
-    let mirror = ask("mirror")?;
+    let mirror = ask("mirror", &[])?;
     ensure!(
         !mirror.is_empty(),
         "none of this machine's apt sources is the main archive of its Debian release"
@@ -51,8 +56,8 @@ fn script(verb: &str) -> Command {
     command
 }
 
-fn ask(verb: &str) -> Result<String> {
-    let output = script(verb).output().context("starting sh")?;
+fn ask(verb: &str, more: &[&str]) -> Result<String> {
+    let output = script(verb).args(more).output().context("starting sh")?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(
         output.status.success(),
@@ -77,7 +82,7 @@ mod tests {
 
     /// The calls of apt on a machine with these releases among its sources, whose QEMU has these
     /// options of `ufs`.
-    fn asked(releases: &str, options: &str) -> Result<Vec<String>> {
+    fn asked(releases: &str, options: &str, more: &[&str]) -> Result<Vec<String>> {
         let dir = tempfile::tempdir()?;
         let log = dir.path().join("log");
         stub(dir.path(), "dpkg-query", "exit 1")?;
@@ -92,6 +97,7 @@ mod tests {
         let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", dir.path().display());
         let status = Command::new("/bin/sh")
             .args(["-c", &text, "sh", "install"])
+            .args(more)
             .env("PATH", path)
             .status()?;
         ensure!(status.success());
@@ -107,13 +113,23 @@ mod tests {
                 .iter()
                 .any(|call| call.contains("--target-release bookworm-backports qemu-system-x86"))
         };
-        let bare = asked("bookworm\\n", "")?;
+        let bare = asked("bookworm\\n", "", &[])?;
         assert!(with_list(&bare) && from_backports(&bare), "{bare:#?}");
-        let has = asked("bookworm\\nbookworm-backports\\n", "")?;
+        let has = asked("bookworm\\nbookworm-backports\\n", "", &[])?;
         assert!(!with_list(&has) && from_backports(&has), "{has:#?}");
-        let newer = asked("bookworm\\n", "mcq=<bool>")?;
+        let newer = asked("bookworm\\n", "mcq=<bool>", &[])?;
         assert!(!with_list(&newer) && !from_backports(&newer), "{newer:#?}");
         assert!(newer.last().is_some_and(|call| call.contains(" e2fsprogs ")), "{newer:#?}");
+        Ok(())
+    }
+
+    #[test]
+    fn further_packages_are_installed_once() -> Result<()> {
+        let calls = asked("bookworm\\n", "mcq=<bool>", &["linux-source-6.1", "bison"])?;
+        let install = format!("{} ", calls.last().context("no call of apt")?);
+        for package in [" linux-source-6.1 ", " linux-source-6.12 ", " bison "] {
+            assert_eq!(install.matches(package).count(), 1, "{package} in {install}");
+        }
         Ok(())
     }
 }

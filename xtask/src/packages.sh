@@ -1,9 +1,9 @@
 #!/bin/sh
 # The Debian packages behind `cargo xtask`.
 #
-#   packages.sh missing   prints those that this machine lacks
-#   packages.sh install   installs them, as root
-#   packages.sh mirror    prints the address from which this machine gets Debian
+#   packages.sh missing [MORE...]   prints those that this machine lacks
+#   packages.sh install [MORE...]   installs them, as root
+#   packages.sh mirror              prints the address from which this machine gets Debian
 set -eu
 # From xfsprogs, tests take the command that encrypts a folder. The guest's init needs udev to find the ports that carry
 # the input, output and exit status of the command. Tests compile programs that use the C interface.
@@ -24,9 +24,9 @@ missing() {
     # Each name once, and once more if it is installed: a missing one is unique.
     # shellcheck disable=SC2086,SC2016
     {
-        printf '%s\n' $vm $kernel $android $bench
-        dpkg-query -W -f '${Package} ${db:Status-Status}\n' $vm $kernel $android $bench 2>/dev/null |
-            sed -n 's/ installed$//p'
+        printf '%s\n' $vm $kernel $android $bench $more | sort -u
+        dpkg-query -W -f '${Package} ${db:Status-Status}\n' $vm $kernel $android $bench $more 2>/dev/null |
+            sed -n 's/ installed$//p' | sort -u
     } | sort | uniq -u
     # UFS 4.0 has multi-circular queues; the device came to QEMU before them, in 8.2.
     qemu-system-x86_64 -device ufs,help 2>/dev/null | grep -q mcq= || echo $qemu
@@ -63,4 +63,5 @@ install() {
 
 verb=$1
 shift
-"$verb" "$@"
+more=$*
+"$verb"

@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::Result;
 use xtask::{cargo, exec, packages};
 
-use crate::kernel::{self, Flavour};
+use crate::kernel::{self, Base, Flavour};
 use crate::vm::tools;
 
 /// One step, with its name.
@@ -16,8 +16,8 @@ const STEPS: &[Step] = &[
     ("virtme-ng", || tools::virtme().map(drop)),
     ("the service manager rsb_hub", || tools::hub().map(drop)),
     ("the test runner nextest", || tools::nextest().map(drop)),
-    ("the patched kernel", || kernel::ensure(Flavour::Patched).map(drop)),
-    ("the stock kernel", || kernel::ensure(Flavour::Stock).map(drop)),
+    ("the patched kernel", || kernel::ensure(Base::default(), Flavour::Patched).map(drop)),
+    ("the stock kernel", || kernel::ensure(Base::default(), Flavour::Stock).map(drop)),
     ("the service and the command", || cargo::release().map(drop)),
 ];
 

@@ -4,7 +4,7 @@ use anyhow::Result;
 use xtask::cargo;
 use xtask::exec::quote;
 
-use crate::kernel::Flavour;
+use crate::kernel::{Base, Flavour};
 use crate::vm::{self, Bus, Fs, Options};
 
 /// The number of clients at a time.
@@ -27,6 +27,7 @@ pub fn run(args: &Args) -> Result<u8> {
     let test = cargo::test("vm_soak")?;
     let options = Options {
         kernel: Flavour::Patched,
+        base: Base::default(),
         disk: Bus::Ufs,
         fs: Fs::F2fs,
         memory: "4G".to_owned(),

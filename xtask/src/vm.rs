@@ -15,7 +15,7 @@ use xtask::exec::{self, quote};
 use xtask::failure::Unavailable;
 use xtask::{cargo, policy, tree};
 
-use crate::kernel::{self, Flavour};
+use crate::kernel::{self, Base, Flavour};
 
 mod boot;
 mod disk;
@@ -48,6 +48,9 @@ pub struct Options {
     /// Which kernel
     #[arg(long, default_value = "patched")]
     pub kernel: Flavour,
+    /// The series that the kernel is made from
+    #[arg(long, default_value = "6.12")]
+    pub base: Base,
     /// What the test disk is attached to
     #[arg(long, default_value = "ufs")]
     pub disk: Bus,
@@ -128,7 +131,7 @@ pub fn programs(options: &Options) -> Result<Vec<PathBuf>> {
 
 /// Boots, runs the shell script `script` there with `programs` in its search path, and says how it went.
 pub fn boot(options: &Options, programs: &[PathBuf], script: &str) -> Result<Outcome> {
-    let ready = || anyhow::Ok((tools::ensure()?, kernel::ensure(options.kernel)?));
+    let ready = || anyhow::Ok((tools::ensure()?, kernel::ensure(options.base, options.kernel)?));
     let (tools, kernel) = ready().context(Unavailable("the VM could not be made ready"))?;
     let module = options.module.then(|| kernel::module::ensure(&kernel)).transpose()?;
     start(options, &tools, &kernel, module.as_deref(), programs, script)
@@ -195,6 +198,7 @@ fn start(
         image: &image,
         memory: &options.memory,
         kvm: false,
+        cpu: options.base.cpu(),
         kernel: &[selinux, disk.kernel_args()].concat(),
         qemu: disk.qemu_args(options.disk_rate),
         shared: vec![run.path().to_owned(), out.clone()],
@@ -208,8 +212,9 @@ fn start(
     };
     machine.kvm = boot::kvm_works(&machine);
     exec::say(&format!(
-        "booting the {} kernel{} with {} on {}{}{}",
+        "booting the {} kernel {}{} with {} on {}{}{}",
         options.kernel,
+        options.base,
         if options.module { " and the module" } else { "" },
         options.fs,
         options.disk,

@@ -17,7 +17,7 @@ use xtask::table::{report, suite, Table};
 use xtask::{cargo, packages, tree};
 
 use super::ktap;
-use crate::kernel::{self, Flavour};
+use crate::kernel::{self, Base, Flavour};
 use crate::vm::{self, tools, Bus, Fs, Options};
 
 /// The tests to build for the guest: a plain `cargo test` omits the programs `vm_*`.
@@ -92,6 +92,7 @@ pub fn run(table: &mut Table) {
         table.run("vm", &name, || {
             let options = Options {
                 kernel,
+                base: Base::default(),
                 disk,
                 fs,
                 memory: "4G".into(),

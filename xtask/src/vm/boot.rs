@@ -25,7 +25,7 @@ const ROOT_FLAGS: &str =
 /// emulation executes byte by byte. Without ERMS it uses plain stores, and clearing and copying a
 /// page have the cost ratio of a phone. The emulation computes the instruction for CRC-32C bit by
 /// bit; without it, programs use tables.
-const CPU: &[&str] = &["-cpu", "max,erms=off,sse4.2=off"];
+const CPU: &str = "max,erms=off,sse4.2=off";
 /// The messages of the kernel about its own mistakes, or about the end of a check for them, and the
 /// denials of an enforcing SELinux. Lockdep and the checks of the DMA API report mistakes with
 /// `WARNING:`; their other messages are not complaints.
@@ -61,6 +61,8 @@ pub struct Machine<'a> {
     pub memory: &'a str,
     /// Hardware virtualisation.
     pub kvm: bool,
+    /// Further properties of the CPU in software emulation.
+    pub cpu: &'a str,
     /// Further arguments for the kernel.
     pub kernel: &'a [&'a str],
     /// Further arguments for QEMU.
@@ -161,11 +163,11 @@ impl Machine<'_> {
         ]);
         let cpus = thread::available_parallelism().map_or(1, usize::from);
         command.args(["--cpus", &cpus.to_string()]);
-        let mut cpu: &[&str] = &[];
+        let mut cpu = Vec::new();
         if !self.kvm {
             // The kernel's boot-time check of the timer counts ticks, and an emulated CPU on a busy host may miss them.
             command.args(["--disable-kvm", "-a", "no_timer_check"]);
-            cpu = CPU;
+            cpu.extend(["-cpu".to_owned(), format!("{CPU}{}", self.cpu)]);
         }
         for dir in &self.shared {
             command.arg(format!("--rwdir={}", dir.display()));
