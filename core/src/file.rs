@@ -178,7 +178,8 @@ impl<'fd> RegularFile<'fd> {
     /// The number of pages of a range, in bytes, that are in the page cache.
     ///
     /// The kernel shows this to the owner of the file and to processes that may write it. `None`
-    /// for a service with a read-only descriptor of another user's file, and before Linux 6.5.
+    /// for a service with a read-only descriptor of another user's file. Before Linux 6.5, only
+    /// the owner learns it.
     /// `None` also on file systems without a block device, because stacked ones cache the data
     /// elsewhere.
     ///
@@ -189,7 +190,7 @@ impl<'fd> RegularFile<'fd> {
             return None;
         }
         let len = range.end - range.start;
-        Some(pagecache::cachestat(self.fd, range.start, len).ok()?.nr_cache)
+        pagecache::cached_pages(self.fd, range.start, len).ok()
     }
 
     /// Lets the page cache drop the whole pages of a range, in bytes, that are clean.
@@ -271,7 +272,7 @@ fn has_no_device(stat: &uapi::statx) -> bool {
 /// The number of pages of `len` bytes from `offset` that are in the page cache. `len` 0 means to
 /// the end of the file.
 pub fn cached_pages(fd: BorrowedFd<'_>, offset: u64, len: u64) -> Result<u64> {
-    Ok(pagecache::cachestat(fd, offset, len).during(|| "file: cachestat")?.nr_cache)
+    pagecache::cached_pages(fd, offset, len).during(|| "file: pages in the page cache")
 }
 
 /// The name of a file type that is not a regular file, with its article.

@@ -67,7 +67,7 @@ struct Report {
     alloc_nanos: Option<u128>,
     total_nanos: u128,
     receipt: ReceiptReport,
-    /// `None` if the kernel has no cachestat(2).
+    /// `None` if the kernel does not tell this user.
     page_cache_growth_pages: Option<i64>,
     /// Compared with the file, and equal.
     verified: bool,

@@ -7,7 +7,7 @@
 //!
 //! See docs/design/0001-first-slice.md#the-service-never-dereferences-a-mapping
 
-use crate::sys::{last_errno, uapi};
+use crate::sys::{last_errno, sysconf, uapi};
 use rustix::fd::{AsRawFd, BorrowedFd};
 use rustix::io::{self, Errno};
 use rustix::mm::{self, Advice, MapFlags, ProtFlags};
@@ -88,6 +88,19 @@ impl Mapping {
         let len = page_size.min(self.len);
         // SAFETY: the range lies in this mapping, and the advice changes no content.
         unsafe { mm::madvise(self.start.as_ptr(), len, Advice::LinuxPopulateRead) }.is_ok()
+    }
+
+    /// `mincore(2)`—The number of pages of the mapped file that are in the page cache, if the file
+    /// belongs to the caller. Touches none of them.
+    #[doc(alias = "mincore")]
+    pub fn resident_pages(&self) -> io::Result<u64> {
+        let mut pages = vec![0; self.len.div_ceil(sysconf::page_size() as usize)];
+        // SAFETY: the range is this mapping; the kernel writes one byte for each of its pages to
+        // the vector, which has as many and is exclusively borrowed.
+        if unsafe { libc::mincore(self.start.as_ptr(), self.len, pages.as_mut_ptr()) } != 0 {
+            return Err(last_errno());
+        }
+        Ok(pages.iter().filter(|page| **page & 1 != 0).count() as u64)
     }
 
     /// `pread(file)`—Reads from `file` into `len` bytes of the mapping from `at`. Returns how many;
