@@ -26,8 +26,8 @@ use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use support::{
-    allocate, file, heaps, is_patched, make_cold, open, read_buffer, scratch, vm_kernel,
-    write_buffer, Descriptor, Random, PAGE,
+    allocate, file, heaps, is_patched, linux_since, make_cold, open, read_buffer, scratch,
+    vm_kernel, write_buffer, Descriptor, Random, PAGE,
 };
 
 /// What a run of the matrix varies besides the extent.
@@ -49,6 +49,15 @@ fn cases() -> Vec<Case> {
     cases
 }
 
+/// Whether direct I/O can pin a mapping of its buffers. A udmabuf maps no pages since Linux 6.12.
+fn page_backed(heap: Heap) -> bool {
+    match heap {
+        Heap::System => false,
+        Heap::Udmabuf => !linux_since(6, 12),
+        Heap::SystemDirect | Heap::Memfd => true,
+    }
+}
+
 /// The method that moves the body of an aligned extent in this case.
 fn expected(case: Case) -> (Method, Option<FallbackReason>) {
     let rw_file = case.heap == Heap::System && is_patched();
@@ -57,7 +66,7 @@ fn expected(case: Case) -> (Method, Option<FallbackReason>) {
         _ if !is_patched() => FallbackReason::NoIoctl,
         _ => FallbackReason::Exporter,
     };
-    let page_backed = matches!(case.heap, Heap::Memfd | Heap::SystemDirect);
+    let page_backed = page_backed(case.heap);
     match case.mode {
         Mode::Buffered if rw_file => (Method::RwFileBuffered, Some(FallbackReason::Requested)),
         Mode::Buffered => (Method::MappedBuffered, Some(FallbackReason::Requested)),
@@ -146,7 +155,7 @@ fn probe_finds_what_this_kernel_can_do() {
         let in_load = probe::heap_in_load(&allocator).expect("probe");
         assert_eq!(in_load.rw_file, support.rw_file, "{heap}");
         let of_pages = |support: Support| support.methods().any(|m| m == Method::MappedDirect);
-        let pages = matches!(heap, Heap::Memfd | Heap::SystemDirect);
+        let pages = page_backed(heap);
         assert_eq!(of_pages(support), pages, "{heap}");
         assert_eq!(of_pages(in_load), heap != Heap::System, "{heap}");
     }

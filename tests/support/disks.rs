@@ -2,9 +2,9 @@
 
 use super::device::run;
 use super::fuse::FuseFile;
-use super::scratch;
+use super::{linux_since, scratch};
 #[allow(deprecated, reason = "AOSP's rustix has no feature `mount`")]
-use rustix::fs::{mount, MountFlags};
+use rustix::fs::{mount, MountFlags, OFlags};
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::Write;
@@ -42,6 +42,19 @@ impl Drop for Mount {
 impl Disks {
     pub fn new() -> Self {
         Self { mounts: HashMap::new(), fuse: None, dir: scratch() }
+    }
+
+    /// Whether files on `file_system` can be opened with these flags, and behave as the table says.
+    /// erofs has no direct I/O for compressed files. In Linux 6.12, it needs no loop device and
+    /// tells what direct I/O it has and why not; in 6.1, not yet. tmpfs takes `O_DIRECT` since 6.6.
+    pub fn has(file_system: &str, flags: OFlags) -> bool {
+        let direct = flags.contains(OFlags::DIRECT);
+        match file_system {
+            "erofs" => linux_since(6, 12),
+            "erofs lz4" | "erofs without a device" => !direct && linux_since(6, 12),
+            "tmpfs" => !direct || linux_since(6, 6),
+            _ => true,
+        }
     }
 
     /// A folder on `file_system`.

@@ -53,6 +53,13 @@ pub fn is_patched() -> bool {
     vm_kernel().is_some_and(|kernel| kernel != "stock")
 }
 
+/// Whether this is the given release of Linux or a later one.
+pub fn linux_since(major: u32, minor: u32) -> bool {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("the release");
+    let numbers: Vec<u32> = release.split('.').map_while(|part| part.parse().ok()).collect();
+    numbers >= vec![major, minor]
+}
+
 /// A folder on the file system under test, removed when dropped.
 pub fn scratch() -> TempDir {
     // Beside the build's own files where there is no test disk: /tmp may be a tmpfs, which does no
