@@ -3,11 +3,9 @@
 use dmabufio_core::heap::{Allocator, Heap};
 use dmabufio_core::method::FallbackReason;
 use dmabufio_core::probe;
-use dmabufio_core::sys::pagecache::cachestat;
 use rustix::fs::{memfd_create, MemfdFlags};
 use rustix::io::Errno;
-use std::fs::{read_dir, read_to_string, File};
-use std::os::fd::AsFd;
+use std::fs::{read_dir, read_to_string};
 use std::path::Path;
 
 /// Whether the running kernel has what an option of `kernel/configs/device` brings. `None` where that cannot be told. A
@@ -38,10 +36,6 @@ pub fn shows(option: &str) -> Option<bool> {
             yes(any("/sys/class/block", "queue/crypto") || inline_encryption_is_used())
         }
         "CONFIG_FS_ENCRYPTION_INLINE_CRYPT" => yes(inline_encryption_is_used()),
-        "CONFIG_CACHESTAT_SYSCALL" => {
-            let file = File::open("/proc/self/exe").ok()?;
-            has_call(cachestat(file.as_fd(), 0, 0).err())
-        }
         "CONFIG_MEMFD_CREATE" => has_call(memfd_create("doctor", MemfdFlags::CLOEXEC).err()),
         "CONFIG_UDMABUF" => exists(UDMABUF),
         "CONFIG_IKCONFIG_PROC" => exists("/proc/config.gz"),
