@@ -110,6 +110,7 @@ fn session(
         no_service: false,
         timeout: 90,
         disk_rate,
+        one_arena: false,
         out: Some(out.to_owned()),
     };
     let outcome = vm::boot(&options, programs, &format!("sh {JOB} {what}"))?;

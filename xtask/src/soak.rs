@@ -37,6 +37,7 @@ pub fn run(args: &Args) -> Result<u8> {
         no_service: false,
         timeout: args.seconds / 60 + BESIDES,
         disk_rate: None,
+        one_arena: true,
         out: None,
     };
     let test = quote(&test.to_string_lossy());

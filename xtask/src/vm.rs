@@ -78,6 +78,9 @@ pub struct Options {
     /// Limit the test disk to that many bytes a second
     #[arg(long)]
     pub disk_rate: Option<u64>,
+    /// Give malloc one area for all threads: its size shows what leaks
+    #[arg(long)]
+    pub one_arena: bool,
     /// A folder on this host that the guest sees as $DMABUFIO_OUT and may write to
     #[arg(long)]
     pub out: Option<PathBuf>,
@@ -181,7 +184,9 @@ fn start(
         ("DMABUFIO_SERVICE", if options.no_service { "0" } else { "1" }),
     ]
     .map(|(name, value)| format!("export {name}={}\n", quote(value)));
-    fs::write(run.path().join("plan"), plan.concat()).context("writing the plan of the run")?;
+    let malloc = if options.one_arena { "export MALLOC_ARENA_MAX=1\n" } else { "" };
+    fs::write(run.path().join("plan"), plan.concat() + malloc)
+        .context("writing the plan of the run")?;
     fs::write(run.path().join("command"), format!("{script}\n"))
         .context("writing the command of the run")?;
 

@@ -102,6 +102,7 @@ pub fn run(table: &mut Table) {
                 no_service: false,
                 timeout: 45,
                 disk_rate: (extra == Extra::SlowDisk).then_some(SLOW_DISK),
+                one_arena: false,
                 out: Some(programs.dir.path().join("out")),
             };
             boot(&programs, options, &name, tests)
