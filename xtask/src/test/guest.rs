@@ -38,7 +38,7 @@ fn combinations() -> impl Iterator<Item = (Flavour, Bus, Fs, Extra, &'static str
         "binary(/^(methods|vm_fixtures|vm_doctor)$/) | (binary(vm_service) & test(/load/))";
     // Not the tests of the service alone: its clients, its threads, its memory, its pool, its end.
     const DATA: &str =
-        "not binary(/^vm_(selinux|patched|death|killed|lazy|many|pool|soak|stall|stuck)/) \
+        "not binary(/^vm_(selinux|patched|crowd|death|killed|lazy|many|pool|soak|stall|stuck)/) \
         and not binary(vm_transactions)";
     // All tests run as on a phone, with SELinux enforcing. Those that move data run once more
     // without the ioctl and without SELinux. With the other disk and file system, only the methods

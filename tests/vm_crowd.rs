@@ -1,0 +1,242 @@
+//! Many clients at once: 64 that wait for a disk that stands still, and batches of 8 GiB on another.
+//! How soon the service shows what it does, how soon a client sees the end of a batch, and what a
+//! batch costs beside a blocking load.
+//!
+//! Emulated CPUs are slower than those of a phone: the goals are printed, and the bounds have room.
+
+#![allow(missing_docs, reason = "test code")]
+
+mod support;
+
+use binder_shim::{borrow, describe, ex, pfd, Status, Strong};
+use rustix::event::{poll, PollFd, PollFlags};
+use std::fs::File;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, sleep};
+use std::time::{Duration, Instant};
+use support::fixture::{duplicate, list, request, Fixture};
+use support::slow_disk::SlowDisk;
+use support::{big_file, file, make_cold, Random};
+use vendor_dmabufio::aidl::vendor::dmabufio::{
+    Buffer::Buffer, Error::Error as Code, ITransfer::ITransfer, LoadItem::LoadItem,
+    LoadRequest::LoadRequest, SubmitRequest::SubmitRequest,
+};
+
+const CLIENTS: usize = 64;
+/// Those that have room, of one user.
+const WAITING: usize = 16;
+const BATCHES: usize = 8;
+const GIB: i64 = 1 << 30;
+
+/// What a dump may take.
+const DUMP: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(500));
+
+/// What may lie between the end of a batch and the moment when poll says so.
+const SEEN: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(10));
+
+/// How much a load by submit may take, where a blocking one takes 1.
+const SUBMIT: (f64, f64) = (1.02, 1.1);
+
+/// Submits a load of a whole buffer. The room of a batch before is free a moment after its end.
+fn submit_transfer(
+    fixture: &Fixture,
+    (buffer, path, len): (&Buffer, &Path, i64),
+) -> Strong<dyn ITransfer> {
+    let file = File::open(path).expect("open");
+    let load = request(Some(pfd(duplicate(&buffer.fd))), file, &[(0, 0, len)]);
+    let batch = SubmitRequest { transfers: vec![load], ..Default::default() };
+    loop {
+        match fixture.service.submit(&batch) {
+            Ok(transfer) => return transfer,
+            Err(status) if is_no_room(&status) => sleep(Duration::from_millis(1)),
+            Err(status) => panic!("{}", describe(&status)),
+        }
+    }
+}
+
+fn is_no_room(status: &Status) -> bool {
+    status.exception_code() == ex::SERVICE_SPECIFIC
+        && status.service_specific_error() == Code::QUOTA_EXCEEDED.0
+}
+
+fn wait(transfer: &Strong<dyn ITransfer>) {
+    let completion = transfer.getCompletion().expect("a descriptor");
+    let completion = borrow(&completion);
+    let mut fds = [PollFd::new(&completion, PollFlags::IN)];
+    assert_eq!(poll(&mut fds, 60_000), Ok(1), "the batch does not end");
+}
+
+/// Sets it when dropped, after a panic too.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A disk that goes on when dropped, so that its clients end.
+struct Resumes<'a>(&'a SlowDisk);
+
+impl Drop for Resumes<'_> {
+    fn drop(&mut self) {
+        self.0.resume();
+    }
+}
+
+/// Loads from a disk that stands still, again and again while there is no room.
+fn hang(fixture: &Fixture, path: &Path, buffer: &Buffer, end: &AtomicBool, refused: &AtomicUsize) {
+    let mut pause = Duration::from_millis(100);
+    while !end.load(Ordering::Relaxed) {
+        let file = File::open(path).expect("open");
+        let load = request(Some(pfd(duplicate(&buffer.fd))), file, &[(0, 0, buffer.size)]);
+        match fixture.service.transfer(&load) {
+            Ok(_) => return assert!(end.load(Ordering::Relaxed), "the disk does not stand still"),
+            Err(status) => {
+                assert!(is_no_room(&status), "{}", describe(&status));
+                refused.fetch_add(1, Ordering::Relaxed);
+                sleep(pause);
+                pause = (pause * 2).min(Duration::from_secs(4));
+            }
+        }
+    }
+}
+
+#[test]
+fn dump_answers_at_once_while_64_clients_hang_and_8_gib_move() {
+    const LEN: i64 = 64 << 10;
+    let fixture = Fixture::new();
+    let disk = SlowDisk::mount(fixture.dir.path(), 0);
+    let hanging = file(&disk.path, "hanging", &Random::new(8).bytes(LEN as usize));
+    let whole = big_file(fixture.dir.path(), GIB as u64);
+    let target = fixture.allocate(GIB);
+    let buffers: Vec<_> = (0..CLIENTS).map(|_| fixture.allocate(LEN)).collect();
+    let (end, refused, loaded) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
+    disk.suspend();
+    thread::scope(|scope| {
+        let _resumes = Resumes(&disk);
+        let _ends = Ends(&end);
+        let (fixture, end, refused, loaded) = (&fixture, &end, &refused, &loaded);
+        let (hanging, load) = (hanging.as_path(), (&target, whole.as_path(), GIB));
+        for buffer in &buffers {
+            scope.spawn(move || hang(fixture, hanging, buffer, end, refused));
+        }
+        for _ in 0..BATCHES {
+            scope.spawn(move || {
+                while !end.load(Ordering::Relaxed) {
+                    wait(&submit_transfer(fixture, load));
+                    loaded.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        // One may be between two batches.
+        let in_flight = |dump: &str| {
+            let count = |call| dump.matches(&format!(": {call} uid=0 normal, ")).count();
+            (count("transfer"), count("submit"))
+        };
+        let start = Instant::now();
+        while in_flight(&fixture.dump(&[])) != (WAITING, BATCHES) {
+            assert!(start.elapsed() < Duration::from_secs(20), "{}", fixture.dump(&[]));
+            sleep(Duration::from_millis(10));
+        }
+        for args in [&[][..], &["--json"]] {
+            let mut times: Vec<_> = (0..100)
+                .map(|_| {
+                    let start = Instant::now();
+                    let dump = fixture.dump(args);
+                    let time = start.elapsed();
+                    let (waiting, batches) = in_flight(&dump);
+                    let full = waiting == WAITING && batches > 0;
+                    assert!(full || !args.is_empty(), "not all of them are in flight: {dump}");
+                    time
+                })
+                .collect();
+            times.sort_unstable();
+            println!("dump {args:?}: p50 {:?}, p99 {:?}, goal {:?}", times[50], times[98], DUMP.0);
+            assert!(times[98] < DUMP.1, "{times:?}");
+        }
+        let [loaded, refused] = [loaded, refused].map(|count| count.load(Ordering::Relaxed));
+        println!("meanwhile {loaded} batches of 1 GiB, {refused} requests refused");
+        assert!(refused > 0);
+    });
+}
+
+#[test]
+fn poll_sees_the_end_of_a_batch_at_once() {
+    const LEN: i64 = 4 << 20;
+    let fixture = Fixture::new();
+    let (path, _) = fixture.file("short", LEN as usize);
+    let buffer = fixture.allocate(LEN);
+    let mut times: Vec<Duration> = (0..31)
+        .map(|_| {
+            make_cold(&path);
+            let transfer = submit_transfer(&fixture, (&buffer, &path, LEN));
+            thread::scope(|scope| {
+                // Since the beginning of the last call that has found it running.
+                let since = scope.spawn(|| {
+                    let mut running = Instant::now();
+                    loop {
+                        let asked = Instant::now();
+                        if transfer.getProgress().expect("progress").ended {
+                            return running;
+                        }
+                        running = asked;
+                    }
+                });
+                wait(&transfer);
+                let polled = Instant::now();
+                polled.saturating_duration_since(since.join().expect("no panic"))
+            })
+        })
+        .collect();
+    times.sort_unstable();
+    println!("seen by poll within {times:?}, median {:?}, goal {:?}", times[15], SEEN.0);
+    assert!(times[15] < SEEN.1, "{times:?}");
+}
+
+#[test]
+fn load_by_submit_costs_what_a_blocking_one_costs() {
+    const BUFFERS: i64 = 4;
+    const SIZE: i64 = 64 << 20;
+    const PAIRS: usize = 31;
+    let fixture = Fixture::new();
+    let path = big_file(fixture.dir.path(), (BUFFERS * SIZE) as u64);
+    let item = |i: i64| LoadItem { size: SIZE, extents: list(&[(i * SIZE, 0, SIZE)]) };
+    let load = || LoadRequest {
+        file: Some(pfd(File::open(&path).expect("open").into())),
+        items: (0..BUFFERS).map(item).collect(),
+        ..Default::default()
+    };
+    let blocking = || {
+        let items = fixture.service.load(&load()).expect("load").items;
+        assert!(items.iter().all(|item| item.error == 0));
+    };
+    let submitted = || {
+        let batch = SubmitRequest { loads: vec![load()], ..Default::default() };
+        let transfer = fixture.service.submit(&batch).expect("submit");
+        wait(&transfer);
+        let items = &transfer.getResult().expect("the end").loads[0].items;
+        assert!(items.iter().all(|item| item.error == 0));
+    };
+    let time = |load: &dyn Fn()| {
+        // The buffers of the last one are free.
+        fixture.held_buffers(0, &Default::default());
+        let start = Instant::now();
+        load();
+        start.elapsed().as_secs_f64()
+    };
+    time(&blocking);
+    let mut ratios: Vec<f64> = (0..PAIRS)
+        .map(|round| {
+            // None is always the first.
+            let first = (round % 2 == 1).then(|| time(&submitted));
+            let blocking = time(&blocking);
+            first.unwrap_or_else(|| time(&submitted)) / blocking
+        })
+        .collect();
+    ratios.sort_by(f64::total_cmp);
+    let median = ratios[PAIRS / 2];
+    println!("submit over blocking: {ratios:.3?}, median {median:.3}, goal {}", SUBMIT.0);
+    assert!(median < SUBMIT.1, "{median:.3}");
+}
