@@ -4,6 +4,7 @@ use super::finding::{Finding, Group, Verdict};
 use crate::connect::ConnectArgs;
 use crate::size;
 use dmabufio_core::heap::{half_of_memory, Allocator, Heap, UDMABUF_LIMIT};
+use dmabufio_core::method::Support;
 use dmabufio_core::probe;
 use rustix::fs::{stat, Mode};
 
@@ -56,17 +57,28 @@ fn finding(heap: Heap, wanted: bool) -> Finding {
         }
         _ => format!("{methods}, {limit}{node}"),
     };
+    judge(heap, wanted, &support, subject, text)
+}
+
+/// What the abilities of a heap mean. `text` describes them.
+fn judge(
+    heap: Heap,
+    wanted: bool,
+    support: &Support,
+    subject: &'static str,
+    text: String,
+) -> Finding {
     match support.rw_file {
-        Ok(()) if !support.rw_extents => {
+        Ok(()) if support.rw_extents => {
+            let text = format!("{text}; many extents in a call, attached buffers too");
+            Finding::new(Group::Necessary, subject, Verdict::Ok, text)
+        }
+        Ok(()) if wanted => {
             let text = format!("{text}; without DMA_BUF_IOCTL_RW_EXTENTS");
             Finding::new(Group::Recommended, subject, Verdict::Slow, text).fix(
                 "apply all of kernel/patches: buffers that are attached to a device are copied, \
                  and each of many small extents is a call",
             )
-        }
-        Ok(()) => {
-            let text = format!("{text}; many extents in a call, attached buffers too");
-            Finding::new(Group::Necessary, subject, Verdict::Ok, text)
         }
         Err(_) if wanted && heap == Heap::System => {
             Finding::new(Group::Recommended, subject, Verdict::Slow, text).fix(
@@ -78,7 +90,7 @@ fn finding(heap: Heap, wanted: bool) -> Finding {
             let text = format!("{text}; direct I/O without the ioctl");
             Finding::new(Group::Necessary, subject, Verdict::Ok, text)
         }
-        Err(_) => Finding::new(Group::Informative, subject, Verdict::Info, text),
+        Ok(()) | Err(_) => Finding::new(Group::Informative, subject, Verdict::Info, text),
     }
 }
 
@@ -100,4 +112,20 @@ fn describe(node: &str) -> String {
             format!("; {node} is {:04o} {}:{}", mode.bits(), stat.st_uid, stat.st_gid)
         },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernel_with_the_published_ioctl_alone_is_slow_where_its_heap_is_wanted() {
+        let verdict = |wanted, rw_extents| {
+            let support = Support { rw_file: Ok(()), rw_extents, page_backed: false };
+            judge(Heap::System, wanted, &support, "heap system", String::new()).verdict
+        };
+        assert_eq!(verdict(true, false), Verdict::Slow);
+        assert_eq!(verdict(false, false), Verdict::Info);
+        assert_eq!(verdict(true, true), Verdict::Ok);
+    }
 }
