@@ -15,6 +15,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
+use support::ends::Ends;
 use support::fixture::{duplicate, list, request, Fixture};
 use support::slow_disk::SlowDisk;
 use support::{big_file, file, make_cold, Random};
@@ -65,15 +66,6 @@ fn wait(transfer: &Strong<dyn ITransfer>) {
     let completion = borrow(&completion);
     let mut fds = [PollFd::new(&completion, PollFlags::IN)];
     assert_eq!(poll(&mut fds, 60_000), Ok(1), "the batch does not end");
-}
-
-/// Sets it when dropped, after a panic too.
-struct Ends<'a>(&'a AtomicBool);
-
-impl Drop for Ends<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 /// A disk that goes on when dropped, so that its clients end.

@@ -14,6 +14,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
+use support::ends::Ends;
 use support::fixture::{duplicate, request, Fixture};
 use support::{file, make_cold, Random};
 use vendor_dmabufio::aidl::vendor::dmabufio::{
@@ -25,15 +26,6 @@ const LEN: i64 = 64 << 20;
 
 /// Tells the test program that it is the other user, whose standard input is the file.
 const OTHER: &str = "DMABUFIO_TEST_OTHER_USER";
-
-/// Ends loads when dropped, after a panic too.
-struct Ends<'a>(&'a AtomicBool);
-
-impl Drop for Ends<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
 
 /// Loads the first `len` bytes of a file until `end`, and counts the bytes in `moved`.
 fn load_until(

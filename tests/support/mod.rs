@@ -6,6 +6,7 @@
 pub mod attachment;
 pub mod device;
 pub mod disks;
+pub mod ends;
 pub mod fixture;
 #[path = "../../vts/fuse.rs"]
 pub mod fuse;

@@ -261,6 +261,13 @@ impl<'a> Fuzzer<'a> {
         let stream = service.openStream(&self.random.stream(), &[]).ok();
         let stream = stream.map(|stream| (stream.as_binder(), METHODS[2]));
         self.objects.extend(batch.into_iter().chain(stream));
+        for (object, methods) in &self.objects {
+            let remote = object.as_remote().expect("of another process");
+            let parcel = remote.prepare_transact(true).expect("a parcel");
+            let answer = remote.submit_transact(FIRST_CALL_TRANSACTION + methods, &parcel, 0);
+            let unknown = matches!(answer, Err(StatusCode::UnknownTransaction));
+            assert!(unknown, "the interface has more methods than {METHODS:?} says");
+        }
     }
 
     fn transact(&mut self, told: &mut Told) {
