@@ -27,7 +27,7 @@ const BUILT: &[&str] = &["--workspace", "--test=methods", "--test=vm_*"];
 const SELFTESTS: &[&str] = &["kernel/selftests/dmabuf-rw-file", "kernel/selftests/dmabufio-heap"];
 
 /// The rate of the slow disk in bytes a second.
-const SLOW_DISK: u64 = 200_000_000;
+const SLOW_DISK: u64 = 100_000_000;
 
 /// The combinations and their tests.
 fn combinations() -> impl Iterator<Item = (Flavour, Bus, Fs, Extra, &'static str)> {
@@ -43,7 +43,8 @@ fn combinations() -> impl Iterator<Item = (Flavour, Bus, Fs, Extra, &'static str
     // All tests run as on a phone, with SELinux enforcing. Those that move data run once more
     // without the ioctl and without SELinux. With the other disk and file system, only the methods
     // behave differently.
-    const ALL: &str = "not binary(vm_patched_fair)";
+    const SLOW: &str = "binary(/^vm_patched_(cancel|fair)$/)";
+    const ALL: &str = "not binary(/^vm_patched_(cancel|fair)$/)";
     let full = [(Flavour::Patched, Extra::Selinux, ALL), (Flavour::Stock, Extra::None, DATA)];
     let all = full.into_iter().flat_map(|(kernel, extra, tests)| {
         [
@@ -53,8 +54,8 @@ fn combinations() -> impl Iterator<Item = (Flavour, Bus, Fs, Extra, &'static str
     });
     all.chain([
         (Flavour::Stock, Bus::Ufs, Fs::F2fs, Extra::Module, MODULE),
-        // On a disk without a limit, the emulated CPUs are what clients share.
-        (Flavour::Patched, Bus::Ufs, Fs::F2fs, Extra::SlowDisk, "binary(vm_patched_fair)"),
+        // On a disk without a limit, the emulated CPUs are what clients share and wait for.
+        (Flavour::Patched, Bus::Ufs, Fs::F2fs, Extra::SlowDisk, SLOW),
     ])
 }
 
