@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
 /*
- * DMA_BUF_IOCTL_RW_FILE and DMA_BUF_IOCTL_RW_EXTENTS, for builds whose
- * <linux/dma-buf.h> does not have them. The definitions are those that the
- * patches add to include/uapi/linux/dma-buf.h.
+ * DMA_BUF_IOCTL_RW_FILE, DMA_BUF_IOCTL_RW_EXTENTS and DMA_HEAP_FLAG_FILL, for
+ * builds whose <linux/dma-buf.h> and <linux/dma-heap.h> do not have them. The
+ * definitions are those that the patches add to these headers.
  */
 #ifndef _DMA_BUF_RW_FILE_UAPI_H_
 #define _DMA_BUF_RW_FILE_UAPI_H_
 
 #include <linux/dma-buf.h>
+#include <linux/dma-heap.h>
 #include <linux/ioctl.h>
 #include <linux/types.h>
 
@@ -145,5 +146,22 @@ struct dma_buf_rw_extents {
 #define DMA_BUF_IOCTL_RW_EXTENTS	_IOW(DMA_BUF_BASE, 5, struct dma_buf_rw_extents)
 
 #endif /* DMA_BUF_IOCTL_RW_EXTENTS */
+
+#ifndef DMA_HEAP_FLAG_FILL
+
+/*
+ * DMA_HEAP_FLAG_FILL: the buffer is to be filled by DMA_BUF_IOCTL_RW_FILE.
+ *
+ * The heap need not clear the memory when it allocates it. The buffer is the
+ * same to its users: all of it reads as zero until something is written to it.
+ * What file I/O has not filled is cleared when the buffer is first mapped,
+ * attached to a device or saved to a file, which takes the time then.
+ *
+ * A heap that does not implement it fails with EINVAL, as all heaps do on
+ * kernels that do not know the flag.
+ */
+#define DMA_HEAP_FLAG_FILL	(1ULL << 63)
+
+#endif /* DMA_HEAP_FLAG_FILL */
 
 #endif /* _DMA_BUF_RW_FILE_UAPI_H_ */

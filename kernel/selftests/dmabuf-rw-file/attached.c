@@ -10,18 +10,6 @@
 
 #define PART	(MAPPABLE / 3)
 
-static int dev_access(int dev, unsigned long cmd, __u64 offset, void *data,
-		      size_t len)
-{
-	struct test_access access = {
-		.offset = offset,
-		.len = len,
-		.data = (uintptr_t)data,
-	};
-
-	return ioctl(dev, cmd, &access) ? -errno : 0;
-}
-
 RW_FILE_TEST(device_sees_what_was_read)
 {
 	const size_t size = MAPPABLE;

@@ -73,11 +73,12 @@ static inline int rw_extents(int buf, __u32 flags, int fd,
 	return ret < 0 ? -errno : ret;
 }
 
-static inline int buf_alloc_flags(size_t len, int fd_flags)
+static inline int heap_alloc(size_t len, int fd_flags, __u64 heap_flags)
 {
 	struct dma_heap_allocation_data data = {
 		.len = len,
 		.fd_flags = fd_flags | O_CLOEXEC,
+		.heap_flags = heap_flags,
 	};
 	int heap = open("/dev/dma_heap/system", O_RDONLY | O_CLOEXEC);
 
@@ -89,6 +90,11 @@ static inline int buf_alloc_flags(size_t len, int fd_flags)
 	}
 	close(heap);
 	return data.fd;
+}
+
+static inline int buf_alloc_flags(size_t len, int fd_flags)
+{
+	return heap_alloc(len, fd_flags, 0);
 }
 
 static inline int buf_alloc(size_t len)

@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 
 #include "common.h"
+#include "scsi_debug.h"
 
 /* Files that are never read directly: asking for it must not make them fail. */
 RW_FILE_TEST(verity_file_reads)
@@ -169,37 +170,6 @@ RW_FILE_TEST(block_device)
 	fsync(dev);
 	EXPECT_TRUE(file_has_pattern(file, 0, size, 0, 14));
 	ioctl(dev, LOOP_CLR_FD);
-}
-
-#define SCSI_DEBUG "/sys/bus/pseudo/drivers/scsi_debug/"
-
-/* The node of the disk that scsi_debug made, which may take a moment. */
-static int scsi_debug_open(int ms)
-{
-	char name[512], model[64];
-	int i, fd;
-
-	for (; ms > 0; ms -= 100) {
-		for (i = 0; i < 26; i++) {
-			FILE *f;
-			bool ours;
-
-			snprintf(name, sizeof(name),
-				 "/sys/block/sd%c/device/model", 'a' + i);
-			f = fopen(name, "r");
-			if (!f)
-				continue;
-			ours = fgets(model, sizeof(model), f) &&
-			       !strncmp(model, "scsi_debug", 10);
-			fclose(f);
-			snprintf(name, sizeof(name), "/dev/sd%c", 'a' + i);
-			fd = ours ? open(name, O_RDWR | O_CLOEXEC) : -1;
-			if (fd >= 0)
-				return fd;
-		}
-		usleep(100000);
-	}
-	return -1;
 }
 
 /* The medium fails in the middle: the error arrives, the count does not. */

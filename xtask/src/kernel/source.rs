@@ -89,11 +89,12 @@ mod tests {
 
     const UAPI: &str = "include/uapi/linux/dma-buf.h";
 
-    /// What a series does to the files that it adds, and to the ABI.
-    fn changes(series: &str) -> Result<BTreeMap<String, String>> {
+    /// What those of `patches` that are in a series do to the files that they add, and to the ABI.
+    fn changes(series: &str, patches: &str) -> Result<BTreeMap<String, String>> {
         let dir = format!("kernel/patches/{series}");
         let mut changes = BTreeMap::<_, String>::new();
-        for patch in tree::read(&format!("{dir}/series"))?.lines() {
+        let list = tree::read(&format!("{dir}/series"))?;
+        for patch in list.lines().filter(|patch| patches.lines().any(|other| other == *patch)) {
             let text = tree::read(&format!("{dir}/{patch}"))?;
             for file in text.split("\ndiff --git a/").skip(1) {
                 let (path, _) = file.split_once(" b/").context("a patch without a path")?;
@@ -107,10 +108,21 @@ mod tests {
         Ok(changes)
     }
 
-    /// There is one engine and one ABI: a base with other functions has one more file, which brings them.
+    /// There is one engine and one ABI: a base with other functions has one more file, which brings them. The patches of
+    /// 6.1 are some of those of 6.12, in their order.
     #[test]
     fn files_that_the_patches_add_are_the_same_on_all_bases() -> Result<()> {
-        let (ours, mut port) = (changes("6.12")?, changes("6.1")?);
+        let [ours, port] =
+            ["6.12", "6.1"].map(|base| tree::read(&format!("kernel/patches/{base}/series")));
+        let (ours, port) = (ours?, port?);
+        let both: Vec<_> =
+            ours.lines().filter(|patch| port.lines().any(|other| other == *patch)).collect();
+        assert_eq!(
+            both,
+            port.lines().collect::<Vec<_>>(),
+            "6.1 has a patch, or an order, that 6.12 has not"
+        );
+        let (ours, mut port) = (changes("6.12", &port)?, changes("6.1", &port)?);
         assert!(ours.contains_key("drivers/dma-buf/dma-buf-rw-file.c"), "{:?}", ours.keys());
         assert!(ours.contains_key(UAPI), "{:?}", ours.keys());
         assert!(port.remove("drivers/dma-buf/dma-buf-rw-file-compat.h").is_some());
