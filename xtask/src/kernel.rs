@@ -18,6 +18,7 @@ use xtask::{cache, packages, tree};
 mod config;
 pub mod module;
 mod source;
+mod symbols;
 
 /// Raised when the recipe below changes what comes out of the same inputs.
 const RECIPE: &str = "3";
@@ -51,15 +52,6 @@ impl Base {
         match self {
             Base::Linux6_12 => None,
             Base::Linux6_1 => Some("kernel/configs/6.1.config"),
-        }
-    }
-
-    /// What its emulated CPU needs besides. 6.1 takes FSRM for a promise of ERMS, which the emulated CPU lacks: its memmove
-    /// would copy past the end.
-    pub fn cpu(self) -> &'static str {
-        match self {
-            Base::Linux6_12 => "",
-            Base::Linux6_1 => ",fsrm=off",
         }
     }
 }

@@ -2,104 +2,12 @@
 /*
  * Tests of the heap of kernel/module: direct I/O into its mappings, while
  * everything that may go away goes away.
- *
- * Every new buffer is zeroed. So a page that went to a new buffer while I/O
- * still wrote to it shows there as data that nobody wrote.
  */
-#define _GNU_SOURCE
-#include <errno.h>
-#include <fcntl.h>
-#include <linux/dma-buf.h>
-#include <linux/dma-heap.h>
-#include <linux/io_uring.h>
-#include <pthread.h>
-#include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
-#include <sys/uio.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
+#include "heap.h"
 #include "kselftest_harness.h"
 
-#define HEAP	"/dev/dma_heap/system-direct"
-#define HUGE	(2UL << 20)
 #define LEN	(16UL << 20)
 #define ROUNDS	20
-
-static int buf_alloc(size_t len)
-{
-	struct dma_heap_allocation_data data = {
-		.len = len,
-		.fd_flags = O_RDWR | O_CLOEXEC,
-	};
-	int heap = open(HEAP, O_RDONLY | O_CLOEXEC);
-
-	if (heap < 0)
-		return -1;
-	if (ioctl(heap, DMA_HEAP_IOCTL_ALLOC, &data) < 0) {
-		close(heap);
-		return -1;
-	}
-	close(heap);
-	return data.fd;
-}
-
-/* Maps a buffer @skew bytes after an address that huge pages fit. */
-static void *buf_map(int buf, size_t len, size_t skew)
-{
-	char *p = mmap(NULL, len + 2 * HUGE, PROT_NONE,
-		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	if (p == MAP_FAILED)
-		return p;
-	p = (char *)(((uintptr_t)p + HUGE - 1) & ~(HUGE - 1)) + skew;
-	return mmap(p, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
-		    buf, 0);
-}
-
-static bool all_are(const void *p, size_t len, unsigned char byte)
-{
-	const unsigned char *c = p;
-
-	return !len || (*c == byte && !memcmp(c, c + 1, len - 1));
-}
-
-/* What a new buffer has, now and as long as I/O of before could run. */
-static bool new_buffer_stays_zeroed(void)
-{
-	int buf = buf_alloc(LEN);
-	void *map = buf_map(buf, LEN, 0);
-	bool zeroed;
-
-	if (map == MAP_FAILED)
-		return false;
-	zeroed = all_are(map, LEN, 0);
-	usleep(20000);
-	zeroed = zeroed && all_are(map, LEN, 0);
-	munmap(map, LEN);
-	close(buf);
-	return zeroed;
-}
-
-static long mem_free_kib(void)
-{
-	char line[128];
-	long kib = -1;
-	FILE *file = fopen("/proc/meminfo", "r");
-
-	while (file && fgets(line, sizeof(line), file))
-		if (sscanf(line, "MemFree: %ld kB", &kib) == 1)
-			break;
-	if (file)
-		fclose(file);
-	return kib;
-}
 
 FIXTURE(heap)
 {
@@ -266,7 +174,7 @@ TEST_F(heap, buffer_closed_and_unmapped_in_the_middle_of_a_read)
 		usleep(i * 200);
 		close(buf);
 		ASSERT_EQ(0, munmap(reader.map, LEN));
-		EXPECT_TRUE(new_buffer_stays_zeroed());
+		EXPECT_TRUE(new_buffer_stays_zeroed(LEN));
 		ASSERT_EQ(0, pthread_join(thread, &ret));
 	}
 }
@@ -292,7 +200,7 @@ TEST_F(heap, process_killed_during_a_read)
 		ASSERT_EQ(0, kill(child, SIGKILL));
 		ASSERT_EQ(child, waitpid(child, &status, 0));
 		ASSERT_TRUE(WIFSIGNALED(status));
-		EXPECT_TRUE(new_buffer_stays_zeroed());
+		EXPECT_TRUE(new_buffer_stays_zeroed(LEN));
 	}
 }
 
@@ -318,39 +226,6 @@ TEST_F(heap, pinned_page_outlives_the_buffer)
 	}
 	ASSERT_EQ(8192, read(pipes[0], bytes, 8192));
 	EXPECT_EQ(0, memcmp(bytes, self->expected, 8192));
-}
-
-/* Reads into a registered buffer by a ring of one entry; 0 or what failed. */
-static const char *read_fixed(int ring, struct io_uring_params *params,
-			      int file, void *to, size_t len)
-{
-	size_t size = params->sq_off.array + params->sq_entries * sizeof(__u32);
-	size_t cq_size = params->cq_off.cqes +
-			 params->cq_entries * sizeof(struct io_uring_cqe);
-	char *sq = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, ring,
-			IORING_OFF_SQ_RING);
-	char *cq = mmap(NULL, cq_size, PROT_READ | PROT_WRITE, MAP_SHARED, ring,
-			IORING_OFF_CQ_RING);
-	struct io_uring_sqe *sqe = mmap(NULL, sizeof(*sqe),
-					PROT_READ | PROT_WRITE, MAP_SHARED,
-					ring, IORING_OFF_SQES);
-	struct io_uring_cqe *cqe;
-
-	if (sq == MAP_FAILED || cq == MAP_FAILED || sqe == MAP_FAILED)
-		return "mmap of the ring";
-	memset(sqe, 0, sizeof(*sqe));
-	sqe->opcode = IORING_OP_READ_FIXED;
-	sqe->fd = file;
-	sqe->addr = (uintptr_t)to;
-	sqe->len = len;
-	((__u32 *)(sq + params->sq_off.array))[0] = 0;
-	__atomic_store_n((__u32 *)(sq + params->sq_off.tail), 1,
-			 __ATOMIC_RELEASE);
-	if (syscall(__NR_io_uring_enter, ring, 1, 1, IORING_ENTER_GETEVENTS,
-		    NULL, 0) != 1)
-		return "io_uring_enter";
-	cqe = (struct io_uring_cqe *)(cq + params->cq_off.cqes);
-	return cqe->res == (int)len ? NULL : "the read";
 }
 
 /*
@@ -387,15 +262,15 @@ TEST_F(heap, io_uring_registration_outlives_the_buffer)
 		SKIP(return, "io_uring takes no mapping of a file");
 	ASSERT_EQ(0, syscall(__NR_io_uring_register, ring,
 			     IORING_REGISTER_BUFFERS, &vector, 1));
-	failed = read_fixed(ring, &params, self->file, self->map, LEN);
+	failed = ring_read(ring, &params, self->file, self->map, LEN, true);
 	ASSERT_EQ(NULL, failed)
 		TH_LOG("%s", failed);
 	EXPECT_EQ(0, memcmp(self->map, self->expected, LEN));
 	ASSERT_EQ(0, munmap(self->map, LEN));
 	close(self->buf);
-	EXPECT_TRUE(new_buffer_stays_zeroed());
+	EXPECT_TRUE(new_buffer_stays_zeroed(LEN));
 	close(ring);
-	EXPECT_TRUE(new_buffer_stays_zeroed());
+	EXPECT_TRUE(new_buffer_stays_zeroed(LEN));
 }
 
 TEST_F(heap, freed_buffers_come_back)

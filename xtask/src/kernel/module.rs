@@ -7,14 +7,14 @@ use anyhow::{Context, Result};
 use xtask::exec::{self, Step};
 use xtask::{cache, tree};
 
-use super::Kernel;
+use super::{symbols, Base, Flavour, Kernel};
 
 /// What it is built from.
 const SOURCES: &[&str] = &["Kbuild", "compat.h", "heap.c", "node.c"];
 
 /// The module for `kernel`, built unless it is there. Mainline does not export `dma_heap_add` before 6.19, so it
-/// makes the heap's node itself.
-pub fn ensure(kernel: &Kernel) -> Result<PathBuf> {
+/// makes the heap's node itself. Checks that the tree lists the symbols that it needs.
+pub fn ensure(base: Base, flavour: Flavour, kernel: &Kernel) -> Result<PathBuf> {
     let read = |name: &&str| tree::read(&format!("kernel/module/{name}"));
     let texts = SOURCES.iter().map(read).collect::<Result<Vec<_>>>()?;
     let of_kernel = kernel.dir.file_name().context("a kernel without a name")?.to_string_lossy();
@@ -33,5 +33,9 @@ pub fn ensure(kernel: &Kernel) -> Result<PathBuf> {
         make.env_remove("MAKEFLAGS").env_remove("MFLAGS").env("LC_ALL", "C");
         Step::new("building kernel/module").run(&mut make)
     })?;
+    // KASAN and lockdep need symbols of their own.
+    if flavour != Flavour::Debug {
+        symbols::check(base, &dir.join("heap.o"))?;
+    }
     Ok(dir.join("dmabufio_heap.ko"))
 }
