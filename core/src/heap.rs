@@ -7,6 +7,7 @@ pub use kind::Heap;
 use crate::buffer::{Buffer, MEMFD_SEALS};
 use crate::error::{During, Error, ErrorKind, Result};
 use crate::sys::mmap::{Access, Mapping};
+use crate::sys::uapi::DMA_HEAP_FLAG_FILL;
 use crate::sys::{ioctl, sysconf};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{self, FallocateFlags, MemfdFlags, Mode, OFlags, SealFlags};
@@ -65,6 +66,7 @@ pub struct Allocator {
     source: Source,
     page_size: u64,
     max_bytes: u64,
+    clears_late: bool,
 }
 
 impl Allocator {
@@ -80,7 +82,14 @@ impl Allocator {
             Heap::Udmabuf => udmabuf_limit().unwrap_or(u64::MAX).min(half_of_memory()),
             Heap::System | Heap::SystemDirect | Heap::Memfd => half_of_memory(),
         };
-        Ok(Self { source, page_size: sysconf::page_size(), max_bytes })
+        let page_size = sysconf::page_size();
+        let clears_late = match &source {
+            Source::DmaHeap(_, node) => {
+                ioctl::heap_alloc(node.as_fd(), page_size, OFlags::RDWR, DMA_HEAP_FLAG_FILL).is_ok()
+            }
+            Source::Udmabuf(_) | Source::Memfd => false,
+        };
+        Ok(Self { source, page_size, max_bytes, clears_late })
     }
 
     /// Which heap this is.
@@ -101,6 +110,12 @@ impl Allocator {
     /// ([`UDMABUF_LIMIT`]) when the heap was opened.
     pub fn max_bytes(&self) -> u64 {
         self.max_bytes
+    }
+
+    /// Whether the kernel can leave the memory of a buffer for a load as it is
+    /// ([`Self::allocate_to_fill`]).
+    pub fn clears_late(&self) -> bool {
+        self.clears_late
     }
 
     /// Checks that a buffer can have `size` bytes.
@@ -126,6 +141,16 @@ impl Allocator {
 
     /// Allocates a zeroed buffer of at least `size` bytes.
     pub fn allocate(&self, size: u64) -> Result<Allocation> {
+        self.allocate_with(size, 0)
+    }
+
+    /// The same for a buffer that is to be loaded next. Where the kernel can do so, it clears the
+    /// memory only when somebody can first see it, and only what has not been loaded by then.
+    pub fn allocate_to_fill(&self, size: u64) -> Result<Allocation> {
+        self.allocate_with(size, if self.clears_late { DMA_HEAP_FLAG_FILL } else { 0 })
+    }
+
+    fn allocate_with(&self, size: u64, heap_flags: u64) -> Result<Allocation> {
         self.check_size(size)?;
         // At most max_bytes, so it cannot overflow.
         let size = size.next_multiple_of(self.page_size);
@@ -134,7 +159,7 @@ impl Allocator {
         let mut memory = None;
         let fd = match &self.source {
             Source::DmaHeap(_, node) => {
-                ioctl::heap_alloc(node.as_fd(), size, OFlags::RDWR).during(what)?
+                ioctl::heap_alloc(node.as_fd(), size, OFlags::RDWR, heap_flags).during(what)?
             }
             Source::Udmabuf(device) => {
                 let memfd = sealed_memfd(size, SealFlags::SHRINK).during(what)?;

@@ -17,6 +17,9 @@ pub mod file;
 pub mod heap;
 pub mod load;
 pub mod method;
+// The libc crate has no seccomp for Android.
+#[cfg(all(test, not(target_os = "android")))]
+mod older_kernels;
 pub mod pool;
 pub mod priority;
 pub mod probe;

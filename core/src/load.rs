@@ -1,5 +1,6 @@
 //! Allocates several buffers and fills them from one file. It allocates the next buffer while it
-//! fills the one before: the CPU zeroes memory while the disk reads.
+//! fills the one before: where the kernel zeroes memory that is to be loaded, the CPU does so while
+//! the disk reads.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::extent::{check_placement, check_shape, Direction, Extent, MAX_EXTENTS};
@@ -62,7 +63,7 @@ pub struct Source<'a> {
 impl Source<'_> {
     /// A buffer of the pool, or a new one.
     pub fn allocate(&self, size: u64) -> Result<Allocation> {
-        self.take(size).unwrap_or_else(|| self.make(size))
+        self.take(size).unwrap_or_else(|| self.own(self.heap.allocate(size)))
     }
 
     /// A buffer of the pool, if it has one.
@@ -71,9 +72,13 @@ impl Source<'_> {
         Some(named.inspect(self.allocated))
     }
 
-    /// A new buffer.
+    /// A new buffer, to be loaded next.
     fn make(&self, size: u64) -> Result<Allocation> {
-        self.heap.allocate_named(size, self.uid, self.tag).inspect(self.allocated)
+        self.own(self.heap.allocate_to_fill(size))
+    }
+
+    fn own(&self, new: Result<Allocation>) -> Result<Allocation> {
+        new?.named(self.uid, self.tag).inspect(self.allocated)
     }
 }
 
@@ -98,7 +103,7 @@ pub fn load(
         // One buffer at a time: a daemon that does not answer holds no more than that.
         for item in items {
             turns.next(0, 0)?;
-            let buffer = source.allocate(item.size);
+            let buffer = source.take(item.size).unwrap_or_else(|| source.make(item.size));
             deliver(
                 buffer.and_then(|buffer| fill(buffer, source.arrival, file, item, mode, turns)),
             );

@@ -92,7 +92,9 @@ impl Display for FallbackReason {
             Self::FileInlineData => "the file's data lies in its inode",
             Self::FileSystemStalls => "the file system is served by a user-space daemon",
             Self::Unaligned => "file offset and buffer offset differ modulo the page size",
-            Self::DescriptorNotDirect => "the file was opened without O_DIRECT",
+            Self::DescriptorNotDirect => {
+                "the file was opened without O_DIRECT; open it with O_DIRECT to go direct"
+            }
             Self::Resident => "most of it is in the page cache already",
         })
     }

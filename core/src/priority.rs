@@ -60,3 +60,21 @@ impl Drop for PriorityGuard {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The thread's next request may be that of somebody else.
+    #[test]
+    fn thread_has_its_old_priority_again_after_a_request() {
+        let before = ioprio::get().expect("ioprio_get");
+        let set = [Ok(IoPriority::BEST_EFFORT_HIGH), Ok(before), Ok(IoPriority::IDLE)];
+        for (priority, set) in Priority::ALL.into_iter().zip(set) {
+            let guard = PriorityGuard::new(priority);
+            assert_eq!(ioprio::get(), set, "{priority:?}");
+            drop(guard);
+            assert_eq!(ioprio::get(), Ok(before), "after {priority:?}");
+        }
+    }
+}

@@ -21,6 +21,9 @@ pub mod splice;
 pub mod statx;
 pub mod sysconf;
 pub mod uapi;
+// The libc crate has no seccomp for Android.
+#[cfg(all(test, not(target_os = "android")))]
+pub mod without;
 
 use rustix::io::Errno;
 use std::io::Error;

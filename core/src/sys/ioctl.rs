@@ -37,15 +37,22 @@ pub(super) fn opcodes() -> [(&'static str, u32); 7] {
 }
 
 /// `ioctl(heap, DMA_HEAP_IOCTL_ALLOC)`—Allocates a zeroed dma-buf of `len` bytes, close-on-exec.
-/// `access` is its access mode; `O_RDWR` makes it writable.
+/// `access` is its access mode; `O_RDWR` makes it writable. `heap_flags` is zero, or
+/// `DMA_HEAP_FLAG_*`.
 ///
 /// # References
 ///  - `Documentation/userspace-api/dma-buf-heaps.rst`
 #[doc(alias = "DMA_HEAP_IOCTL_ALLOC")]
-pub fn heap_alloc(heap: BorrowedFd<'_>, len: u64, access: OFlags) -> io::Result<OwnedFd> {
+pub fn heap_alloc(
+    heap: BorrowedFd<'_>,
+    len: u64,
+    access: OFlags,
+    heap_flags: u64,
+) -> io::Result<OwnedFd> {
     let mut data = uapi::dma_heap_allocation_data {
         len,
         fd_flags: (access | OFlags::CLOEXEC).bits(),
+        heap_flags,
         ..Default::default()
     };
     // SAFETY: `data` is a live, exclusively borrowed dma_heap_allocation_data, the size that the

@@ -1,7 +1,7 @@
 //! The kernel's structures and request numbers, spelled as in its headers.
 //!
 //! Sources: `include/uapi/linux/{dma-heap,dma-buf,fs,udmabuf,stat,mman}.h` and, for
-//! [`dma_buf_rw_file`], `kernel/uapi/dma-buf-rw-file.h` of this project. `uapi/tests.rs` compares
+//! [`dma_buf_rw_file`] and [`DMA_HEAP_FLAG_FILL`], `kernel/uapi/dma-buf-rw-file.h` of this project. `uapi/tests.rs` compares
 //! sizes, offsets and numbers with the results of a C compiler for these headers.
 
 #![allow(non_camel_case_types)]
@@ -18,9 +18,13 @@ pub struct dma_heap_allocation_data {
     pub fd: u32,
     /// `O_*` flags of the new descriptor.
     pub fd_flags: u32,
-    /// No flag is defined.
+    /// Zero, or `DMA_HEAP_FLAG_*`; the kernel refuses flags that the heap does not know.
     pub heap_flags: u64,
 }
+
+/// The buffer is to be filled by `DMA_BUF_IOCTL_RW_FILE`. It reads as zero all the same: the kernel
+/// clears what is not filled when somebody can first see it, instead of all of it now.
+pub const DMA_HEAP_FLAG_FILL: u64 = 1 << 63;
 
 /// Argument of `DMA_BUF_IOCTL_SYNC`.
 #[repr(C)]

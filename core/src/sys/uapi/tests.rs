@@ -69,6 +69,7 @@ fn expectations() -> Vec<(String, u64)> {
         stx_dio_offset_align
     });
     constants!(
+        DMA_HEAP_FLAG_FILL,
         DMA_BUF_SYNC_READ,
         DMA_BUF_SYNC_WRITE,
         DMA_BUF_SYNC_START,
