@@ -4,7 +4,7 @@ use crate::buffer::{Buffer, Filled};
 use crate::capabilities::Capabilities;
 use crate::error::Error;
 use crate::local::Local;
-use crate::open::open_regular;
+use crate::open::{in_proc, open_regular};
 use crate::request::{Load, Transfer};
 use crate::service::{no_dump, Service};
 use crate::stream::{Stream, StreamRequest};
@@ -16,8 +16,9 @@ use dmabufio_core::method::{Method, Mode};
 use dmabufio_core::transfer::plan::ExtentPlan;
 use dmabufio_core::transfer::receipt::Receipt;
 use rustix::fs::OFlags;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// A connection to the service, or the core in this process.
@@ -141,6 +142,18 @@ impl Client {
     /// where this makes the transfer faster.
     pub fn open_for_transfer(&self, path: &Path, mode: Mode) -> Result<File, Error> {
         open(path, mode, &self.capabilities()?.methods)
+    }
+
+    /// Opens `file`, which this process may open for writing, once more with `O_DIRECT` where a save in
+    /// `mode` goes direct only through such a descriptor. `None` where it does not help, and where the
+    /// file cannot. Such a descriptor takes whole blocks of [`RegularFile::direct_align`] bytes.
+    pub fn reopen_for_save(&self, file: &File, mode: Mode) -> Result<Option<File>, Error> {
+        let methods = self.capabilities()?.methods;
+        if mode == Mode::Buffered || methods.first() != Some(&Method::MappedDirect) {
+            return Ok(None);
+        }
+        let flags = OFlags::DIRECT.bits() as i32;
+        Ok(OpenOptions::new().write(true).custom_flags(flags).open(in_proc(file.as_fd())).ok())
     }
 }
 

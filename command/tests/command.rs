@@ -106,6 +106,34 @@ fn empty_file_is_saved_as_nothing_and_made_durable() {
 }
 
 #[test]
+fn save_through_a_mapping_goes_direct_up_to_the_last_block() {
+    let dir = scratch();
+    for (len, direct) in [(0, 0), (4095, 0), (4096, 4096), (100_000, 98_304), (1 << 20, 1 << 20)] {
+        let source = file(&dir, "source", len);
+        for mode in ["auto", "direct", "buffered"] {
+            let copy = dir.path().join(format!("copy-{len}-{mode}"));
+            if mode == "direct" && (1..4096).contains(&len) {
+                // There is no block, so nothing can go direct.
+                continue;
+            }
+            let args = ["save", "--verify", "--durability", "data", "--mode", mode];
+            let report = json(&args, &[Path::new("--from"), &source, &copy]);
+            assert!(fs::read(&copy).expect("read") == fs::read(&source).expect("read"), "{report}");
+            let direct = if mode == "buffered" { 0 } else { direct };
+            let save = &report["save"];
+            assert_eq!(
+                (&save["bytes"], &save["bytes_direct"]),
+                (&len.into(), &direct.into()),
+                "{report}"
+            );
+            let left = if direct == 0 { "bytes_buffered" } else { "bytes_bounced" };
+            assert_eq!(save[left], len - direct, "{report}");
+            assert!(save["sync_nanos"].as_u64() > Some(0), "{report}");
+        }
+    }
+}
+
+#[test]
 fn file_that_says_it_has_nothing_and_has_content_is_refused_by_name() {
     let dir = scratch();
     let copy = dir.path().join("copy");

@@ -10,7 +10,15 @@ use anyhow::{Context, Result};
 use dmabufio_client::replace::{Cleanup, Replacement};
 use dmabufio_client::Transfer;
 use dmabufio_core::extent::{Direction, Extent};
+use dmabufio_core::file::RegularFile;
+use dmabufio_core::heap::Heap;
+use dmabufio_core::method::Mode;
+use dmabufio_core::sys::sysconf::page_size;
+use dmabufio_core::transfer::receipt::Receipt;
+use dmabufio_core::transfer::Durability;
 use serde::Serialize;
+use std::fs::File;
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -61,6 +69,12 @@ struct Report {
     verified: bool,
 }
 
+/// The bytes of the first `len` that a descriptor with `O_DIRECT` takes.
+fn whole_blocks(direct: &File, len: u64) -> Result<u64> {
+    let align = RegularFile::new(direct.as_fd(), Heap::System)?.direct_align();
+    Ok(align.map_or(0, |align| len - len % align.max(page_size())))
+}
+
 pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCode> {
     // Before the client has threads, which would get the signals otherwise.
     let cleanup = Cleanup::on_signals()?;
@@ -75,19 +89,41 @@ pub fn run(args: &Args, connect: &ConnectArgs, output: &Output) -> Result<ExitCo
     let len = loaded.receipt.bytes();
     replacement.preallocate(len).with_context(|| name.clone())?;
 
-    let transfer = Transfer {
-        mode: args.mode.into(),
-        durability: args.durability.into(),
-        ..Transfer::new(loaded.buffer.as_fd(), file.as_fd(), &[], Direction::Save)
-    };
-    let extent = Extent { file_offset: 0, buffer_offset: loaded.at, len };
     let mut progress = output.progress(len, "saving");
     let mut add = |moved: Extent| {
         progress.add(moved.len);
         Ok(())
     };
-    let receipt = sliced::transfer(&client, &transfer, extent, &mut add)
-        .with_context(|| format!("save {name}"))?;
+    let mode = args.mode.into();
+    let direct = client.reopen_for_save(file, mode)?;
+    let blocks = direct.as_ref().map_or(Ok(0), |direct| whole_blocks(direct, len))?;
+    let mut part = |file: &File, range: Range<u64>, mode, durability| {
+        let transfer = Transfer {
+            mode,
+            durability,
+            ..Transfer::new(loaded.buffer.as_fd(), file.as_fd(), &[], Direction::Save)
+        };
+        let buffer_offset = loaded.at + range.start;
+        let len = range.end - range.start;
+        let extent = Extent { file_offset: range.start, buffer_offset, len };
+        sliced::transfer(&client, &transfer, extent, &mut add)
+            .with_context(|| format!("save {name}"))
+    };
+    let receipt = match &direct {
+        Some(direct) if blocks > 0 => {
+            let mut receipt = part(direct, 0..blocks, mode, Durability::None)?;
+            // Less than a block, or nothing; the durability is for all of the file.
+            let edge = part(file, blocks..len, Mode::Auto, args.durability.into())?;
+            receipt.add(&Receipt {
+                bounced: edge.bytes(),
+                buffered: 0,
+                first_fallback: None,
+                ..edge
+            });
+            receipt
+        }
+        _ => part(file, 0..len, mode, args.durability.into())?,
+    };
     drop(progress);
 
     if args.verify {

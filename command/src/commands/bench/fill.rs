@@ -2,7 +2,7 @@
 //! them.
 
 use super::runner::{Case, Source, Times};
-use anyhow::{bail, Context, Result};
+use anyhow::{bail, ensure, Context, Result};
 use dmabufio_core::heap::{Allocator, Heap};
 use dmabufio_core::sys::mmap::{Access, Mapping};
 use dmabufio_core::sys::splice::{pipe, sendfile, splice, splice_into};
@@ -26,6 +26,7 @@ enum Way {
     UdmabufDirectSendfile,
     DmabufBufferRead,
     RwFileDirectRead,
+    RwFileUncleared,
     UdmabufPopulatedDirectRead,
     UdmabufHugeDirectRead,
     UdmabufSplice,
@@ -45,13 +46,14 @@ const PUBLISHED: [(Way, &str, [u32; 3]); 6] = [
 ];
 
 /// The last one is published, too: here it runs beside the limit.
-const FAIR: [(Way, &str); 7] = [
+const FAIR: [(Way, &str); 8] = [
     (Way::SystemDirectRead, "system-direct, direct read"),
     (Way::UdmabufPopulatedDirectRead, "udmabuf, pre-faulted, direct read"),
     (Way::UdmabufHugeDirectRead, "udmabuf, huge pages, direct read"),
     (Way::UdmabufSplice, "udmabuf splice"),
     (Way::RwFileBufferedRead, "RW_FILE buffered read"),
     (Way::AnonymousDirectRead, "anonymous memory, direct read"),
+    (Way::RwFileUncleared, "RW_FILE direct read, memory not cleared"),
     (Way::RwFileDirectRead, "RW_FILE direct read"),
 ];
 
@@ -133,6 +135,8 @@ enum Memory {
     Mapped(Mapping),
     /// Of this process; the data starts at the offset, a page boundary.
     Anonymous(Vec<u8>, usize),
+    /// Not before it is filled.
+    Unmapped,
 }
 
 impl Target {
@@ -150,6 +154,11 @@ impl Target {
                 let buffer = Allocator::open(heap)?.allocate(len as u64)?.fd;
                 let memory = map(buffer.as_fd(), len)?;
                 (Some(buffer), None, memory)
+            }
+            Way::RwFileUncleared => {
+                let heap = Allocator::open(Heap::System)?;
+                ensure!(heap.clears_late(), "the heap has no DMA_HEAP_FLAG_FILL");
+                (Some(heap.allocate_to_fill(len as u64)?.fd), None, Memory::Unmapped)
             }
             Way::AnonymousDirectRead => {
                 let mut bytes = vec![0; len + page_size];
@@ -189,6 +198,13 @@ impl Target {
                 };
                 rw_file(dma_buf.as_fd(), file, offset, self.len as u64, flags)
             }
+            (Way::RwFileUncleared, Some(dma_buf), _) => {
+                let direct = uapi::DMA_BUF_RW_FLAGS_DIRECT;
+                rw_file(dma_buf.as_fd(), file, offset, self.len as u64, direct)?;
+                // The others have been mapped before. This one would be cleared then.
+                self.memory = map(dma_buf.as_fd(), self.len)?;
+                Ok(())
+            }
             (Way::UdmabufBufferSendfile | Way::UdmabufDirectSendfile, _, Some(memfd)) => {
                 repeat(self.len, "sendfile", |done, left| {
                     sendfile(memfd.as_fd(), file, offset + done as u64, left)
@@ -204,6 +220,7 @@ impl Target {
                         Memory::Anonymous(bytes, start) => {
                             pread(file, &mut bytes[*start + done..][..left], offset)
                         }
+                        Memory::Unmapped => Err(Errno::FAULT),
                     }
                 })
             }
@@ -217,6 +234,7 @@ impl Target {
                 out.copy_from_slice(&bytes[start + at..][..out.len()]);
                 Ok(())
             }
+            Memory::Unmapped => bail!("not filled"),
         }
     }
 }

@@ -22,9 +22,10 @@ fn finding(heap: Heap, wanted: bool) -> Finding {
         Heap::Memfd => ("heap memfd", None),
     };
     let node = node.map(describe).unwrap_or_default();
-    let found = Allocator::open(heap)
-        .and_then(|heap| Ok((probe::heap(&heap)?, limit(heap.heap(), heap.max_bytes()))));
-    let (support, limit) = match found {
+    let found = Allocator::open(heap).and_then(|heap| {
+        Ok((probe::heap(&heap)?, heap.clears_late(), limit(heap.heap(), heap.max_bytes())))
+    });
+    let (support, clears_late, limit) = match found {
         Ok(found) => found,
         Err(error) => {
             let text = format!("{error}{node}");
@@ -57,6 +58,8 @@ fn finding(heap: Heap, wanted: bool) -> Finding {
         }
         _ => format!("{methods}, {limit}{node}"),
     };
+    let text =
+        if clears_late { format!("{text}; loads into memory that is not cleared") } else { text };
     judge(heap, wanted, &support, subject, text)
 }
 
