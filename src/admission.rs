@@ -1,7 +1,7 @@
 //! The single entry for requests that may wait for a disk, for memory or for a daemon.
 //!
 //! A binder thread never does such work itself. [`Admission::run`] lets a request in if [`policy`]
-//! has room for it, does its work on a thread of its own, and stops waiting if the work makes no
+//! has room for it, does its work on one of [`threads`], and stops waiting if the work makes no
 //! progress. If the client dies, the work ends at its next sign of life. Nothing interrupts a thread
 //! that waits for a FUSE daemon which has read the request, or for the lock of an inode. Such a
 //! thread keeps its place and its descriptors until it returns; then it does nothing more and ends.
@@ -10,6 +10,7 @@ mod admitted;
 mod lasting;
 mod policy;
 mod room;
+mod threads;
 
 use crate::in_flight::{Flight, InFlight};
 use crate::quota::Quota;
@@ -17,12 +18,12 @@ use admitted::{perform, Signal};
 use binder_shim::{caller, Lifetime};
 use dmabufio_core::error::{Error, ErrorKind, Result};
 use dmabufio_core::process::Process;
-use room::{Call, Place, Room, Standing, State};
+use room::{Call, Place, Room, Standing, State, Verdict};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{channel, RecvTimeoutError, Sender};
+use std::sync::mpsc::{channel, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::Duration;
+use threads::Threads;
 
 pub(crate) use admitted::Admitted;
 pub(crate) use lasting::LastingPlace;
@@ -44,12 +45,7 @@ pub(crate) struct Admission {
     stalling_patience: Duration,
     ids: AtomicU64,
     room: Arc<Room>,
-}
-
-/// A message from the thread of a request to the thread that waits for it.
-enum Message<T> {
-    Signal(Signal),
-    Done(Result<T>),
+    threads: Threads,
 }
 
 impl Admission {
@@ -62,6 +58,7 @@ impl Admission {
             stalling_patience: STALLING_PATIENCE,
             ids: AtomicU64::new(1),
             room: Arc::new(Room::new(quota)),
+            threads: Threads::new(),
         }
     }
 
@@ -93,10 +90,10 @@ impl Admission {
         class: Class,
         work: impl FnOnce(&Admitted<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let standing = Arc::new(Mutex::new(Standing { class, abandoned: false }));
+        let standing = Arc::new(Mutex::new(Standing::new(class)));
         let (place, _call) = self.enter(call, uid, class, &standing)?;
         let request = Arc::clone(&place.request);
-        let (sender, messages) = channel();
+        let (sender, answer) = channel();
         let run = move || {
             let signal = |signal| {
                 if client.as_ref().is_some_and(Process::has_ended) {
@@ -105,47 +102,43 @@ impl Admission {
                 if signal == Signal::Settled {
                     place.settle();
                 }
-                send(&sender, signal)
+                match place.sign(signal == Signal::Queued) {
+                    true => Ok(()),
+                    false => Err(Error::new(ErrorKind::TimedOut, "nobody waits for this request")),
+                }
             };
             let result = perform(&place.request, &signal, work);
             // Before the answer, so that the next request of this user finds it free.
             drop(place);
             // Perhaps no thread waits for it any more.
-            let _ = sender.send(Message::Done(result));
+            let _ = sender.send(result);
         };
-        thread::Builder::new().name("request".to_owned()).spawn(run).map_err(|error| {
+        self.threads.run(run).map_err(|error| {
             Error::new(ErrorKind::NoMemory, format!("start a thread for the request: {error}"))
         })?;
-        let (mut class, mut queued) = (class, false);
+        let mut wait = self.patience(class);
         loop {
-            let patience = match class {
-                Class::Ordinary => self.patience,
-                Class::Stalling => self.stalling_patience,
-            };
-            let message = match queued {
-                // Those that it waits for are given up one by one, if need be.
-                true => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                false => messages.recv_timeout(patience),
-            };
-            match message {
-                Ok(Message::Signal(signal)) => {
-                    queued = signal == Signal::Queued;
-                    if signal == Signal::Settled {
-                        class = Class::Ordinary;
-                    }
-                }
-                Ok(Message::Done(result)) => return result,
+            match answer.recv_timeout(wait) {
+                Ok(result) => return result,
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(Error::new(ErrorKind::Io, "the thread of the request has panicked"))
                 }
-                Err(RecvTimeoutError::Timeout) => {
-                    if self.room.abandon(uid, &standing) {
-                        request.abandon();
-                        return Err(timed_out(class, patience));
-                    }
-                    // It has just ended; its answer is on the way.
-                }
+                Err(RecvTimeoutError::Timeout) => {}
             }
+            wait = match self.room.abandon(uid, &standing, |class| self.patience(class)) {
+                Verdict::Alive(wait) => wait,
+                Verdict::Abandoned(class) => {
+                    request.abandon();
+                    return Err(timed_out(class, self.patience(class)));
+                }
+            };
+        }
+    }
+
+    fn patience(&self, class: Class) -> Duration {
+        match class {
+            Class::Ordinary => self.patience,
+            Class::Stalling => self.stalling_patience,
         }
     }
 
@@ -218,13 +211,6 @@ fn timed_out(class: Class, patience: Duration) -> Error {
         ),
     };
     Error::new(ErrorKind::TimedOut, what)
-}
-
-/// Sends a signal; fails if no thread waits for it.
-fn send<T>(sender: &Sender<Message<T>>, signal: Signal) -> Result<()> {
-    sender
-        .send(Message::Signal(signal))
-        .map_err(|_| Error::new(ErrorKind::TimedOut, "nobody waits for this request"))
 }
 
 #[cfg(test)]

@@ -32,8 +32,9 @@ pub(crate) struct Totals {
     pub errors: u64,
     /// The last one comes last.
     pub last_errors: VecDeque<Failure>,
-    /// For each priority in [`Priority::ALL`], each method.
-    times: Box<[[Times; METHODS]; Priority::ALL.len()]>,
+    /// For each priority in [`Priority::ALL`], each method. No array: each binder thread
+    /// that had it on its stack would keep 100 KiB.
+    times: Vec<Times>,
 }
 
 impl Default for Totals {
@@ -46,7 +47,7 @@ impl Default for Totals {
             buffered: 0,
             errors: 0,
             last_errors: VecDeque::new(),
-            times: Box::default(),
+            times: vec![Times::default(); Priority::ALL.len() * METHODS],
         }
     }
 }
@@ -75,13 +76,13 @@ impl Totals {
         let of_priority = |(priority, times)| {
             methods().zip(times).map(move |(method, times)| (priority, method, times))
         };
-        Priority::ALL.into_iter().zip(&*self.times).flat_map(of_priority)
+        Priority::ALL.into_iter().zip(self.times.chunks(METHODS)).flat_map(of_priority)
     }
 
     fn times(&mut self, priority: Priority, method: Option<Method>) -> Option<&mut Times> {
         let priority = Priority::ALL.iter().position(|one| *one == priority)?;
         let method = methods().position(|one| one == method)?;
-        Some(&mut self.times[priority][method])
+        self.times.get_mut(priority * METHODS + method)
     }
 }
 
@@ -135,7 +136,19 @@ fn methods() -> impl Iterator<Item = Option<Method>> {
 mod tests {
     use super::*;
     use dmabufio_core::error::ErrorKind;
+    use std::thread;
     use std::time::Duration;
+
+    #[test]
+    fn totals_are_not_on_the_stack() {
+        let on_a_small_stack = || {
+            let statistics = Statistics::default();
+            statistics.totals();
+            statistics.take()
+        };
+        let thread = thread::Builder::new().stack_size(48 << 10).spawn(on_a_small_stack);
+        thread.expect("a thread").join().expect("no panic");
+    }
 
     #[test]
     fn times_count_by_priority_and_method_and_syncs_only_where_there_were_any() {

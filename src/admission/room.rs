@@ -7,7 +7,7 @@ use binder_shim::Hold;
 use dmabufio_core::error::{Error, ErrorKind, Result};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The requests that are in, and their limits.
 #[derive(Debug)]
@@ -36,11 +36,29 @@ impl Drop for Call<'_> {
     }
 }
 
-/// The state of a request in [`Places`].
+/// The state of a request in [`Places`], and its last sign of life.
 #[derive(Debug, Clone, Copy)]
 pub struct Standing {
-    pub class: Class,
-    pub abandoned: bool,
+    class: Class,
+    abandoned: bool,
+    /// It waits for others, which are given up one by one, if need be.
+    queued: bool,
+    sign: Instant,
+}
+
+/// What [`Room::abandon`] has found.
+pub enum Verdict {
+    /// The request is abandoned.
+    Abandoned(Class),
+    /// It may go on for so long before somebody looks again.
+    Alive(Duration),
+}
+
+impl Standing {
+    /// That of a request that begins now.
+    pub fn new(class: Class) -> Self {
+        Self { class, abandoned: false, queued: false, sign: Instant::now() }
+    }
 }
 
 /// A request's place, until dropped.
@@ -55,6 +73,14 @@ pub struct Place {
 }
 
 impl Place {
+    /// Notes a sign of life. The thread that waits for the request does not wake up for it: it looks
+    /// when its patience is at an end. Returns whether it waits.
+    pub fn sign(&self, queued: bool) -> bool {
+        let mut standing = lock(&self.standing);
+        (standing.queued, standing.sign) = (queued, Instant::now());
+        !standing.abandoned
+    }
+
     pub fn settle(&self) {
         let mut state = self.room.lock();
         let mut standing = lock(&self.standing);
@@ -94,17 +120,28 @@ impl Room {
         !wait.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
-    /// Stops waiting for a request, unless it has just left.
-    pub fn abandon(&self, uid: u32, standing: &Arc<Mutex<Standing>>) -> bool {
+    /// Stops waiting for a request that has given no sign of life for as long as `patience` says.
+    pub fn abandon(
+        &self,
+        uid: u32,
+        standing: &Arc<Mutex<Standing>>,
+        patience: impl Fn(Class) -> Duration,
+    ) -> Verdict {
         let mut state = self.lock();
         // The place holds the other one, and is dropped under the same lock.
-        if Arc::strong_count(standing) == 1 {
-            return false;
-        }
+        let has_left = Arc::strong_count(standing) == 1;
         let mut standing = lock(standing);
+        let (class, patience) = (standing.class, patience(standing.class));
+        if has_left || standing.queued {
+            return Verdict::Alive(patience);
+        }
+        let left = patience.saturating_sub(standing.sign.elapsed());
+        if !left.is_zero() {
+            return Verdict::Alive(left);
+        }
         standing.abandoned = true;
-        state.places.abandon(uid, standing.class);
-        true
+        state.places.abandon(uid, class);
+        Verdict::Abandoned(class)
     }
 
     /// The state, unless no more requests come in.

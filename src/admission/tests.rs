@@ -2,7 +2,7 @@ use super::*;
 use crate::in_flight::Phase;
 use dmabufio_core::priority::Priority;
 use std::process::Command;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, Sender};
 use std::thread::{scope, sleep};
 use std::time::Instant;
 

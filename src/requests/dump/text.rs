@@ -21,6 +21,9 @@ impl Display for Report<'_> {
             let extents = if self.support.rw_extents { "yes" } else { "no" };
             writeln!(f, "rw_extents, attached buffers: {extents}")?;
         }
+        let late =
+            if self.clears_late { "what is not loaded" } else { "all of it, before the load" };
+        writeln!(f, "cleared for a load: {late}")?;
         let counts = self.counts;
         writeln!(f, "requests running: {}", counts.waiting)?;
         writeln!(f, "  on file systems that may stall: {}", counts.stalling_waiting)?;
