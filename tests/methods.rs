@@ -465,6 +465,61 @@ fn aligned_save_goes_by_the_best_method_and_is_made_durable() {
 }
 
 #[test]
+fn receipt_says_what_makes_a_mapping_go_direct() {
+    const LEN: u64 = 1 << 20;
+    let dir = scratch();
+    for heap in heaps().into_iter().filter(|heap| page_backed(*heap)) {
+        for (direction, access) in
+            [(Direction::Load, OFlags::RDONLY), (Direction::Save, OFlags::WRONLY)]
+        {
+            let in_file = Random::new(27).bytes(LEN as usize);
+            let in_buffer = Random::new(28).bytes(LEN as usize);
+            let path = file(dir.path(), "advice", &in_file);
+            let buffer = allocate(heap, LEN);
+            write_buffer(buffer.as_fd(), heap, &in_buffer);
+            let attempt = |mode, flags| {
+                let case = Case { heap, mode, flags };
+                let file = open(&path, access | flags);
+                run(case, buffer.as_fd(), file.as_fd(), &[extent(0, 0, LEN)], direction)
+            };
+
+            let refused = attempt(Mode::Direct, OFlags::empty()).expect_err("without O_DIRECT");
+            assert_eq!(refused.kind(), ErrorKind::NotDirect, "{heap} {direction:?}: {refused}");
+            assert!(
+                refused.to_string().ends_with("open it with O_DIRECT to go direct"),
+                "{refused}"
+            );
+            assert!(
+                fs::read(&path).expect("read") == in_file,
+                "{heap} {direction:?}: a byte moved"
+            );
+            let now = read_buffer(buffer.as_fd(), heap, LEN as usize);
+            assert!(now == in_buffer, "{heap} {direction:?}: a byte moved");
+
+            make_cold(&path);
+            let receipt = attempt(Mode::Auto, OFlags::empty()).expect("it is copied");
+            assert_eq!((receipt.direct, receipt.buffered), (0, LEN), "{heap} {direction:?}");
+            let reason = receipt.first_fallback.expect("a reason").to_string();
+            assert!(reason.ends_with("open it with O_DIRECT to go direct"), "{reason}");
+
+            // Who does that gets it, on a file and a buffer that differ again.
+            fs::write(&path, &in_file).expect("write");
+            make_cold(&path);
+            write_buffer(buffer.as_fd(), heap, &in_buffer);
+            for mode in [Mode::Auto, Mode::Direct] {
+                let receipt = attempt(mode, OFlags::DIRECT).expect("it goes direct");
+                assert_eq!((receipt.direct, receipt.buffered), (LEN, 0), "{heap} {direction:?}");
+                assert_ne!(receipt.first_fallback, Some(FallbackReason::DescriptorNotDirect));
+            }
+            let moved = if direction == Direction::Load { &in_file } else { &in_buffer };
+            assert!(&fs::read(&path).expect("read") == moved, "{heap} {direction:?}");
+            let now = read_buffer(buffer.as_fd(), heap, LEN as usize);
+            assert!(&now == moved, "{heap} {direction:?}");
+        }
+    }
+}
+
+#[test]
 fn transfer_longer_than_a_piece_is_whole() {
     let dir = scratch();
     let len = MAX_PIECE as usize + 3 * PAGE as usize + 77;

@@ -9,8 +9,10 @@
 mod support;
 
 use binder_shim::{borrow, describe, ex, pfd, Status, Strong};
+use dmabufio_core::sys::mmap::{Access, Mapping};
 use rustix::event::{poll, PollFd, PollFlags};
 use std::fs::File;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, sleep};
@@ -18,7 +20,7 @@ use std::time::{Duration, Instant};
 use support::ends::Ends;
 use support::fixture::{duplicate, list, request, Fixture};
 use support::slow_disk::SlowDisk;
-use support::{big_file, file, make_cold, Random};
+use support::{big_file, file, make_cold, read_buffer, Random};
 use vendor_dmabufio::aidl::vendor::dmabufio::{
     Buffer::Buffer, Error::Error as Code, ITransfer::ITransfer, LoadItem::LoadItem,
     LoadRequest::LoadRequest, SubmitRequest::SubmitRequest,
@@ -33,7 +35,7 @@ const GIB: i64 = 1 << 30;
 /// What a dump may take.
 const DUMP: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(500));
 
-/// What may lie between the end of a batch and the moment when poll says so.
+/// What may lie between the last byte of a batch and the moment when poll says that it has ended.
 const SEEN: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(10));
 
 /// How much a load by submit may take, where a blocking one takes 1.
@@ -156,32 +158,31 @@ fn dump_answers_at_once_while_64_clients_hang_and_8_gib_move() {
 
 #[test]
 fn poll_sees_the_end_of_a_batch_at_once() {
-    const LEN: i64 = 4 << 20;
+    const LEN: usize = 4 << 20;
+    const LAST: usize = LEN - 1;
     let fixture = Fixture::new();
-    let (path, _) = fixture.file("short", LEN as usize);
-    let buffer = fixture.allocate(LEN);
+    let (path, content) = fixture.file("short", LEN);
+    let buffer = fixture.allocate(LEN as i64);
+    let memory = duplicate(&buffer.fd);
+    let mut mapping = Mapping::new(memory.as_fd(), 0, LEN, Access::ReadWrite).expect("map");
     let mut times: Vec<Duration> = (0..31)
         .map(|_| {
             make_cold(&path);
-            let transfer = submit_transfer(&fixture, (&buffer, &path, LEN));
-            thread::scope(|scope| {
-                // Since the beginning of the last call that has found it running.
-                let since = scope.spawn(|| {
-                    let mut running = Instant::now();
-                    loop {
-                        let asked = Instant::now();
-                        if transfer.getProgress().expect("progress").ended {
-                            return running;
-                        }
-                        running = asked;
-                    }
-                });
-                wait(&transfer);
-                let polled = Instant::now();
-                polled.saturating_duration_since(since.join().expect("no panic"))
-            })
+            mapping.write(LAST, &[!content[LAST]]).expect("write a buffer");
+            let transfer = submit_transfer(&fixture, (&buffer, &path, LEN as i64));
+            // The disk has done its work when the last byte is there. The service does not know yet.
+            let submitted = Instant::now();
+            let last = &mut [0];
+            while last != &content[LAST..] {
+                mapping.read(LAST, last).expect("read a buffer");
+                assert!(submitted.elapsed() < Duration::from_secs(60), "the last byte is missing");
+            }
+            let there = Instant::now();
+            wait(&transfer);
+            there.elapsed()
         })
         .collect();
+    assert!(read_buffer(memory.as_fd(), fixture.heap, LEN) == content);
     times.sort_unstable();
     println!("seen by poll within {times:?}, median {:?}, goal {:?}", times[15], SEEN.0);
     assert!(times[15] < SEEN.1, "{times:?}");

@@ -278,7 +278,7 @@ impl Fixture {
         let size = LEN + 2 * PAGE;
         if self.buffer == BufferKind::ReadOnly {
             let heap = File::open("/dev/dma_heap/system").expect("the system heap");
-            let fd = heap_alloc(heap.as_fd(), size, OFlags::RDONLY).expect("allocate");
+            let fd = heap_alloc(heap.as_fd(), size, OFlags::RDONLY, 0).expect("allocate");
             return (fd, vec![0; size as usize]);
         }
         let fd = allocate(self.heap, size);

@@ -40,6 +40,19 @@ struct Held {
 }
 
 impl Held {
+    /// Once no thread rests after its request any more.
+    fn at_rest(fixture: &Fixture) -> Self {
+        let start = Instant::now();
+        loop {
+            let held = Self::by(fixture);
+            if held.request_threads == 0 {
+                return held;
+            }
+            assert!(start.elapsed() < Duration::from_secs(5), "still there: {held:?}");
+            sleep(Duration::from_millis(10));
+        }
+    }
+
     fn by(fixture: &Fixture) -> Self {
         let tasks = fs::read_dir(format!("/proc/{}/task", fixture.pid())).expect("its threads");
         let names = tasks.flatten().flat_map(|task| fs::read_to_string(task.path().join("comm")));
@@ -82,7 +95,7 @@ fn stalled_file_system_times_out_holds_up_nobody_else_and_leaves_nothing() {
     let _alone = alone();
     let fixture = Fixture::new();
     let without = ordinary_load(&fixture);
-    let before = Held::by(&fixture);
+    let before = Held::at_rest(&fixture);
     let stalling = FuseFile::stalling(fixture.dir.path());
     let open = || File::open(&stalling.path).expect("open the stalling file");
     let stalled_load = || request(fixture.allocate(65_536).fd, open(), &[(0, 0, 65_536)]);
@@ -97,7 +110,7 @@ fn stalled_file_system_times_out_holds_up_nobody_else_and_leaves_nothing() {
         let transfer = scope.spawn(move || service.transfer(&load).map(drop));
         let (file, service) = (pfd(open().into()), fixture.service.clone());
         let probe = scope.spawn(move || service.probe(&file, &list(&[(0, 0, 1)])).map(drop));
-        while Held::by(&fixture).request_threads < 2 {
+        while fixture.dumped("requests running: ") != "2" {
             assert!(start.elapsed() < PATIENCE / 2, "the requests do not wait");
             sleep(Duration::from_millis(10));
         }
@@ -132,7 +145,7 @@ fn load_whose_file_stalls_returns_what_is_filled() {
     const LEN: usize = 128 << 10;
     let fixture = Fixture::new();
     fixture.service.transfer(&fixture.valid()).expect("a first load");
-    let before = Held::by(&fixture);
+    let before = Held::at_rest(&fixture);
     let content = Random::new(3).bytes(2 * LEN);
     let stalling = FuseFile::stalling_after(fixture.dir.path(), &content);
     let item = |i| LoadItem { size: LEN as i64, extents: list(&[(i * LEN as i64, 0, LEN as i64)]) };
@@ -186,7 +199,7 @@ fn stream_whose_file_stalls_hands_out_what_came_and_ends_with_the_daemon() {
     const FRAME: usize = 128 << 10;
     let fixture = Fixture::new();
     fixture.service.transfer(&fixture.valid()).expect("a first load");
-    let before = Held::by(&fixture);
+    let before = Held::at_rest(&fixture);
     let content = Random::new(5).bytes(2 * FRAME);
     let stalling = FuseFile::stalling_after(fixture.dir.path(), &content);
     let stream_request = StreamRequest {

@@ -139,7 +139,7 @@ fn buffer_without_the_access_it_needs_is_illegal() {
         // Android asks every device for this heap.
         let heap = open(Path::new("/dev/dma_heap/system"), OFlags::RDONLY);
         let allocate =
-            |access| pfd(heap_alloc(heap.as_fd(), LEN as u64, access).expect("allocate"));
+            |access| pfd(heap_alloc(heap.as_fd(), LEN as u64, access, 0).expect("allocate"));
         refuses(device, ex::ILLEGAL_ARGUMENT, |load| load.buffer = Some(allocate(OFlags::RDONLY)));
         let (path, before) = device.file("unwritten", LEN);
         let buffer = Some(allocate(OFlags::WRONLY));

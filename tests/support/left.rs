@@ -12,8 +12,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The time for work that a slow disk holds up. What hangs takes longer than any time.
 const WORK: Duration = Duration::from_secs(120);
 
-/// The variable that gives the C library one area of memory for all threads, if it is 1.
-pub const ONE_AREA: &str = "MALLOC_ARENA_MAX";
+/// The variable, and its value, with which the C library has one area of memory for all threads, and
+/// no store of freed pieces in each of them. Also in `xtask/src/vm.rs`.
+pub const ONE_AREA: (&str, &str) =
+    ("GLIBC_TUNABLES", "glibc.malloc.arena_max=1:glibc.malloc.tcache_count=0");
 
 #[derive(Debug, Clone, Copy)]
 pub struct Left {
@@ -39,7 +41,8 @@ impl Memory {
     fn of(pid: &str) -> Self {
         let read = |file: &str| fs::read(format!("/proc/{pid}/{file}")).expect("the service");
         let environment = read("environ");
-        let one = format!("{ONE_AREA}=1");
+        // The C library cuts its own copy of the value into its parts.
+        let one = format!("{}={}", ONE_AREA.0, ONE_AREA.1.split(':').next().expect("a part"));
         let lines = |file: &str| String::from_utf8_lossy(&read(file)).into_owned();
         let kib = |line: &str, key: &str| -> Option<u64> {
             line.strip_prefix(key)?.trim().strip_suffix(" kB")?.parse().ok()

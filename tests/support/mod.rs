@@ -8,6 +8,7 @@ pub mod device;
 pub mod disks;
 pub mod ends;
 pub mod fixture;
+pub mod fragments;
 #[path = "../../vts/fuse.rs"]
 pub mod fuse;
 pub mod hungry;

@@ -346,7 +346,7 @@ fn restricted(fixture: &Fixture, access: OFlags) -> OwnedFd {
         }
         _ => {
             let heap = File::open("/dev/dma_heap/system").expect("the system heap");
-            heap_alloc(heap.as_fd(), 65_536, access).expect("allocate")
+            heap_alloc(heap.as_fd(), 65_536, access, 0).expect("allocate")
         }
     }
 }

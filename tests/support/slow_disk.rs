@@ -31,7 +31,7 @@ impl SlowDisk {
     fn with_delays(dir: &Path, reads: u64, writes: u64) -> Self {
         let (path, file) = (dir.join("slow"), dir.join("slow.image"));
         image(&file, SIZE);
-        let disk = Loop::new(&file);
+        let disk = Loop::direct(&file);
         let (device, sectors) = (disk.path(), SIZE / SECTOR);
         // The second set of parameters is for writes.
         let table = format!("0 {sectors} delay {device} 0 {reads} {device} 0 {writes}");

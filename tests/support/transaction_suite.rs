@@ -71,7 +71,7 @@ fn random_transactions_neither_stop_the_service_nor_stay_in_it() {
         Some(_) => Fixture::new(),
         None => {
             let mut service = Command::new(Fixture::PROGRAM);
-            service.env(ONE_AREA, "1");
+            service.env(ONE_AREA.0, ONE_AREA.1);
             Fixture::run(service, &["--quota", "all:bytes=64M"])
         }
     };

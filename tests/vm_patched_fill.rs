@@ -1,0 +1,66 @@
+//! Loads into memory that the kernel has not cleared (`DMA_HEAP_FLAG_FILL`): the service uses it,
+//! and what a load does not fill is zero, whatever was in the memory before.
+
+#![allow(missing_docs, reason = "test code")]
+
+mod support;
+
+use dmabufio_client::{Client, Load};
+use dmabufio_core::extent::Extent;
+use dmabufio_core::heap::Heap;
+use dmabufio_core::load::Item;
+use std::fs::File;
+use std::os::fd::AsFd;
+use support::fixture::Fixture;
+use support::{allocate, file, make_cold, scratch, write_buffer, Random, PAGE};
+
+const STALE: u8 = 0xe7;
+const SIZE: usize = 80 * PAGE as usize;
+
+/// The allocator returns first what was freed last.
+fn make_memory_stale() {
+    let buffers: Vec<_> = (0..8).map(|_| allocate(Heap::System, SIZE as u64)).collect();
+    for buffer in &buffers {
+        write_buffer(buffer.as_fd(), Heap::System, &[STALE; SIZE]);
+    }
+}
+
+#[test]
+fn service_says_that_it_loads_into_memory_that_is_not_cleared() {
+    assert_eq!(Fixture::new().dumped("cleared for a load: "), "what is not loaded");
+}
+
+#[test]
+fn rest_of_a_loaded_buffer_is_zero_whatever_the_memory_held() {
+    let dir = scratch();
+    let content = Random::new(5).bytes(30 * PAGE as usize + 100);
+    let path = file(dir.path(), "source", &content);
+    let source = File::open(&path).expect("open");
+    let client = Client::service().expect("the service");
+    for round in 0..200_u64 {
+        make_memory_stale();
+        if round % 2 == 0 {
+            make_cold(&path);
+        }
+        // Two extents with a hole between them, which both end within a page, and the second one
+        // with the file.
+        let at = [round % 3 * 1000, (40 + round % 5) * PAGE];
+        let extents = vec![
+            Extent { file_offset: at[0], buffer_offset: at[0], len: 7 * PAGE + 10 * round },
+            Extent { file_offset: 0, buffer_offset: at[1], len: 34 * PAGE },
+        ];
+        let mut expected = vec![0; SIZE];
+        for Extent { file_offset, buffer_offset, len } in &extents {
+            let end = content.len().min((file_offset + len) as usize);
+            let part = &content[*file_offset as usize..end];
+            expected[*buffer_offset as usize..][..part.len()].copy_from_slice(part);
+        }
+        let items = [Item { size: SIZE as u64, extents }];
+        let loaded = client.load(&Load::new(source.as_fd(), &items)).expect("load");
+        let filled = loaded.into_iter().next().expect("a result").expect("a buffer");
+        let mut got = vec![1; SIZE];
+        filled.buffer.read(0, &mut got).expect("read");
+        let wrong = got.iter().zip(&expected).position(|(got, expected)| got != expected);
+        assert_eq!(wrong, None, "round {round}: {:#x}", wrong.map_or(0, |at| got[at]));
+    }
+}
