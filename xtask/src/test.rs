@@ -9,6 +9,7 @@ use anyhow::Result;
 use xtask::table::conclude;
 
 use crate::aosp;
+use crate::kernel::Base;
 
 mod guest;
 mod host;
@@ -26,6 +27,9 @@ pub struct Args {
     /// The checks that need Android's own tools
     #[arg(long)]
     aosp: bool,
+    /// Only what the kernel decides, in the VM, on kernels made from that series
+    #[arg(long, conflicts_with_all = ["host", "vm", "aosp"])]
+    base: Option<Base>,
     /// Write the results to this file as JUnit XML too, for CI systems
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
@@ -35,11 +39,14 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<u8> {
     let all = !(args.host || args.vm || args.aosp);
     conclude(args.junit.as_deref(), &mut io::stdout(), |table| {
+        if let Some(base) = args.base {
+            return guest::run(table, base);
+        }
         if all || args.host {
             host::run(table);
         }
         if all || args.vm {
-            guest::run(table);
+            guest::run(table, Base::default());
         }
         if all || args.aosp {
             table.run("aosp", "Android's own tools", aosp::test);

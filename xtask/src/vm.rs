@@ -26,6 +26,10 @@ pub use disk::{Bus, Fs};
 use kernel::Kernel;
 use tools::Tools;
 
+/// For the C library, with `--one-arena`: one area of memory for all threads, and no store of freed pieces in each thread. Also in
+/// `tests/support/left.rs`.
+const ONE_ARENA: &str = "glibc.malloc.arena_max=1:glibc.malloc.tcache_count=0";
+
 /// Where the disk is mounted in the guest; also in `vm/mounts`.
 pub const TEST_DIR: &str = "/run/dmabufio/disk";
 
@@ -136,7 +140,9 @@ pub fn programs(options: &Options) -> Result<Vec<PathBuf>> {
 pub fn boot(options: &Options, programs: &[PathBuf], script: &str) -> Result<Outcome> {
     let ready = || anyhow::Ok((tools::ensure()?, kernel::ensure(options.base, options.kernel)?));
     let (tools, kernel) = ready().context(Unavailable("the VM could not be made ready"))?;
-    let module = options.module.then(|| kernel::module::ensure(&kernel)).transpose()?;
+    let module =
+        options.module.then(|| kernel::module::ensure(options.base, options.kernel, &kernel));
+    let module = module.transpose()?;
     start(options, &tools, &kernel, module.as_deref(), programs, script)
         .context(Unavailable("the VM could not do its job"))
 }
@@ -184,8 +190,11 @@ fn start(
         ("DMABUFIO_SERVICE", if options.no_service { "0" } else { "1" }),
     ]
     .map(|(name, value)| format!("export {name}={}\n", quote(value)));
-    let malloc = if options.one_arena { "export MALLOC_ARENA_MAX=1\n" } else { "" };
-    fs::write(run.path().join("plan"), plan.concat() + malloc)
+    let malloc = match options.one_arena {
+        true => format!("export GLIBC_TUNABLES={ONE_ARENA}\n"),
+        false => String::new(),
+    };
+    fs::write(run.path().join("plan"), plan.concat() + &malloc)
         .context("writing the plan of the run")?;
     fs::write(run.path().join("command"), format!("{script}\n"))
         .context("writing the command of the run")?;
@@ -203,7 +212,6 @@ fn start(
         image: &image,
         memory: &options.memory,
         kvm: false,
-        cpu: options.base.cpu(),
         kernel: &[selinux, disk.kernel_args()].concat(),
         qemu: disk.qemu_args(options.disk_rate),
         shared: vec![run.path().to_owned(), out.clone()],

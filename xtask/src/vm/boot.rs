@@ -21,11 +21,12 @@ const STOP_LIMIT: Duration = Duration::from_secs(90);
 /// How the guest mounts the host's root: as virtme-ng does, and with a cache that expects no change.
 const ROOT_FLAGS: &str =
     "rootflags=version=9p2000.L,trans=virtio,access=any,msize=524288,cache=loose";
-/// The CPU in software emulation. With ERMS the kernel clears pages with `rep stosb`, which the
-/// emulation executes byte by byte. Without ERMS it uses plain stores, and clearing and copying a
-/// page have the cost ratio of a phone. The emulation computes the instruction for CRC-32C bit by
-/// bit; without it, programs use tables.
-const CPU: &str = "max,erms=off,sse4.2=off";
+/// The CPU in software emulation. With ERMS the kernel clears pages with `rep stosb`, and with FSRM
+/// it copies to and from programs with `rep movsb`, which the emulation executes byte by byte.
+/// Without both it uses plain loads and stores, and clearing and copying a page have the cost ratio
+/// of a phone. The emulation computes the instruction for CRC-32C bit by bit; without it, programs
+/// use tables.
+const CPU: &str = "max,erms=off,fsrm=off,sse4.2=off";
 /// The messages of the kernel about its own mistakes, or about the end of a check for them, and the
 /// denials of an enforcing SELinux. Lockdep and the checks of the DMA API report mistakes with
 /// `WARNING:`; their other messages are not complaints.
@@ -46,6 +47,7 @@ const COMPLAINTS: &[&str] = &[
     "trying to register non-static key",
     "permissive=0",
     "printk limit exceeded",
+    "pagealloc:",
 ];
 /// The name of threads that expect a denial of SELinux, which is then not a complaint.
 const REFUSED: &str = "comm=\"refused\"";
@@ -61,8 +63,6 @@ pub struct Machine<'a> {
     pub memory: &'a str,
     /// Hardware virtualisation.
     pub kvm: bool,
-    /// Further properties of the CPU in software emulation.
-    pub cpu: &'a str,
     /// Further arguments for the kernel.
     pub kernel: &'a [&'a str],
     /// Further arguments for QEMU.
@@ -167,7 +167,7 @@ impl Machine<'_> {
         if !self.kvm {
             // The kernel's boot-time check of the timer counts ticks, and an emulated CPU on a busy host may miss them.
             command.args(["--disable-kvm", "-a", "no_timer_check"]);
-            cpu.extend(["-cpu".to_owned(), format!("{CPU}{}", self.cpu)]);
+            cpu.extend(["-cpu", CPU].map(str::to_owned));
         }
         for dir in &self.shared {
             command.arg(format!("--rwdir={}", dir.display()));
@@ -354,6 +354,8 @@ mod tests {
             "DMA-API: debugging out of memory - disabling",
             "DMA-API: cacheline tracking ENOMEM, dma-debug disabled",
             "INFO: trying to register non-static key.",
+            "pagealloc: memory corruption",
+            "pagealloc: single bit error",
         ] {
             let log = format!("[    1.0] Linux version\n[    9.1] {report}\n");
             assert_eq!(complaints(log.as_bytes()), [format!("[    9.1] {report}")]);
