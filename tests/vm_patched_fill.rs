@@ -5,8 +5,9 @@
 
 mod support;
 
+use dmabufio_client::stream::{Next, Ring, Stream, StreamRequest};
 use dmabufio_client::{Client, Load};
-use dmabufio_core::extent::Extent;
+use dmabufio_core::extent::{Direction, Extent};
 use dmabufio_core::heap::Heap;
 use dmabufio_core::load::Item;
 use std::fs::File;
@@ -62,5 +63,46 @@ fn rest_of_a_loaded_buffer_is_zero_whatever_the_memory_held() {
         filled.buffer.read(0, &mut got).expect("read");
         let wrong = got.iter().zip(&expected).position(|(got, expected)| got != expected);
         assert_eq!(wrong, None, "round {round}: {:#x}", wrong.map_or(0, |at| got[at]));
+    }
+}
+
+#[test]
+fn rest_of_a_streamed_buffer_is_zero_whatever_the_memory_held() {
+    const FRAME: usize = 64 * PAGE as usize;
+    let dir = scratch();
+    // Three frames, of which the last one ends within a page, for a ring of six buffers.
+    let content = Random::new(6).bytes(2 * FRAME + 5 * PAGE as usize + 100);
+    let path = file(dir.path(), "source", &content);
+    let source = File::open(&path).expect("open");
+    let client = Client::service().expect("the service");
+    for round in 0..100_u64 {
+        make_memory_stale();
+        make_cold(&path);
+        let ring = Ring::Allocate(6);
+        let request = StreamRequest::new(source.as_fd(), Direction::Load, FRAME as u64, ring);
+        // Some frames begin within a page.
+        let offset = round % 4 * 1000;
+        let mut stream = client.open_stream(&StreamRequest { offset, ..request }).expect("open");
+        let sizes: Vec<_> = stream.buffers().iter().map(|buffer| buffer.size() as usize).collect();
+        let mut expected: Vec<_> = sizes.iter().map(|size| vec![0; *size]).collect();
+        let mut got = expected.clone();
+        let mut look = |stream: &Stream, index: usize| {
+            stream.buffers()[index].read(0, &mut got[index]).expect("read");
+        };
+        // In every second round, somebody looks at all buffers while the service fills them.
+        if round % 2 == 0 {
+            (0..sizes.len()).for_each(|index| look(&stream, index));
+        }
+        while let Next::Frame(frame) = stream.next(None).expect("a frame") {
+            let part = &content[frame.file_offset as usize..][..frame.len as usize];
+            expected[frame.index][frame.buffer_offset as usize..][..part.len()]
+                .copy_from_slice(part);
+        }
+        (0..sizes.len()).for_each(|index| look(&stream, index));
+        for (index, (got, expected)) in got.iter().zip(&expected).enumerate() {
+            let wrong = got.iter().zip(expected).position(|(got, expected)| got != expected);
+            let found = wrong.map_or(0, |at| got[at]);
+            assert_eq!(wrong, None, "round {round}, buffer {index}: {found:#x}");
+        }
     }
 }

@@ -66,6 +66,11 @@ impl Source<'_> {
         self.take(size).unwrap_or_else(|| self.own(self.heap.allocate(size)))
     }
 
+    /// The same for a buffer that is to be loaded next.
+    pub fn allocate_to_fill(&self, size: u64) -> Result<Allocation> {
+        self.take(size).unwrap_or_else(|| self.make(size))
+    }
+
     /// A buffer of the pool, if it has one.
     fn take(&self, size: u64) -> Option<Result<Allocation>> {
         let named = self.pool?.take(size)?.named(self.uid, self.tag);
@@ -103,7 +108,7 @@ pub fn load(
         // One buffer at a time: a daemon that does not answer holds no more than that.
         for item in items {
             turns.next(0, 0)?;
-            let buffer = source.take(item.size).unwrap_or_else(|| source.make(item.size));
+            let buffer = source.allocate_to_fill(item.size);
             deliver(
                 buffer.and_then(|buffer| fill(buffer, source.arrival, file, item, mode, turns)),
             );

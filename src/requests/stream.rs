@@ -123,7 +123,10 @@ fn prepare(
         let source = Source { heap, pool: pool.as_ref(), uid, tag, arrival, allocated };
         for _ in 0..checked.count {
             admitted.progress(0)?;
-            let allocation = source.allocate(size)?;
+            let allocation = match direction {
+                Direction::Load => source.allocate_to_fill(size),
+                Direction::Save => source.allocate(size),
+            }?;
             sizes.push(allocation.size);
             buffers.push(RingBuffer::Allocated(allocation));
         }
