@@ -1,5 +1,5 @@
 //! Many clients at once: 64 that wait for a disk that stands still, and batches of 8 GiB on another.
-//! How soon the service shows what it does, how soon a client sees the end of a batch, and what a
+//! How soon the service shows what it does and answers control calls, how soon a client sees the end of a batch, and what a
 //! batch costs beside a blocking load.
 //!
 //! Emulated CPUs are slower than those of a phone: the goals are printed, and the bounds have room.
@@ -19,6 +19,7 @@ use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 use support::ends::Ends;
 use support::fixture::{duplicate, list, request, Fixture};
+use support::percentiles::Percentiles;
 use support::slow_disk::SlowDisk;
 use support::{big_file, file, make_cold, read_buffer, Random};
 use vendor_dmabufio::aidl::vendor::dmabufio::{
@@ -34,6 +35,9 @@ const GIB: i64 = 1 << 30;
 
 /// What a dump may take.
 const DUMP: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(500));
+
+/// What a control call may take.
+const CONTROL: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(50));
 
 /// What may lie between the last byte of a batch and the moment when poll says that it has ended.
 const SEEN: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(10));
@@ -98,7 +102,7 @@ fn hang(fixture: &Fixture, path: &Path, buffer: &Buffer, end: &AtomicBool, refus
 }
 
 #[test]
-fn dump_answers_at_once_while_64_clients_hang_and_8_gib_move() {
+fn dumps_and_control_calls_answer_at_once_while_64_clients_hang_and_8_gib_move() {
     const LEN: i64 = 64 << 10;
     let fixture = Fixture::new();
     let disk = SlowDisk::mount(fixture.dir.path(), 0);
@@ -150,6 +154,15 @@ fn dump_answers_at_once_while_64_clients_hang_and_8_gib_move() {
             println!("dump {args:?}: p50 {:?}, p99 {:?}, goal {:?}", times[50], times[98], DUMP.0);
             assert!(times[98] < DUMP.1, "{times:?}");
         }
+        let calls = Percentiles::of_rounds(|| {
+            let start = Instant::now();
+            fixture.service.getCapabilities().expect("capabilities");
+            let time = start.elapsed();
+            sleep(Duration::from_millis(5));
+            time
+        });
+        println!("getCapabilities {calls:?}, goal {:?}", CONTROL.0);
+        assert!(calls.p99 < CONTROL.1, "{calls:?}");
         let [loaded, refused] = [loaded, refused].map(|count| count.load(Ordering::Relaxed));
         println!("meanwhile {loaded} batches of 1 GiB, {refused} requests refused");
         assert!(refused > 0);

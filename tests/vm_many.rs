@@ -16,6 +16,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 use support::fixture::{duplicate, expect, request, Fixture};
+use support::percentiles::Percentiles;
 use support::slow_disk::SlowDisk;
 use support::{file, Random};
 use vendor_dmabufio::aidl::vendor::dmabufio::{
@@ -103,31 +104,6 @@ fn control_calls_answer_at_once_while_64_clients_load_from_a_slow_disk() {
     let (goal, bound) = (Duration::from_millis(5), Duration::from_millis(50));
     println!("goal for p99: {goal:?}, {}", if loaded.p99 < goal { "reached" } else { "missed" });
     assert!(loaded.p99 < bound, "{loaded:?}, idle {idle:?}");
-}
-
-/// Medians of five rounds of 200 calls each.
-#[derive(Debug)]
-#[allow(dead_code, reason = "printed")]
-struct Percentiles {
-    p50: Duration,
-    p99: Duration,
-    max: Duration,
-}
-
-impl Percentiles {
-    fn of_rounds(call: impl Fn() -> Duration) -> Self {
-        let rounds = [(); 5].map(|()| {
-            let mut times: Vec<_> = (0..200).map(|_| call()).collect();
-            times.sort_unstable();
-            [times[100], times[198], times[199]]
-        });
-        let [p50, p99, max] = [0, 1, 2].map(|which| {
-            let mut figures = rounds.map(|round| round[which]);
-            figures.sort_unstable();
-            figures[2]
-        });
-        Self { p50, p99, max }
-    }
 }
 
 /// Allocates until the service refuses, and returns the buffers and the refusal.

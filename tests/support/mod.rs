@@ -14,6 +14,7 @@ pub mod fuse;
 pub mod hungry;
 pub mod left;
 pub mod machine;
+pub mod percentiles;
 mod random;
 pub mod random_parcels;
 pub mod slow_disk;
