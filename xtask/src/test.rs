@@ -11,6 +11,7 @@ use xtask::table::conclude;
 use crate::aosp;
 use crate::kernel::Base;
 
+mod candle;
 mod guest;
 mod host;
 mod ktap;
