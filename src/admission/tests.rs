@@ -1,6 +1,7 @@
 use super::*;
 use crate::in_flight::Phase;
 use dmabufio_core::priority::Priority;
+use std::fs::read_to_string;
 use std::process::Command;
 use std::sync::mpsc::{Receiver, Sender};
 use std::thread::{scope, sleep};
@@ -61,6 +62,31 @@ fn slow_work_that_makes_progress_is_waited_for() {
     });
     assert_eq!(result, Ok(7));
     assert_eq!(admission.counts(), Counts::default());
+}
+
+/// How often the calling thread has waited so far.
+fn waits() -> u64 {
+    let status = read_to_string("/proc/thread-self/status").expect("read");
+    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    line.expect("the line").trim().parse().expect("a number")
+}
+
+#[test]
+fn signs_of_life_wake_nobody() {
+    let admission = Admission::new(Lifetime::Resident, Quota::default());
+    let before = waits();
+    let work = |admitted: &Admitted<'_>| {
+        for _ in 0..100 {
+            sleep(Duration::from_millis(1));
+            admitted.progress(1)?;
+            admitted.queued()?;
+        }
+        Ok(())
+    };
+    admission.run("load", 1, Class::Ordinary, work).expect("done");
+    let waits = waits() - before;
+    // For the answer, and perhaps for a lock.
+    assert!(waits < 20, "{waits}");
 }
 
 #[test]
