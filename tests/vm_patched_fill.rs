@@ -75,7 +75,7 @@ fn rest_of_a_streamed_buffer_is_zero_whatever_the_memory_held() {
     let path = file(dir.path(), "source", &content);
     let source = File::open(&path).expect("open");
     let client = Client::service().expect("the service");
-    for round in 0..100_u64 {
+    for round in 0..40_u64 {
         make_memory_stale();
         make_cold(&path);
         let ring = Ring::Allocate(6);
