@@ -44,10 +44,10 @@ fn combinations(base: Base) -> Vec<Combination> {
             // Not the tests of the service alone: its clients, its threads, its memory, its pool, its
             // end.
             const DATA: &str =
-                "not binary(/^vm_(selinux|patched|crowd|death|killed|lazy|many|pool|soak|stall|stuck)/) \
+                "not binary(/^vm_(selinux|patched|batch|death|killed|lazy|many|pool|soak|stall|stuck)/) \
                 and not binary(vm_transactions)";
-            const SLOW: &str = "binary(/^vm_patched_(cancel|fair)$/)";
-            const ALL: &str = "not binary(/^vm_patched_(cancel|fair|module)$/)";
+            const SLOW: &str = "binary(/^vm_patched_(cancel|crowd|fair)$/)";
+            const ALL: &str = "not binary(/^vm_patched_(cancel|crowd|fair|module)$/)";
             vec![
                 // All tests run as on a phone, with SELinux enforcing. Those that move data run once
                 // more without the ioctl and without SELinux. With the other disk and file system,
