@@ -36,7 +36,7 @@ const PUBLISHED: &str = "docs/performance";
 /// Arguments of `cargo xtask bench`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Less data and fewer sizes, enough for the targets; about 10 minutes
+    /// Less data and fewer sizes, enough for the targets; 15 to 25 minutes
     #[arg(long)]
     quick: bool,
     /// Folder for bench.json, figures.md and the plots [default: target/bench]
