@@ -11,7 +11,6 @@ use xtask::table::conclude;
 use crate::aosp;
 use crate::kernel::Base;
 
-mod candle;
 mod guest;
 mod host;
 mod ktap;

@@ -16,7 +16,7 @@ use xtask::failure::Unavailable;
 use xtask::table::{report, suite, Table};
 use xtask::{cargo, packages, tree};
 
-use super::{candle, ktap};
+use super::ktap;
 use crate::kernel::{self, Base, Flavour};
 use crate::vm::{self, tools, Bus, Fs, Options};
 
@@ -115,40 +115,23 @@ pub fn run(table: &mut Table, base: Base) {
         let series = if base == Base::default() { String::new() } else { format!("{base} ") };
         let name = format!("{series}{kernel} {disk}/{fs}{with}");
         table.run("vm", &name, || {
-            let out = programs.dir.path().join("out");
-            let options = options(base, (kernel, disk, fs), extra, Some(out));
+            let options = Options {
+                kernel,
+                base,
+                disk,
+                fs,
+                memory: "4G".into(),
+                module: extra == Extra::Module,
+                heap: None,
+                selinux: extra == Extra::Selinux,
+                no_service: false,
+                timeout: 45,
+                disk_rate: (extra == Extra::SlowDisk).then_some(SLOW_DISK),
+                one_arena: false,
+                out: Some(programs.dir.path().join("out")),
+            };
             boot(&programs, options, &name, tests)
         });
-    }
-    if base == Base::default() {
-        table.check("vm", "a model from buffers in candle", || {
-            let device = (Flavour::Patched, Bus::Ufs, Fs::F2fs);
-            candle::guest(&options(base, device, Extra::None, None))
-        });
-    }
-}
-
-/// The VM of a combination.
-fn options(
-    base: Base,
-    (kernel, disk, fs): (Flavour, Bus, Fs),
-    extra: Extra,
-    out: Option<PathBuf>,
-) -> Options {
-    Options {
-        kernel,
-        base,
-        disk,
-        fs,
-        memory: "4G".into(),
-        module: extra == Extra::Module,
-        heap: None,
-        selinux: extra == Extra::Selinux,
-        no_service: false,
-        timeout: 45,
-        disk_rate: (extra == Extra::SlowDisk).then_some(SLOW_DISK),
-        one_arena: false,
-        out,
     }
 }
 
