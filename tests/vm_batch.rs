@@ -6,7 +6,7 @@
 
 mod support;
 
-use binder_shim::{borrow, describe, ex, pfd, Status, Strong};
+use binder_shim::{borrow, describe, pfd, Strong};
 use dmabufio_core::sys::mmap::{Access, Mapping};
 use rustix::event::{poll, PollFd, PollFlags};
 use std::fs::File;
@@ -14,7 +14,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
-use support::fixture::{duplicate, list, request, Fixture};
+use support::fixture::{duplicate, failed_with, list, request, Fixture};
 use support::{big_file, make_cold, read_buffer};
 use vendor_dmabufio::aidl::vendor::dmabufio::{
     Buffer::Buffer, Error::Error as Code, ITransfer::ITransfer, LoadItem::LoadItem,
@@ -38,15 +38,12 @@ fn submit_transfer(
     loop {
         match fixture.service.submit(&batch) {
             Ok(transfer) => return transfer,
-            Err(status) if is_no_room(&status) => sleep(Duration::from_millis(1)),
+            Err(status) if failed_with(&status, Code::QUOTA_EXCEEDED) => {
+                sleep(Duration::from_millis(1))
+            }
             Err(status) => panic!("{}", describe(&status)),
         }
     }
-}
-
-fn is_no_room(status: &Status) -> bool {
-    status.exception_code() == ex::SERVICE_SPECIFIC
-        && status.service_specific_error() == Code::QUOTA_EXCEEDED.0
 }
 
 fn wait(transfer: &Strong<dyn ITransfer>) {

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
-use support::fixture::{duplicate, expect, request, Fixture};
+use support::fixture::{duplicate, expect, failed_with, request, Fixture};
 use support::percentiles::Percentiles;
 use support::slow_disk::SlowDisk;
 use support::{file, Random};
@@ -29,10 +29,6 @@ fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn is(status: &Status, code: Code) -> bool {
-    status.exception_code() == ex::SERVICE_SPECIFIC && status.service_specific_error() == code.0
-}
-
 #[test]
 fn control_calls_answer_at_once_while_64_clients_load_from_a_slow_disk() {
     const LEN: i64 = 1 << 20;
@@ -41,16 +37,7 @@ fn control_calls_answer_at_once_while_64_clients_load_from_a_slow_disk() {
     let disk = SlowDisk::mount(fixture.dir.path(), 1000);
     let path = file(&disk.path, "slow", &Random::new(5).bytes(LEN as usize));
     let (end, loads, busy) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
-    let measure = || {
-        Percentiles::of_rounds(|| {
-            let start = Instant::now();
-            fixture.service.getCapabilities().expect("capabilities");
-            let time = start.elapsed();
-            sleep(Duration::from_millis(5));
-            time
-        })
-    };
-    let idle = measure();
+    let idle = Percentiles::of_control_calls(&fixture);
     let loaded = thread::scope(|scope| {
         for client in 0..64 {
             let (end, path, fixture, loads, busy) = (&end, &path, &fixture, &loads, &busy);
@@ -63,7 +50,11 @@ fn control_calls_answer_at_once_while_64_clients_load_from_a_slow_disk() {
                     match fixture.service.allocate(&desc) {
                         Ok(buffer) => break buffer,
                         Err(status) => {
-                            assert!(is(&status, Code::QUOTA_EXCEEDED), "{}", describe(&status));
+                            assert!(
+                                failed_with(&status, Code::QUOTA_EXCEEDED),
+                                "{}",
+                                describe(&status)
+                            );
                         }
                     }
                     sleep(Duration::from_millis(20));
@@ -81,7 +72,11 @@ fn control_calls_answer_at_once_while_64_clients_load_from_a_slow_disk() {
                         }
                         Err(status) => {
                             expect(&status, ex::SERVICE_SPECIFIC, "16 requests of this user run");
-                            assert!(is(&status, Code::QUOTA_EXCEEDED), "{}", describe(&status));
+                            assert!(
+                                failed_with(&status, Code::QUOTA_EXCEEDED),
+                                "{}",
+                                describe(&status)
+                            );
                             busy.fetch_add(1, Ordering::Relaxed);
                             sleep(pause);
                             pause = (pause * 2).min(Duration::from_secs(8));
@@ -91,7 +86,7 @@ fn control_calls_answer_at_once_while_64_clients_load_from_a_slow_disk() {
             });
         }
         sleep(Duration::from_secs(5));
-        let loaded = measure();
+        let loaded = Percentiles::of_control_calls(&fixture);
         end.store(true, Ordering::Relaxed);
         loaded
     });
@@ -140,13 +135,13 @@ fn client_that_allocates_for_ever_exceeds_its_quota_and_harms_nobody() {
     let fixture = Fixture::new();
     let kills = out_of_memory_kills();
     let (own, status) = allocate_all(&fixture);
-    assert!(is(&status, Code::QUOTA_EXCEEDED), "{}", describe(&status));
+    assert!(failed_with(&status, Code::QUOTA_EXCEEDED), "{}", describe(&status));
     assert!(describe(&status).contains("this user holds "), "{}", describe(&status));
     assert!(own.len() > 8, "{} buffers", own.len());
     // A second service counts for itself, and so meets the end of the memory.
     let second = Fixture::start_unprivileged(&[]);
     let (mut others, status) = allocate_all(&second);
-    assert!(is(&status, Code::NO_MEMORY), "{}", describe(&status));
+    assert!(failed_with(&status, Code::NO_MEMORY), "{}", describe(&status));
     assert!(describe(&status).contains("are available, of which"), "{}", describe(&status));
     println!("{} and {} buffers of 64 MiB", own.len(), others.len());
     // Other users go on, as soon as there is room: what is left now may be less than any file.
@@ -189,7 +184,7 @@ fn charge_ends_with_the_last_holder_of_the_buffer() {
         let desc = BufferDesc { size: 32 << 20, tag: "charged".to_owned() };
         let refused = || {
             let status = fixture.service.allocate(&desc).map(drop).expect_err("the quota");
-            assert!(is(&status, Code::QUOTA_EXCEEDED), "{}", describe(&status));
+            assert!(failed_with(&status, Code::QUOTA_EXCEEDED), "{}", describe(&status));
             expect(&status, ex::SERVICE_SPECIFIC, "33554432 bytes: this user holds 2 buffers of");
         };
         let mut buffers: Vec<_> = (0..2).map(|_| fixture.allocate(32 << 20)).collect();

@@ -7,14 +7,14 @@
 
 mod support;
 
-use binder_shim::{describe, ex, pfd, Status, Strong};
+use binder_shim::{describe, pfd, Strong};
 use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 use support::ends::Ends;
-use support::fixture::{duplicate, request, Fixture};
+use support::fixture::{duplicate, failed_with, request, Fixture};
 use support::percentiles::Percentiles;
 use support::slow_disk::SlowDisk;
 use support::{big_file, file, Random};
@@ -34,11 +34,6 @@ const DUMP: (Duration, Duration) = (Duration::from_millis(100), Duration::from_m
 /// The same for a control call.
 const CONTROL: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(50));
 
-fn is_no_room(status: &Status) -> bool {
-    status.exception_code() == ex::SERVICE_SPECIFIC
-        && status.service_specific_error() == Code::QUOTA_EXCEEDED.0
-}
-
 /// A disk that goes on when dropped, so that its clients end.
 struct Resumes<'a>(&'a SlowDisk);
 
@@ -57,7 +52,7 @@ fn hang(fixture: &Fixture, path: &Path, buffer: &Buffer, end: &AtomicBool, refus
         match fixture.service.transfer(&load) {
             Ok(_) => return assert!(end.load(Ordering::Relaxed), "the disk does not stand still"),
             Err(status) => {
-                assert!(is_no_room(&status), "{}", describe(&status));
+                assert!(failed_with(&status, Code::QUOTA_EXCEEDED), "{}", describe(&status));
                 refused.fetch_add(1, Ordering::Relaxed);
                 sleep(pause);
                 pause = (pause * 2).min(Duration::from_secs(4));
@@ -121,13 +116,7 @@ fn dumps_and_control_calls_answer_at_once_while_64_clients_hang_and_8_gib_move()
             println!("dump {args:?}: p50 {:?}, p99 {:?}, goal {:?}", times[50], times[98], DUMP.0);
             assert!(times[98] < DUMP.1, "{times:?}");
         }
-        let calls = Percentiles::of_rounds(|| {
-            let start = Instant::now();
-            fixture.service.getCapabilities().expect("capabilities");
-            let time = start.elapsed();
-            sleep(Duration::from_millis(5));
-            time
-        });
+        let calls = Percentiles::of_control_calls(fixture);
         println!("getCapabilities {calls:?}, goal {:?}", CONTROL.0);
         assert!(calls.p99 < CONTROL.1, "{calls:?}");
         assert_eq!(in_flight(&fixture.dump(&[])), (WAITING, BATCHES), "still");

@@ -21,8 +21,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use vendor_dmabufio::aidl::vendor::dmabufio::{
-    Buffer::Buffer, BufferDesc::BufferDesc, Extent::Extent, IDmabufIo::IDmabufIo,
-    TransferRequest::TransferRequest,
+    Buffer::Buffer, BufferDesc::BufferDesc, Error::Error as Code, Extent::Extent,
+    IDmabufIo::IDmabufIo, TransferRequest::TransferRequest,
 };
 
 const SERVICE: &str = env!("CARGO_BIN_EXE_dmabufio-service");
@@ -242,6 +242,11 @@ pub fn o_path(fixture: &Fixture) -> OwnedFd {
 
 pub fn duplicate(fd: &Option<ParcelFileDescriptor>) -> OwnedFd {
     borrow(fd.as_ref().expect("a descriptor")).try_clone_to_owned().expect("dup")
+}
+
+/// Whether a call failed with this error of the service.
+pub fn failed_with(status: &Status, code: Code) -> bool {
+    status.exception_code() == ex::SERVICE_SPECIFIC && status.service_specific_error() == code.0
 }
 
 pub fn expect(status: &Status, exception: ExceptionCode, operand: &str) {

@@ -152,7 +152,7 @@ fn against_published(limited: &Session) -> Target {
             "allocate and read with the disk limited, the best of the five other published ways over load ({OURS}: {plain})"
         ),
         &[Ratio { what: String::new(), value: over(load), bound: Bound::AtLeast(3.2) }],
-        "the disk's limit; the first buffer has to be zeroed before anything can be read",
+        "the disk's limit",
     )
 }
 
